@@ -1,0 +1,50 @@
+"""DuckDB connections: in memory, bounded, spilling to the home, in the company's time zone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from pipeline.settings import Settings
+
+
+@contextmanager
+def connection(settings: Settings, *, readable: list[Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a private in-memory DuckDB.
+
+    Parameters
+    ----------
+    settings
+        Gives memory, threads, time zone and the folder to spill to.
+    readable
+        When given, SQL may read and write only below these folders, and can no longer change that: for SQL that a
+        company wrote.
+    """
+    spill = settings.home / "tmp"
+    spill.mkdir(parents=True, exist_ok=True)
+    con = duckdb.connect()
+    try:
+        con.execute("SET memory_limit = ?", [settings.resources.duckdb_memory])
+        con.execute("SET threads = ?", [settings.resources.duckdb_threads])
+        con.execute("SET temp_directory = ?", [str(spill)])
+        con.execute("SET TimeZone = ?", [settings.timezone])
+        con.execute("SET autoinstall_known_extensions = false")
+        con.execute("SET autoload_known_extensions = false")
+        if readable is not None:
+            con.execute("SET allowed_directories = ?", [[str(folder) for folder in readable]])
+            con.execute("SET enable_external_access = false")
+            con.execute("SET lock_configuration = true")
+        yield con
+    finally:
+        con.close()
+
+
+def quoted(name: str) -> str:
+    """Return `name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """Return `text` as an SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,101 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    BarometerError
+    ├── TerminalError              a retry cannot mend it
+    │   ├── ConfigError            pipeline.toml, an environment variable, a command's argument
+    │   ├── WeekError              a week that is malformed, incomplete or has no data
+    │   ├── SourceError            a source that is absent, unreadable or not as declared
+    │   ├── FeatureError           features.sql or labels.sql fails or breaks its contract
+    │   ├── BudgetError            more rejects or quarantined subjects than the error budget
+    │   ├── ExpectationError       a critical expectation on a table failed
+    │   ├── ModelError             no model in force, or one that fails its checks
+    │   ├── ConservationError      subjects are not conserved, or a stored file is not what was written
+    │   └── ServerError            the embedded server or a local service cannot be run as asked
+    └── TransientError             the same call may succeed later
+        └── DatabaseUnavailableError
+
+The branch alone decides a retry: Airflow retries a `TransientError` and whatever is not in this tree (a bug, a
+killed process), never a `TerminalError`.
+"""
+
+
+class BarometerError(Exception):
+    """An error a person can act on: what was found, what was expected, what to do.
+
+    Parameters
+    ----------
+    found
+        What was met, with the name of the thing (source, file, line, column, week).
+    expected
+        What would have been right.
+    do
+        The next step for the person who reads it.
+    """
+
+    def __init__(self, *, found: str, expected: str, do: str) -> None:
+        super().__init__(found, expected, do)
+        self.found = found
+        self.expected = expected
+        self.do = do
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by keyword (processes hand errors to each other)."""
+        return (_rebuild, (type(self), self.found, self.expected, self.do))
+
+    def __str__(self) -> str:
+        """Return the three parts as one paragraph."""
+        return f"{self.found} Expected: {self.expected} What to do: {self.do}"
+
+
+def _rebuild(cls: type[BarometerError], found: str, expected: str, do: str) -> BarometerError:
+    return cls(found=found, expected=expected, do=do)
+
+
+class TerminalError(BarometerError):
+    """A retry cannot mend it."""
+
+
+class ConfigError(TerminalError):
+    """pipeline.toml, an environment variable or a command's argument is wrong."""
+
+
+class WeekError(TerminalError):
+    """A week that is malformed, not complete yet, or has no data."""
+
+
+class SourceError(TerminalError):
+    """A source is absent, unreadable or not as declared."""
+
+
+class FeatureError(TerminalError):
+    """features.sql or labels.sql fails or breaks its contract."""
+
+
+class BudgetError(TerminalError):
+    """More rejects or quarantined subjects than the error budget allows."""
+
+
+class ExpectationError(TerminalError):
+    """A critical expectation on a table failed."""
+
+
+class ModelError(TerminalError):
+    """No model version is in force, or it fails its checks."""
+
+
+class ConservationError(TerminalError):
+    """Subjects are not conserved, or a stored file is not what was written."""
+
+
+class ServerError(TerminalError):
+    """The embedded server or a local service cannot be run as asked."""
+
+
+class TransientError(BarometerError):
+    """The same call may succeed later."""
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database does not answer."""

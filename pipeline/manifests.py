@@ -1,0 +1,121 @@
+"""The two manifests: what was read from the sources, and what a snapshot holds."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.errors import ConservationError
+from pipeline.files import sha256_of_text, write_text
+
+ColumnKind = Literal["number", "category", "info"]
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def write(self, path: Path) -> None:
+        """Write the manifest to `path` atomically, as JSON."""
+        write_text(path, self.model_dump_json(indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return the manifest in `path`.
+
+        Raises
+        ------
+        ConservationError
+            If the file is gone or is not what was written.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConservationError(
+                found=f"The manifest {path} cannot be read: {error}.",
+                expected="the file as the run wrote it.",
+                do="run the week again with rebuild, which makes its files anew.",
+            ) from None
+
+
+class SourceFile(_Manifest):
+    """One file of a source (or one read of a table or query), as ingested."""
+
+    uri: str
+    size_bytes: int
+    digest: str
+    """sha256 of the file's bytes as they lie in the landing zone; of the rows read, for a table or query."""
+    rows: int
+    rejects: int
+    parquet: Path
+    """The cast rows, under the home; see `pipeline.ingest`."""
+
+
+class SourceRead(_Manifest):
+    """One source, as read for a week."""
+
+    files: list[SourceFile]
+    new_rejects: int
+    timeless: bool
+    """Declares neither event_time nor arrived_at: nothing can be hidden from the past."""
+    undeclared_columns: list[str]
+
+    @property
+    def rows(self) -> int:
+        """Rows read, over all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def rejects(self) -> int:
+        """Rejects, over all files."""
+        return sum(file.rejects for file in self.files)
+
+
+class SourcesManifest(_Manifest):
+    """What a week's sources were."""
+
+    week: str
+    sources: dict[str, SourceRead]
+
+
+class FeatureColumn(_Manifest):
+    """A column that features.sql returned, beside the two keys."""
+
+    name: str
+    kind: ColumnKind
+    """number: float32 (booleans as 0 and 1); category: text; info: text, carried and never scored."""
+
+
+class Shard(_Manifest):
+    """One shard's file."""
+
+    file: str
+    """Name beside the manifest."""
+    rows: int
+    digest: str
+    """sha256 of the file."""
+
+
+class SnapshotManifest(_Manifest):
+    """A week's features: the data version."""
+
+    week: str
+    cutoff: datetime
+    sql_digest: str
+    columns: list[FeatureColumn]
+    rows: int
+    subjects: int
+    """Distinct keys; fewer than rows when features.sql returned a subject twice."""
+    shards: list[Shard]
+    sources: dict[str, SourceRead]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the week, the SQL's digest, the columns and the shards: equal for equal content."""
+        content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
+        return sha256_of_text(json.dumps(content, sort_keys=True))
+
+    def names(self, *kinds: ColumnKind) -> list[str]:
+        """Return the names of the columns of these kinds, in order."""
+        return [column.name for column in self.columns if column.kind in kinds]

@@ -1,0 +1,45 @@
+"""Fixtures: a company in a folder, its settings, and one embedded server for all tests that need a database."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pipeline.settings import Settings
+from tests.company import company_settings, write_company
+
+for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
+    del os.environ[name]  # a developer's own installation must never be touched
+
+
+@pytest.fixture(scope="session")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the test company, ten weeks from 2026-01-05; shared, so copy it before changing it."""
+    folder = tmp_path_factory.mktemp("company") / "test & co"
+    write_company(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(company: Path, tmp_path: Path) -> Settings:
+    """Settings of the test company with a home of its own, without a database."""
+    return company_settings(company, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one embedded server for the session, as its superuser, without a database's name."""
+    from pipeline import embedded
+
+    with embedded.running(tmp_path_factory.mktemp("server"), run_as="nobody") as server:
+        yield server.url
+
+
+@pytest.fixture
+def warehouse_settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
+    """Settings of the test company with a home and three databases of its own."""
+    return company_settings(
+        company, tmp_path / "home", DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}"
+    )
