@@ -12,6 +12,7 @@
     │   ├── ExpectationError       a critical expectation on a table failed
     │   ├── ModelError             no model in force, or one that fails its checks
     │   ├── ConservationError      subjects are not conserved, or a stored file is not what was written
+    │   ├── WarehouseError         the warehouse's schema is not one this version can bring up to date
     │   └── ServerError            the embedded server or a local service cannot be run as asked
     └── TransientError             the same call may succeed later
         └── DatabaseUnavailableError
@@ -87,6 +88,10 @@ class ModelError(TerminalError):
 
 class ConservationError(TerminalError):
     """Subjects are not conserved, or a stored file is not what was written."""
+
+
+class WarehouseError(TerminalError):
+    """The warehouse's schema is not one that this version can bring up to date."""
 
 
 class ServerError(TerminalError):

@@ -85,9 +85,15 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> None:
         if not name.startswith(ENV_PREFIX):
             continue
         *tables, key = name.removeprefix(ENV_PREFIX).lower().split("__")
-        table = values
+        table: Any = values
         for part in tables:
-            table = table.setdefault(part, {})
+            table = table.setdefault(part, {}) if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            raise ConfigError(
+                found=f"The environment variable {name} names a setting inside {'.'.join(tables)}, which is a value.",
+                expected="a table of pipeline.toml and a key of it, joined by two underscores.",
+                do="correct the variable's name or unset it.",
+            )
         table[key] = _toml_value(text)
 
 
@@ -99,7 +105,7 @@ def _toml_value(text: str) -> Any:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 def _is_zone(name: str) -> str:

@@ -1,0 +1,52 @@
+# Two commands matter to a newcomer: `make run` and `make test`. State lives in BAROMETER_HOME (default .barometer/).
+.DEFAULT_GOAL := help
+.PHONY: help run test check up down clean lock
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
+
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Found $$($(PYTHON) --version). \
+	Expected: Python 3.11 or later. What to do: name one, for example make PYTHON=python3.12 run"; exit 2; }
+	@echo "Setting up $(VENV) …"
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+run: $(READY)  ## Run the weekly DAG for the latest complete week, from nothing if need be
+	@$(BIN)/barometer run --bootstrap
+
+test: $(READY)  ## Run all tests
+	$(BIN)/pytest
+
+check: $(READY)  ## Check format, lint, types, imports, SQL and Airflow's configuration
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
+	$(BIN)/barometer airflow config lint
+
+up: $(READY)  ## Start Airflow, MLflow and the pages on this machine
+	@$(BIN)/barometer up
+
+down: $(READY)  ## Stop them
+	@$(BIN)/barometer down
+
+clean: ## Stop everything and delete all state of this home
+	@if [ -x $(BIN)/barometer ]; then $(BIN)/barometer clean --yes; fi
+
+lock: $(READY)  ## Resolve the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group dev \
+	  pyproject.toml --output-file requirements.lock
+	echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate - --output-file requirements-uv.lock

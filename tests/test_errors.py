@@ -1,0 +1,31 @@
+"""The exception tree: drawn whole, one place to decide a retry, every error said once in the three parts."""
+
+import pickle
+
+import pytest
+
+from pipeline import errors
+from pipeline.errors import BarometerError, TerminalError, TransientError
+
+
+def all_errors() -> list[type[BarometerError]]:
+    return [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BarometerError)]
+
+
+def test_the_drawing_names_every_class() -> None:
+    drawn = {word for word in (errors.__doc__ or "").replace("├──", " ").replace("└──", " ").split() if "Error" in word}
+    assert {c.__name__ for c in all_errors()} <= {word.strip("`,.") for word in drawn}
+
+
+def test_every_error_is_terminal_or_transient() -> None:
+    for error in all_errors():
+        if error is not BarometerError:
+            assert issubclass(error, TerminalError) != issubclass(error, TransientError), error
+
+
+@pytest.mark.parametrize("kind", all_errors())
+def test_an_error_says_found_expected_and_what_to_do(kind: type[BarometerError]) -> None:
+    error = kind(found="A.", expected="B.", do="C.")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert str(error) == str(copy) == "A. Expected: B. What to do: C."
