@@ -29,6 +29,7 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         con.execute("SET threads = ?", [settings.resources.duckdb_threads])
         con.execute("SET temp_directory = ?", [str(spill)])
         con.execute("SET TimeZone = ?", [settings.timezone])
+        con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a person watching
         con.execute("SET autoinstall_known_extensions = false")
         con.execute("SET autoload_known_extensions = false")
         if readable is not None:

@@ -13,7 +13,8 @@
     │   ├── ModelError             no model in force, or one that fails its checks
     │   ├── ConservationError      subjects are not conserved, or a stored file is not what was written
     │   ├── WarehouseError         the warehouse's schema is not one this version can bring up to date
-    │   └── ServerError            the embedded server or a local service cannot be run as asked
+    │   ├── ServerError            the embedded server or a local service cannot be run as asked
+    │   └── RunError               a DAG run failed
     └── TransientError             the same call may succeed later
         └── DatabaseUnavailableError
 
@@ -96,6 +97,10 @@ class WarehouseError(TerminalError):
 
 class ServerError(TerminalError):
     """The embedded server or a local service cannot be run as asked."""
+
+
+class RunError(TerminalError):
+    """A DAG run failed, for the reason its stage gave or for one that none could give."""
 
 
 class TransientError(BarometerError):

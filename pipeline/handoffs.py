@@ -109,3 +109,60 @@ class Reported(_Handoff):
     """The week's report."""
 
     report: Path
+
+
+class TrainingPlan(_Handoff):
+    """What a training will do, decided once in its first task and pinned."""
+
+    training_id: str
+    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
+    as_of: str
+    """The week at whose end the training stands."""
+    cutoff: datetime
+    """That week's end, in UTC: nothing that became known at or after it is used."""
+    weeks: list[str]
+    """The past weeks that have matured by then, oldest first."""
+    folder: Path
+    """The training's own folder under the home: `training/<training_id>`."""
+
+
+class TrainingSet(_Handoff):
+    """The features of past weeks joined with their labels."""
+
+    manifest: Path
+    """`TrainingSetManifest` as JSON, beside the weeks' files."""
+    digest: str
+    weeks: int
+    rows: int
+    satisfied: int
+
+
+class Fitted(_Handoff):
+    """A fitted and calibrated pipeline, exported to ONNX and found equal there."""
+
+    model: Path
+    """Folder of the version's files, not sealed yet."""
+    facts: Path
+    """JSON: what `bundle.json` will say of it."""
+    parity_rows: int
+    """Rows on which scikit-learn and ONNX were compared."""
+
+
+class Evaluated(_Handoff):
+    """A sealed bundle with its metrics on the test weeks."""
+
+    bundle: Path
+    bundle_digest: str
+    test_rows: int
+    metrics: dict[str, float]
+
+
+class Registered(_Handoff):
+    """A model version in the registry."""
+
+    version: str
+    is_champion: bool
+    from_week: str | None
+    """The week from which the version is in force; None when another one is in force by then."""
+    reason: str
+    metrics: dict[str, float]

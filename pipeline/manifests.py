@@ -1,4 +1,4 @@
-"""The two manifests: what was read from the sources, and what a snapshot holds."""
+"""The manifests: what was read from the sources, what a snapshot holds, and what a training set holds."""
 
 import json
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ConservationError
-from pipeline.files import sha256_of_text, write_text
+from pipeline.files import sha256_of_file, sha256_of_text, write_text
 
 ColumnKind = Literal["number", "category", "info"]
 
@@ -116,6 +116,53 @@ class SnapshotManifest(_Manifest):
         content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
         return sha256_of_text(json.dumps(content, sort_keys=True))
 
+    def checked_files(self, folder: Path) -> list[Path]:
+        """Return the shards' files below `folder`, in order, each checked to be the one that was written.
+
+        Raises
+        ------
+        ConservationError
+            If one is gone or has changed.
+        """
+        files = [folder / shard.file for shard in self.shards]
+        for file, shard in zip(files, self.shards, strict=True):
+            found = sha256_of_file(file) if file.exists() else "absent"
+            if found != shard.digest:
+                raise ConservationError(
+                    found=f"The snapshot's file {file} is not as it was written (sha256 {found[:12]}).",
+                    expected=f"sha256 {shard.digest[:12]}, as its manifest says.",
+                    do="run the week again with rebuild, which makes its files anew.",
+                )
+        return files
+
     def names(self, *kinds: ColumnKind) -> list[str]:
         """Return the names of the columns of these kinds, in order."""
         return [column.name for column in self.columns if column.kind in kinds]
+
+
+class TrainingWeek(_Manifest):
+    """One week of a training set."""
+
+    week: str
+    file: str
+    """Name beside the manifest: Parquet with the snapshot's columns and `satisfied`, by subject."""
+    rows: int
+    satisfied: int
+    digest: str
+    """sha256 of the file."""
+
+
+class TrainingSetManifest(_Manifest):
+    """The features of past weeks, as of each week's cutoff, with the labels known by the training cutoff."""
+
+    cutoff: datetime
+    columns: list[FeatureColumn]
+    features_sql_digest: str
+    labels_sql_digest: str
+    weeks: list[TrainingWeek]
+    """Oldest first; only weeks with labels."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that it holds."""
+        return sha256_of_text(json.dumps(self.model_dump(mode="json"), sort_keys=True))

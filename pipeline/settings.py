@@ -167,7 +167,7 @@ class Source(_Table):
     """When a row arrived; rows at or after the cutoff are hidden too."""
     lookback_weeks: PositiveInt | None = None
     """With `{week}` in `path`: the week's own file and those of so many minus one weeks before."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(pattern=r"^[\t -!#-~]$")] = ","
     null_values: tuple[str, ...] = ("",)
     timestamp_format: str | None = None
     """strptime format of timestamps; ISO 8601 when not given."""
@@ -185,6 +185,12 @@ class Source(_Table):
             raise ValueError("with url, give either table or query")
         if (self.lookback_weeks is not None) != ("{week}" in (self.path or "")):
             raise ValueError("lookback_weeks goes with {week} in path")
+        lowered = [name.lower() for name in self.columns]
+        for column in self.columns:
+            if column.startswith("__") or lowered.count(column.lower()) > 1:
+                raise ValueError(
+                    f"column {column!r}: a name may not start with __ nor differ from another only in case"
+                )
         for name in (self.event_time, self.arrived_at, *(c.known_at for c in self.columns.values())):
             if name is not None and getattr(self.columns.get(name), "type", None) not in {"timestamp", "date"}:
                 raise ValueError(f"{name!r} must be a declared column of type timestamp or date")

@@ -17,9 +17,15 @@ timezone = "Europe/Berlin"
 [sources.events]
 path = "events-{week}.csv"
 lookback_weeks = 4
-event_time = "at"
+event_time = "happened_at"
 reject_rows = 2
-columns = { customer_id = "text", product_id = "text", at = "timestamp", amount = "decimal(12,2)", kind = "text" }
+
+[sources.events.columns]
+customer_id = "text"
+product_id = "text"
+happened_at = "timestamp"
+amount = "decimal(12,2)"
+kind = "text"
 
 [sources.answers]
 path = "answers.jsonl"
@@ -53,10 +59,10 @@ SELECT
     count(*) AS events,
     sum(amount) AS amount,
     max(kind) AS kind,
-    count(*) FILTER (WHERE at >= $week_start) > 1 AS is_busy,
+    count(*) FILTER (WHERE happened_at >= $week_start) > 1 AS is_busy,
     customer_id || ' of ' || product_id AS info_name
 FROM events
-WHERE at < $week_end
+WHERE happened_at < $week_end
 GROUP BY customer_id, product_id
 """
 
@@ -119,7 +125,7 @@ def write_company(folder: Path, weeks: int = 10, customers: int = 100) -> Path:
     answers = []
     for index in range(weeks):
         week = FIRST_WEEK.plus(index)
-        lines = ["customer_id,product_id,at,amount,kind"]
+        lines = ["customer_id,product_id,happened_at,amount,kind"]
         for customer in range(customers):
             key = f"c{customer:04d},p{customer % 3}"
             for event in range(1 + (customer + index) % 3):

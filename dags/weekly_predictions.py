@@ -1,0 +1,195 @@
+"""The weekly predictions: every Monday at 00:00 in the company's time zone, for the week that has just ended.
+
+The stages are functions of `pipeline`; `pipeline.airflow_adapter.Stage` makes tasks of them. The last line is the
+diagram.
+"""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+
+from pipeline.airflow_adapter import RETRIES, Page, Stage, handoffs, record_death
+from pipeline.settings import load_settings
+
+settings = load_settings()
+report_page = Page("Report", "reports/{week}.html")
+data_docs = Page("Data Docs", "data_docs/index.html")
+
+with DAG(
+    dag_id="weekly_predictions",
+    dag_display_name="Weekly predictions",
+    description="From the week's raw files to published predictions and a report.",
+    doc_md="""
+Predicts, for one week, how satisfied each customer is likely to be with each product, and publishes it.
+
+**Which week?** The run's logical date is the Monday that names the week, so a backfill from 2 March to 23 March means
+the four weeks that start on those days. The param `week` overrides it. A run triggered without either takes the last
+complete week.
+
+**Backfill:** *Trigger → Backfill*, give the first and the last Monday, leave *Max active runs* at 1, choose
+*All runs* to publish weeks again that are published already. A week stays as it was until its new run is whole.
+
+**When a run fails** the week that readers see has not changed. Open the red task's log: its last lines say what was
+found, what was expected and what to do. Then clear the task (it and those after it run again) or trigger the week anew.
+Running a week again is always safe: it leaves exactly one set of rows. A task that was killed is retried by itself.
+""",
+    tags=["barometer", "predictions"],
+    schedule=CronDataIntervalTimetable("0 0 * * 1", timezone=settings.timezone),
+    start_date=datetime(2000, 1, 3, tzinfo=settings.zone),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=12),
+    default_args={"owner": "data team", "execution_timeout": timedelta(hours=3), **RETRIES},
+    on_failure_callback=record_death,
+    params={
+        "week": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^\d{4}-\d{2}-\d{2}$",
+            title="Week",
+            description="The Monday that names the week, as 2026-11-16. Empty: the run's own week.",
+        ),
+        "model": Param(
+            "auto",
+            type="string",
+            pattern=r"^(auto|current|[1-9]\d*)$",
+            title="Model",
+            description="auto: the version the week was published with, or the one in force at its end. "
+            "current: today's champion. Or a version's number.",
+        ),
+        "rebuild": Param(
+            default=False,
+            type="boolean",
+            title="Rebuild the snapshot",
+            description="Read the sources again although the week has a published snapshot. "
+            "Needed after late or corrected data, or a change of features.sql.",
+        ),
+    },
+) as dag:
+    plan = Stage(
+        task_id="plan",
+        task_display_name="Plan the run",
+        function="pipeline.plan:plan",
+        execution_timeout=timedelta(minutes=10),
+        doc_md="""
+Decides the week, the model version and whether the week's snapshot is reused, and opens the run's record in
+`prediction_runs`. Every later task only reads this plan.
+
+**If it fails:** the week has not ended yet (wait, or name a past week), or no model was in force at its end: train one
+with `barometer train --as-of WEEK`, or trigger the run with the param `model` set to `current`.
+""",
+    )
+    ingest = Stage(
+        task_id="ingest",
+        task_display_name="Ingest the sources",
+        function="pipeline.ingest:ingest",
+        inputs=handoffs(plan=plan),
+        doc_md="""
+Reads the sources that `pipeline.toml` declares and casts their columns. Lines that cannot be read go to the table
+`rejects`, whole and with the reason. Does nothing when the week's snapshot is reused.
+
+**If it fails:** a file is absent or lacks a declared column (mend the feed), or there are more new rejects than the
+source's budget: `SELECT * FROM rejects WHERE first_run_id = '…'` shows them. Mend the file, or raise
+`reject_rows` / `reject_fraction`, then clear this task.
+""",
+    )
+    validate_sources = Stage(
+        task_id="validate_sources",
+        task_display_name="Validate the sources",
+        function="pipeline.validate_sources:validate_sources",
+        inputs=handoffs(plan=plan, ingested=ingest),
+        links=[data_docs],
+        doc_md="""
+Runs the suites in `expectations/sources/`: is the feed as large and as fresh as in recent weeks, are its keys there?
+
+**If it fails:** a critical expectation failed: *Data Docs* (above) shows which, with the observed value. Usually the
+delivery is incomplete or came twice: get the right file and trigger the week again. If the change is real, adapt
+the suite.
+""",
+    )
+    features = Stage(
+        task_id="features",
+        task_display_name="Make the features",
+        function="pipeline.features:features",
+        inputs=handoffs(plan=plan, ingested=ingest),
+        fan_out="shards",
+        doc_md="""
+Runs `features.sql` as of the week's end and writes the snapshot: immutable Parquet shards with a manifest. A week that
+is published already keeps its snapshot unless the param `rebuild` is set.
+
+**If it fails:** the SQL failed or broke its contract; the log says where. Mend it, then clear this task. "Out of
+memory" means `resources.duckdb_memory` is too small for the company.
+""",
+    )
+    validate_features = Stage(
+        task_id="validate_features",
+        task_display_name="Validate the features",
+        function="pipeline.validate_features:validate_features",
+        inputs=handoffs(plan=plan, snapshot=features),
+        links=[data_docs],
+        doc_md="""
+Runs `expectations/features.json`. Subjects with impossible values go to the table `quarantine`, whole and with the
+reasons, and are not scored. A warning is recorded and shown in the report.
+
+**If it fails:** a critical expectation on the whole table failed, or more subjects were quarantined than `[budget]`
+allows. `SELECT reasons, count(*) FROM quarantine WHERE run_id = '…' GROUP BY 1` says why. Mend the data, the SQL or
+the suite, then trigger the week again with `rebuild`.
+""",
+    )
+    score = Stage.partial(
+        task_id="score",
+        task_display_name="Score a shard",
+        function="pipeline.score:score",
+        inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features),
+        map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['snapshot']['shards'] }}",
+        doc_md="""
+Turns one shard of the snapshot into predictions with the planned model version (ONNX, nothing unpickled, the
+version's digests checked first). One task for each shard, each in bounded memory.
+
+**If it fails:** a file of the model version or the snapshot is not what was written. Run the week again with `rebuild`;
+if it is the model, train a new version or name another in the param `model`.
+""",
+    ).expand(shard=features.output)
+    check = Stage(
+        task_id="check",
+        task_display_name="Check the predictions",
+        function="pipeline.check:check",
+        inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features, scored=score),
+        links=[data_docs],
+        trigger_rule="none_failed",
+        doc_md="""
+The last gate before readers see anything: every subject was predicted or quarantined exactly once, every shard is there
+and is what was written, and `expectations/predictions.json` holds.
+
+**If it fails:** nothing was published. *Data Docs* (above) shows a failed expectation; the log names a missing shard.
+Clear the task `score` to make its files again.
+""",
+    )
+    publish = Stage(
+        task_id="publish",
+        task_display_name="Publish the week",
+        function="pipeline.publish:publish",
+        inputs=handoffs(plan=plan, checked=check),
+        outlets=[Asset(name="predictions", uri="barometer://warehouse/predictions", group="barometer")],
+        doc_md="""
+Loads the predictions and makes the week visible in one short transaction: readers see the old week or the new one,
+whole. Also exports it as Parquet under `exports/`. Updates the asset `predictions`, with row counts.
+
+**If it fails:** the database does not answer or is full. Readers still see the old week. Clear the task once it is
+back: publishing twice is harmless.
+""",
+    )
+    report = Stage(
+        task_id="report",
+        task_display_name="Write the report",
+        function="pipeline.report:report",
+        inputs=handoffs(plan=plan, published=publish),
+        links=[report_page],
+        doc_md="""
+Writes the week's report, one self-contained HTML page.
+
+**If it fails:** the week is published nevertheless. Clear the task; `barometer report` prints where the page is.
+""",
+    )
+
+    plan >> ingest >> validate_sources >> features >> validate_features >> score >> check >> publish >> report

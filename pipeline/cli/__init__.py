@@ -1,0 +1,61 @@
+"""The command `barometer`: how people and scripts run the pipeline and ask what it made.
+
+It orchestrates nothing itself: `run`, `backfill` and `train` are DAG runs (`pipeline.dag_runs`). Results go to standard
+output, progress and errors to standard error; the exit code is 0 only on success, 2 for a wrong use of the
+command, 1 for every other failure. The entry point is `main`.
+"""
+
+import os
+from typing import Any
+
+import click
+
+from pipeline.cli.backfill import backfill
+from pipeline.cli.config import config
+from pipeline.cli.console import show_error
+from pipeline.cli.query import query
+from pipeline.cli.report import report
+from pipeline.cli.run import run
+from pipeline.cli.sample import sample
+from pipeline.cli.services import down, up
+from pipeline.cli.status import status
+from pipeline.cli.train import train
+from pipeline.errors import BarometerError
+
+
+class _Command(click.Group):
+    """Tells errors in their three parts; shows tracebacks only where BAROMETER_DEBUG asks for them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BarometerError as error:
+            if os.environ.get("BAROMETER_DEBUG"):
+                raise
+            show_error(error)
+            ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order people meet them."""
+        return list(self.commands)
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="barometer")
+def main() -> None:
+    r"""Weekly predictions of how satisfied each customer is likely to be with each product.
+
+    \b
+    Examples:
+      barometer run                                publish the last complete week
+      barometer backfill --from 2026-03-02 --to 2026-03-23
+      barometer query "SELECT * FROM weekly_satisfaction_by_product"
+      barometer status                             what is there, what runs, what to do next
+
+    The configuration is pipeline.toml, or the file that BAROMETER_CONFIG names; state lives in the folder
+    BAROMETER_HOME (default .barometer). BAROMETER_DEBUG=1 shows tracebacks.
+    """
+
+
+for command in (run, backfill, train, query, report, status, sample, config, up, down):
+    main.add_command(command)

@@ -1,0 +1,87 @@
+"""What people see while and after a command works: progress and errors on standard error."""
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from pipeline.errors import BarometerError
+from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.dag_runs import TaskEvent
+
+
+class WeekArgument(click.ParamType[Week]):
+    """A week on the command line."""
+
+    name = "week"
+
+    def convert(self, value: str | Week, param: click.Parameter | None, ctx: click.Context | None) -> Week:
+        """Return the week, or refuse it as a wrong use of the command."""
+        if isinstance(value, Week):
+            return value
+        try:
+            return Week.parse(value)
+        except BarometerError as error:
+            self.fail(str(error), param, ctx)
+
+
+def show_error(error: BarometerError) -> None:
+    """Print an error's three parts to standard error."""
+    click.secho(f"Error: {error.found}", fg="red", err=True)
+    click.echo(f"Expected: {error.expected}\nWhat to do: {error.do}", err=True)
+
+
+def aligned(rows: list[tuple[str, str]], indent: str = "  ") -> str:
+    """Return the rows with their second cells in one column."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in rows)
+
+
+class StageProgress:
+    """Prints a line for each stage that has ended and, when a person is watching, spins beside the one that runs.
+
+    `watch` is to be told of every task's change. It writes to a copy of standard error, because a DAG that runs in this
+    process has its own output sent to a file.
+    """
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+
+        self._title = title
+        self._console = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, markup=False)
+        self._status = self._console.status(title)
+        self._stage = ""
+        self._started = self._ended = 0.0
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._status.stop()
+        self._tell()
+        self._console.file.close()
+
+    def watch(self, event: "TaskEvent") -> None:
+        """Show a task's change."""
+        if event.task != self._stage:
+            self._tell()
+            self._stage, self._started, self._done = event.task, time.monotonic(), 0
+        if event.state == "success":
+            self._ended, self._done = time.monotonic(), self._done + 1
+        elif event.state == "up_for_retry":
+            self._console.print(f"  {event.task} will be tried again: {event.error or 'see its log'}", soft_wrap=True)
+        elif event.state == "failed":
+            self._console.print(f"  {event.task} failed")
+        shards = f", {self._done} shards done" if event.shard >= 0 else ""
+        self._status.update(f"{self._title}: {event.task}{shards}")
+
+    def _tell(self) -> None:
+        """Print the line of the stage that has ended: a mapped one only when all its shards have."""
+        if self._done:
+            self._console.print(f"  {self._stage:<18} {self._ended - self._started:6.1f} s")

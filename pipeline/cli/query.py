@@ -1,0 +1,41 @@
+"""`barometer query`: SQL on the warehouse, read-only."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline.query import Format
+
+
+@click.command()
+@click.argument("sql")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write. [default: standard output]"
+)
+def query(sql: str, form: "Format", out: Path | None) -> None:
+    r"""Ask the warehouse with SQL.
+
+    It can only be read this way, and needs no server to be started. What there is: predictions, latest_predictions,
+    weekly_satisfaction_by_product, prediction_runs, rejects, quarantine, model_promotions.
+
+    \b
+    Examples:
+      barometer query "SELECT week, count(*) FROM predictions GROUP BY week ORDER BY week"
+      barometer query "SELECT * FROM latest_predictions" --format parquet --out latest.parquet
+    """
+    from pipeline.query import run_query, write
+
+    table = run_query(load_settings(), sql)
+    if out:
+        with out.open("wb") as file:
+            write(table, form, file)
+    else:
+        write(table, form, sys.stdout.buffer)

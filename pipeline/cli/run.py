@@ -1,0 +1,103 @@
+"""`barometer run`: one week, from raw files to published predictions and a report."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import StageProgress, WeekArgument, aligned
+from pipeline.settings import Settings, load_settings
+from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.runs import RunRecord
+
+
+@click.command()
+@click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the last complete week]")
+@click.option(
+    "--model",
+    default="auto",
+    show_default=True,
+    help="auto: the version the week was published with, or was in force then; current: the champion; or a number.",
+)
+@click.option("--rebuild", is_flag=True, help="Read the sources again although the week has a published snapshot.")
+@click.option("--bootstrap", is_flag=True, help="First make the sample data and train a model, where there are none.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's record as JSON.")
+def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_json: bool) -> None:
+    r"""Predict and publish one week.
+
+    Runs the DAG weekly_predictions: through the services of `make up` while they are up, else in this process.
+    Running a week again is safe: its readers see the old rows until the new ones are whole.
+
+    \b
+    Examples:
+      barometer run
+      barometer run --week 2026-03-02 --model current
+      barometer run --json | jq .predicted
+    """
+    settings = load_settings()
+    week = week or Week.last_complete(datetime.now(UTC), settings.zone)
+    if bootstrap:
+        prepare(settings)
+    record = publish_week(settings, week, model, rebuild=rebuild)
+    if as_json:
+        click.echo(record.model_dump_json(indent=1))
+    else:
+        click.echo(summary(settings, record))
+
+
+def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -> "RunRecord":
+    """Run the week's DAG to its end, with progress; return the record of the run it published."""
+    from pipeline import runs
+    from pipeline.dag_runs import run_dag
+
+    params = {"week": str(week), "model": model, "rebuild": rebuild}
+    with StageProgress(f"Week {week}") as progress:
+        published = run_dag(settings, "weekly_predictions", params, result_of="publish", watch=progress.watch)
+    return runs.run(settings, published["run_id"])
+
+
+def prepare(settings: Settings) -> None:
+    """Make or lengthen the sample company's data and train the first model, where they are missing."""
+    from examples import sample
+    from pipeline import registry
+    from pipeline.airflow_environment import ROOT
+    from pipeline.cli.train import train_version
+
+    if settings.config_file == ROOT / "pipeline.toml":  # the configuration that describes the sample company
+        made = sample.ensure(settings.landing, datetime.now(UTC))
+        for line in made.lines() if made else ():
+            click.echo(line, err=True)
+    if registry.champion(settings) is None:
+        train_version(settings, None)
+
+
+def summary(settings: Settings, record: "RunRecord") -> str:
+    """Return what a person wants to know of a run, and what to do next."""
+    rows: list[tuple[str, Any]] = [
+        ("run", record.run_id),
+        ("subjects", f"{record.subjects:,}"),
+        ("predicted", f"{record.predicted:,}"),
+        ("quarantined", f"{record.quarantined:,}"),
+        ("rejects", f"{record.rejects:,} of {record.source_lines:,} source lines"),
+        ("model version", f"{record.model_version} ({record.model_reason})"),
+        ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _in_order(record.stage_seconds))),
+        ("report", settings.site / f"reports/{record.week}.html"),
+    ]
+    week = Week(record.week)
+    next_steps = [
+        ("read the report", "open the file above in a browser"),
+        ("ask the warehouse", 'barometer query "SELECT * FROM weekly_satisfaction_by_product"'),
+        ("publish past weeks", f"barometer backfill --from {week.plus(-4)} --to {week.plus(-1)} --model current"),
+        ("see it in Airflow", "make up"),
+    ]
+    return "\n".join([f"Week {record.week} is published.", aligned(rows), "", "What to do next:", aligned(next_steps)])
+
+
+def _in_order(stage_seconds: dict[str, float]) -> list[tuple[str, float]]:
+    """Return the stages in the data's way, which jsonb does not keep."""
+    from pipeline.reporting.page import STAGES
+
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    return sorted(stage_seconds.items(), key=lambda item: order.get(item[0], len(order)))

@@ -1,0 +1,85 @@
+"""`barometer status`: what is there, what runs, what to do next."""
+
+import json
+from typing import Any
+
+import click
+
+from pipeline.cli.console import aligned
+from pipeline.settings import Settings, load_settings
+
+RECENT_RUNS = 5
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(*, as_json: bool) -> None:
+    r"""Say what is there and what to do next.
+
+    Services, champion and the last runs of this home.
+
+    \b
+    Examples:
+      barometer status
+      barometer status --json | jq .champion
+    """
+    found = _look(load_settings())
+    if as_json:
+        click.echo(json.dumps(found, indent=1, default=str))
+    else:
+        click.echo(_in_words(found))
+
+
+def _look(settings: Settings) -> dict[str, Any]:
+    from pipeline.service_lock import services_are_up
+
+    found: dict[str, Any] = {
+        "configuration": settings.config_file,
+        "home": settings.home,
+        "services": {},
+        "champion": None,
+        "runs": [],
+        "next": "make run, which makes sample data, trains a model and publishes a week",
+    }
+    if settings.database.url is None and not (settings.home / "postgres").exists():
+        return found  # nothing was ever run here, and looking must not make a server
+    if services_are_up(settings):
+        from pipeline.up import addresses
+
+        found["services"] = addresses(settings)
+    return {**found, **_recorded(settings)}
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    from sqlalchemy import text
+
+    from pipeline import registry, warehouse
+
+    with warehouse.transaction(settings) as connection:
+        query = "SELECT run_id, state, predicted, error FROM prediction_runs ORDER BY started_at DESC LIMIT :limit"
+        runs = [dict(row) for row in connection.execute(text(query), {"limit": RECENT_RUNS}).mappings()]
+    champion = registry.champion(settings)
+    return {"champion": champion, "runs": runs, "next": _next(champion, runs)}
+
+
+def _next(champion: str | None, runs: list[dict[str, Any]]) -> str:
+    if champion is None:
+        return "barometer train, for a first model"
+    if not runs or runs[0]["state"] == "failed":
+        return "barometer run" + (", after mending what the last run says" if runs else "")
+    return "barometer report, to read the latest week; make up, for the UIs"
+
+
+def _in_words(found: dict[str, Any]) -> str:
+    rows = [
+        ("configuration", found["configuration"]),
+        ("home", found["home"]),
+        *(found["services"].items() or [("services", "down")]),
+        ("champion", f"version {found['champion']}" if found["champion"] else "none"),
+    ]
+    runs = [
+        f"  {run['run_id']:<15}{run['state']:<11}"
+        + (run["error"] or (f"{run['predicted']:,} predicted" if run["predicted"] is not None else ""))
+        for run in found["runs"]
+    ]
+    return "\n".join([aligned(rows, indent=""), *(["last runs:", *runs] if runs else []), f"next: {found['next']}"])

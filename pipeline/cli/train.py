@@ -1,0 +1,47 @@
+"""`barometer train`: a new model version."""
+
+import json
+from typing import Any
+
+import click
+
+from pipeline.cli.console import StageProgress, WeekArgument, aligned
+from pipeline.settings import Settings, load_settings
+from pipeline.weeks import Week
+
+METRICS = ("roc_auc", "brier", "calibration_error")
+"""Those worth a line; the registry has them all."""
+
+
+@click.command()
+@click.option(
+    "--as-of", type=WeekArgument(), help="The last week the model may know. [default: the last complete week]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was registered as JSON.")
+def train(as_of: Week | None, *, as_json: bool) -> None:
+    r"""Train and register a model version.
+
+    Runs the DAG train_model. The first version becomes the champion. A version trained as of an earlier week is
+    in force for the weeks from there on that had none, so that they can be backfilled honestly.
+
+    \b
+    Examples:
+      barometer train
+      barometer train --as-of 2026-03-02
+    """
+    registered = train_version(load_settings(), as_of)
+    if as_json:
+        click.echo(json.dumps(registered, indent=1))
+
+
+def train_version(settings: Settings, as_of: Week | None) -> dict[str, Any]:
+    """Run the training DAG to its end, with progress; say and return what was registered."""
+    from pipeline.dag_runs import run_dag
+
+    with StageProgress("Training a model") as progress:
+        params = {"as_of": str(as_of) if as_of else None}
+        registered = run_dag(settings, "train_model", params, result_of="register", watch=progress.watch)
+    metrics = ", ".join(f"{name} {registered['metrics'][name]:.3f}" for name in METRICS)
+    rows = [("model version", registered["version"]), ("why", registered["reason"]), ("on the test weeks", metrics)]
+    click.echo(aligned(rows), err=True)
+    return registered

@@ -1,0 +1,85 @@
+"""Plan, the first stage: open the run's record and pin what the run will use.
+
+The week, the model version (by the as-of rule) and whether the published snapshot is reused are decided once, here;
+every later stage only reads the `Plan`. The entry point is `plan`.
+"""
+
+from pathlib import Path
+
+from pipeline import registry, runs
+from pipeline.code_version import code_version
+from pipeline.errors import BarometerError
+from pipeline.files import sha256_of_text, write_text
+from pipeline.handoffs import Plan
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+
+def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_run_id: str) -> Plan:
+    """Open a run's record and return what the run will do.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    week
+        The week to predict.
+    model
+        `auto` (the as-of rule), `current`, or a version's number.
+    rebuild
+        Make the snapshot anew although the week has a published one.
+    airflow_run_id
+        The DAG run on whose behalf this is.
+
+    Raises
+    ------
+    ModelError
+        If no model version is in force, or the named one does not exist.
+    """
+    run_id = runs.open_run(
+        settings,
+        week=week,
+        airflow_run_id=airflow_run_id,
+        code_version=code_version(),
+        config_digest=config_digest(settings),
+    )
+    try:
+        made = _decide(settings, run_id, week, model, rebuild=rebuild)
+    except BarometerError as error:
+        runs.fail_run(settings, run_id, str(error))
+        raise
+    runs.update_run(
+        settings,
+        run_id,
+        model_version=made.model_version,
+        model_reason=made.model_reason,
+        trained_after_cutoff=made.trained_after_cutoff,
+        bundle_digest=made.bundle_digest,
+    )
+    write_text(made.folder / "plan.json", made.model_dump_json(indent=1))
+    return made
+
+
+def config_digest(settings: Settings) -> str:
+    """Return the sha256 of the settings that shape results (not of places, ports or passwords)."""
+    return sha256_of_text(settings.model_dump_json(exclude={"config_file", "home", "database", "services"}))
+
+
+def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild: bool) -> Plan:
+    published = runs.published_run(settings, week)
+    choice = registry.choose_model(
+        settings, week=week, requested=model, published_version=published.model_version if published else None
+    )
+    reused = Path(published.snapshot_manifest) if published and not rebuild else None
+    return Plan(
+        run_id=run_id,
+        week=str(week),
+        cutoff=week.cutoff(settings.zone),
+        model_version=choice.version,
+        model_reason=choice.reason,
+        trained_after_cutoff=choice.trained_after_cutoff,
+        bundle=choice.bundle,
+        bundle_digest=choice.bundle_digest,
+        reused_snapshot=reused,
+        folder=settings.home / "runs" / run_id,
+    )

@@ -1,0 +1,100 @@
+"""JSON Lines as text: this module splits the lines, DuckDB's JSON functions take them apart."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+
+import pyarrow as pa
+
+from pipeline.duck import literal
+from pipeline.errors import SourceError
+from pipeline.readers.stream import MARK
+from pipeline.readers.texts import LINE, RECORD_BYTES, RECORDS, Texts
+from pipeline.settings import Source
+
+_SCHEMA = pa.schema([("record", pa.string()), (LINE, pa.int64())])
+BATCH_BYTES = 4 << 20
+
+
+def read_json_lines(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
+    """Return the records of a JSON Lines file: one object a line; blank lines are none.
+
+    Raises
+    ------
+    SourceError
+        While reading: if a line is too long, or a declared column stands in no record.
+    """
+    pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns)
+    is_object = "CASE WHEN json_valid(record) THEN json_type(record) = 'OBJECT' ELSE false END"
+    groups = _lines(context, blocks)
+    first = next(groups, [])
+    return Texts(
+        schema=_SCHEMA,
+        batches=_batches(context, source, chain([first], groups)),
+        columns={name: f"fields[{index}]" for index, name in enumerate(source.columns, start=1)},
+        raw="record",
+        relation=f"(SELECT *, CASE WHEN {is_object} THEN json_extract_string(record, [{pointers}]) END AS fields "
+        f"FROM {RECORDS})",
+        structure=f"CASE WHEN contains(record, {literal(MARK)}) THEN 'is not text in UTF-8' "
+        "WHEN fields IS NULL THEN 'is no JSON object' END",
+        undeclared=_undeclared(source, next((line for line in first if line.strip()), b"")),
+    )
+
+
+def _batches(context: str, source: Source, groups: Iterator[list[bytes]]) -> Iterator[pa.RecordBatch]:
+    unseen = set(source.columns)
+    line = 0
+    has_records = False
+    for lines in groups:
+        kept = [(line + number, text) for number, text in enumerate(lines, start=1) if text.strip()]
+        line += len(lines)
+        unseen = {name for name in unseen if not _stands_in(name, lines)}
+        if kept:
+            has_records = True
+            numbers, texts = zip(*kept, strict=True)
+            records = pa.array(texts, pa.binary()).cast(pa.string())
+            yield pa.RecordBatch.from_arrays([records, pa.array(numbers, pa.int64())], schema=_SCHEMA)
+    if unseen and has_records:
+        raise SourceError(
+            found=f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
+            expected=f"records with the declared columns: {', '.join(source.columns)}.",
+            do="deliver the file with these columns, or correct `columns` of the source.",
+        )
+
+
+def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Yield whole lines, a few MiB at a time."""
+    rest: list[bytes] = []
+    size = lines = 0
+    for block in blocks:
+        rest.append(block)
+        size += len(block)
+        if size < BATCH_BYTES:
+            continue
+        *whole, last = b"".join(rest).split(b"\n")
+        if len(last) > RECORD_BYTES:
+            raise SourceError(
+                found=f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
+                expected="one record a line.",
+                do="mend the line and run the week again.",
+            )
+        lines += len(whole)
+        rest, size = [last], len(last)
+        if whole:
+            yield whole
+    if last_lines := b"".join(rest):
+        yield last_lines.removesuffix(b"\n").split(b"\n")
+
+
+def _undeclared(source: Source, record: bytes) -> list[str]:
+    """Return the first record's keys that nobody declared."""
+    try:
+        keys = json.loads(record)
+    except ValueError:
+        return []
+    return [key for key in keys if key not in source.columns] if isinstance(keys, dict) else []
+
+
+def _stands_in(name: str, lines: list[bytes]) -> bool:
+    spellings = {json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()}
+    return any(spelling in line for line in lines for spelling in spellings)

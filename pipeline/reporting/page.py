@@ -1,0 +1,138 @@
+"""The report's page: everything the template shows, asked in one transaction, for a week's published run.
+
+Used by `pipeline.report`. The one entry point is `page`.
+"""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.bundle import TrainingData, open_bundle
+from pipeline.data_docs import run_page
+from pipeline.errors import ModelError, WeekError
+from pipeline.handoffs import Plan
+from pipeline.reporting import charts, figures
+from pipeline.reporting.figures import Row, records
+from pipeline.reporting.questions import Questions
+from pipeline.reporting.words import counted, headline
+from pipeline.weeks import Week
+
+STAGES = ("plan", "ingest", "validate_sources", "features", "validate_features", "score", "check", "publish")
+"""In the data's way; jsonb does not keep the order of its keys."""
+
+
+def page(questions: Questions, week: Week, home: Path) -> Row:
+    """Return what `report.html` shows of the week, by the template's names.
+
+    Parameters
+    ----------
+    questions
+        The warehouse.
+    week
+        The week.
+    home
+        Where the run's plan tells which files its model had.
+
+    Raises
+    ------
+    WeekError
+        If the week has no published run.
+    """
+    published = questions.ask("published", week=str(week)).sort_values("week")
+    if week.monday not in set(published["week"]):
+        raise WeekError(
+            found=f"The week {week} has no published run.",
+            expected="a week that was published.",
+            do=f"run it first: barometer run --week {week}.",
+        )
+    weeks = [str(monday) for monday in published["week"]]
+    before = weeks[-2] if len(weeks) > 1 else str(week.plus(-1))
+    run_id = published["run_id"].iloc[-1]
+    run = questions.ask("run", run_id=run_id).iloc[0].to_dict()
+    by_product = questions.ask("by_product", recent_weeks=weeks)
+    return {
+        "week": week.monday,
+        "run": run,
+        **_satisfaction(by_product, published),
+        **_movement(questions, by_product, week.monday, before),
+        "tenths": figures.tenths(questions.ask("distribution", week=str(week), week_before=before)),
+        "at_risk": figures.at_risk(questions.ask("at_risk", week=str(week), week_before=before)),
+        "quarantine": records(questions.ask("quarantine", run_id=run_id)),
+        "rejects": records(questions.ask("rejects", run_id=run_id)),
+        **_evidence(run),
+        "training": _training(home / "runs" / run_id / "plan.json"),
+        "data_docs": f"../{run_page(run_id)}",
+        "sql": questions.sql | {"quarantined": questions.show("quarantined", run_id=run_id)},
+    }
+
+
+def _satisfaction(by_product: pd.DataFrame, published: pd.DataFrame) -> Row:
+    is_total = by_product["product_id"].isna()
+    weeks = published.merge(by_product[is_total].drop(columns="product_id"), on="week", how="left")
+    weeks = weeks.fillna({"subjects": 0, "likely_dissatisfied": 0, "quarantined": 0})
+    total = figures.line("All products", weeks.set_index("week"))
+    products = figures.product_lines(by_product[~is_total], list(weeks["week"]))
+    trend, axis = charts.trend(total["weeks"])
+    return {
+        "weeks": records(weeks),
+        "before": records(weeks)[-2] if len(weeks) > 1 else None,
+        "headline": headline(total["satisfaction"], total["change"]),
+        "total": total,
+        "lines": figures.drawn([total, *products]),
+        "products": sum(line["products"] for line in products),
+        "trend": trend,
+        "axis": axis,
+    }
+
+
+def _movement(questions: Questions, by_product: pd.DataFrame, week: date, before: str) -> Row:
+    fell, rose = figures.moves(by_product.dropna(subset="product_id"), week, date.fromisoformat(before))
+    flow = questions.ask("flow", week=str(week), week_before=before)
+    return {"flow": records(flow)[0], "fell": fell, "rose": rose}
+
+
+def _evidence(run: Row) -> Row:
+    sources = [{"name": name, **source} for name, source in sorted((run["sources"] or {}).items())]
+    results = run["validation"]
+    warnings = [result for result in results if result["status"] == "failed" and result["severity"] == "warning"]
+    return {
+        "sources": sources,
+        "results": results,
+        "warnings": warnings,
+        "stages": [stage for stage in STAGES if stage in run["stage_seconds"]],
+        "notices": _notices(run, sources, len(warnings)),
+    }
+
+
+def _training(plan_file: Path) -> TrainingData | None:
+    """Return what the model was trained on; None when its files were removed since."""
+    try:
+        plan = Plan.model_validate_json(plan_file.read_text(encoding="utf-8"))
+        return open_bundle(plan.bundle, plan.bundle_digest).training
+    except (FileNotFoundError, ModelError):
+        return None
+
+
+def _notices(run: Row, sources: list[Row], warnings: int) -> list[str]:
+    """Return what a reader must know before believing the numbers."""
+    notices = []
+    if run["trained_after_cutoff"]:
+        notices.append(
+            f"The model knows of later data: version {run['model_version']} was trained on data from after the end of "
+            "this week, so these predictions are better informed than any made at the time could be."
+        )
+    for source in sources:
+        if source["timeless"]:
+            notices.append(
+                f"The source “{source['name']}” declares no times: "
+                "what became known in it after the end of the week cannot be hidden from the model."
+            )
+        if source["undeclared_columns"]:
+            columns = ", ".join(source["undeclared_columns"])
+            notices.append(
+                f"The source “{source['name']}” brought columns that nobody declared, ignored here: {columns}."
+            )
+    if warnings:
+        notices.append(f"{counted(warnings, 'expectation')} gave a warning; see Sources and checks.")
+    return notices

@@ -1,0 +1,186 @@
+"""The record of runs, in `prediction_runs`: opened by the first stage, filled by the others, closed by publish.
+
+Entry points: `open_run`, `update_run`, `record_stage`, `record_validation`, `fail_run`, `fail_unfinished` to write;
+`run`, `published_run` to read.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, text
+
+from pipeline.duck import quoted
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+from pipeline.warehouse import transaction
+from pipeline.weeks import Week
+
+State = Literal["running", "failed", "held", "published", "superseded", "abandoned"]
+
+
+class RunRecord(BaseModel):
+    """A row of `prediction_runs`; see the comments there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    run_id: str
+    week: date
+    n: int
+    state: State
+    airflow_run_id: str
+    started_at: datetime
+    finished_at: datetime | None
+    published_at: datetime | None
+    model_version: str | None
+    model_reason: str | None
+    trained_after_cutoff: bool | None
+    bundle_digest: str | None
+    snapshot_digest: str | None
+    snapshot_manifest: str | None
+    code_version: str | None
+    config_digest: str | None
+    source_lines: int | None
+    source_rows: int | None
+    rejects: int | None
+    subjects: int | None
+    predicted: int | None
+    quarantined: int | None
+    stage_seconds: dict[str, float]
+    stage_peak_mib: dict[str, float]
+    validation: list[dict[str, Any]]
+    sources: dict[str, Any] | None
+    routing: dict[str, Any] | None
+    error: str | None
+
+
+def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: Any) -> str:
+    """Record a new run of the week, as running, with `facts` as further columns; return its id, `<week>.<n>`.
+
+    What the same DAG run began before and did not end is marked as abandoned: its first task was run again.
+    """
+    with transaction(settings) as connection:
+        _lock_week(connection, week)
+        connection.execute(
+            text(
+                "UPDATE prediction_runs SET state = 'abandoned', finished_at = now()"
+                " WHERE airflow_run_id = :airflow_run_id AND week = :week AND state = 'running'"
+            ),
+            {"airflow_run_id": airflow_run_id, "week": week.monday},
+        )
+        runs = text("SELECT coalesce(max(n), 0) + 1 FROM prediction_runs WHERE week = :week")
+        n = connection.execute(runs, {"week": week.monday}).scalar_one()
+        run_id = f"{week}.{n}"
+        connection.execute(
+            text(
+                "INSERT INTO prediction_runs (run_id, week, n, state, airflow_run_id)"
+                " VALUES (:run_id, :week, :n, 'running', :airflow_run_id)"
+            ),
+            {"run_id": run_id, "week": week.monday, "n": n, "airflow_run_id": airflow_run_id},
+        )
+        _update(connection, run_id, facts)
+    return run_id
+
+
+def update_run(settings: Settings, run_id: str, **columns: Any) -> None:
+    """Set columns of a run's record; dicts and lists become JSON."""
+    with transaction(settings) as connection:
+        _update(connection, run_id, columns)
+
+
+def record_stage(settings: Settings, run_id: str, stage: str, seconds: float, peak_mib: float) -> None:
+    """Record what a stage cost; a retry replaces it."""
+    with transaction(settings) as connection:
+        connection.execute(
+            text(
+                "UPDATE prediction_runs SET stage_seconds = stage_seconds || :seconds,"
+                " stage_peak_mib = stage_peak_mib || :peak_mib WHERE run_id = :run_id"
+            ),
+            {
+                "run_id": run_id,
+                "seconds": Jsonb({stage: round(seconds, 3)}),
+                "peak_mib": Jsonb({stage: round(peak_mib, 1)}),
+            },
+        )
+
+
+def record_validation(settings: Settings, run_id: str, results: Sequence[dict[str, Any]]) -> None:
+    """Record the results of one or more suites (key `suite` in each); earlier ones of the same suites are replaced."""
+    suites = {result["suite"] for result in results}
+    with transaction(settings) as connection:
+        lock = text("SELECT validation FROM prediction_runs WHERE run_id = :run_id FOR UPDATE")
+        earlier = connection.execute(lock, {"run_id": run_id}).scalar_one()
+        kept = [result for result in earlier if result["suite"] not in suites]
+        _update(connection, run_id, {"validation": [*kept, *results]})
+
+
+def fail_run(settings: Settings, run_id: str, error: str, *, state: State = "failed") -> None:
+    """Close a run that is still running as failed (or held), with the reason; a published one stays published."""
+    with transaction(settings) as connection:
+        connection.execute(
+            text(
+                "UPDATE prediction_runs SET state = :state, error = :error, finished_at = now()"
+                " WHERE run_id = :run_id AND state = 'running'"
+            ),
+            {"run_id": run_id, "error": error, "state": state},
+        )
+
+
+def fail_unfinished(settings: Settings, airflow_run_id: str, error: str) -> None:
+    """Close what a DAG run left running as failed."""
+    with transaction(settings) as connection:
+        connection.execute(
+            text(
+                "UPDATE prediction_runs SET state = 'failed', error = :error, finished_at = now()"
+                " WHERE airflow_run_id = :airflow_run_id AND state = 'running'"
+            ),
+            {"airflow_run_id": airflow_run_id, "error": error},
+        )
+
+
+def run(settings: Settings, run_id: str) -> RunRecord:
+    """Return a run's record.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run.
+    """
+    found = _one(settings, "SELECT * FROM prediction_runs WHERE run_id = :value", run_id)
+    if found is None:
+        raise ConfigError(
+            found=f"There is no run {run_id!r} on record.",
+            expected="a run's id, as 2026-11-16.1.",
+            do="list them with barometer query 'SELECT run_id, state FROM prediction_runs ORDER BY 1'.",
+        )
+    return found
+
+
+def published_run(settings: Settings, week: Week) -> RunRecord | None:
+    """Return the record of the week's published run, None when the week is not published."""
+    query = "SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :value)"
+    return _one(settings, query, week.monday)
+
+
+def _lock_week(connection: Connection, week: Week) -> None:
+    """Take turns on a week until the end of the transaction."""
+    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('run of ' || :week, 0))")
+    connection.execute(lock, {"week": str(week)})
+
+
+def _update(connection: Connection, run_id: str, columns: dict[str, Any]) -> None:
+    if not columns:
+        return
+    values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in columns.items()}
+    assignments = ", ".join(f"{quoted(name)} = :{name}" for name in columns)
+    connection.execute(
+        text(f"UPDATE prediction_runs SET {assignments} WHERE run_id = :run_id"), {**values, "run_id": run_id}
+    )
+
+
+def _one(settings: Settings, query: str, value: Any) -> RunRecord | None:
+    with transaction(settings) as connection:
+        row = connection.execute(text(query), {"value": value}).mappings().one_or_none()
+    return None if row is None else RunRecord.model_validate(dict(row))

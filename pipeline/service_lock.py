@@ -1,0 +1,52 @@
+"""Who may run DAGs of a home: the services of `make up`, or commands in their own process, never both.
+
+A scheduler would pick up a run that a command executes, and run every task a second time. So every process of the
+services holds an exclusive lock on one file, inherited from the supervisor, and a command shares it while it
+runs a DAG. The kernel drops the lock with the last process that holds it, however that process ended.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.settings import Settings
+
+
+@contextmanager
+def running_in_process(settings: Settings) -> Iterator[bool]:
+    """Yield whether this process may run DAGs itself; services cannot start meanwhile."""
+    descriptor = _open(settings)
+    try:
+        yield _try(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def take_for_services(settings: Settings) -> int | None:
+    """Return a descriptor that holds the services' lock, to be inherited by them; None if it cannot be had."""
+    descriptor = _open(settings)
+    if _try(descriptor, fcntl.LOCK_EX):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def services_are_up(settings: Settings) -> bool:
+    """Return whether any process of the services lives."""
+    with running_in_process(settings) as allowed:
+        return not allowed
+
+
+def _open(settings: Settings) -> int:
+    folder = settings.home / "airflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / "services.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""A snapshot's shards: its rows split by a stable hash of the subject's key, sorted by key, equal bytes for equal rows.
+
+The last step of `pipeline.features`. The entry point is `write_shards`.
+"""
+
+import math
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipeline.duck import literal, quoted
+from pipeline.files import sha256_of_file, written_atomically
+from pipeline.manifests import FeatureColumn, Shard
+from pipeline.settings import Settings
+
+HASH = "__hash"
+"""The first 8 bytes of the md5 of customer_id, U+001F and product_id, as a big-endian number."""
+GROUP_ROWS = 65_536
+"""Rows of a row group: what scoring reads at a time is a part of one."""
+
+
+def hash_of_key() -> str:
+    """Return the SQL expression of `HASH`."""
+    return "CAST('0x' || left(md5(concat(customer_id, chr(31), product_id)), 16) AS UBIGINT)"
+
+
+def write_shards(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    rows: Path,
+    columns: list[FeatureColumn],
+    folder: Path,
+) -> tuple[list[Shard], int]:
+    """Write `rows` as files `shard-NNNN.parquet` of about `shard_rows` rows each; return them and how many subjects.
+
+    Parameters
+    ----------
+    con
+        Reads and sorts them.
+    rows
+        Parquet: the keys, the columns as a model sees them, and `HASH`.
+    """
+    total, subjects = con.execute(
+        f"SELECT (SELECT count(*) FROM {_table(rows)}), "
+        f"(SELECT count(*) FROM (SELECT DISTINCT customer_id, product_id FROM {_table(rows)}))"
+    ).fetchall()[0]
+    names = ["customer_id", "product_id", *(column.name for column in columns)]
+    # Sorting by all columns makes the order total even where a subject stands in several rows; it costs, so only then.
+    order = ", ".join(map(quoted, names if subjects < total else names[:2]))
+    count = max(1, math.ceil(total / settings.resources.shard_rows))
+    selected = f"SELECT {', '.join(map(quoted, names))} FROM {_table(rows)}"
+    shards = [
+        _write(
+            con,
+            f"{selected} WHERE {HASH} % {count} = {index} ORDER BY {order}",
+            folder / f"shard-{index:04d}.parquet",
+        )
+        for index in range(count)
+    ]
+    return shards, subjects
+
+
+def _table(rows: Path) -> str:
+    return f"read_parquet({literal(rows)})"
+
+
+def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> Shard:
+    """Write one shard with pyarrow, in one piece: DuckDB's batches, and so its pages, vary with its threads."""
+    table = con.sql(query).to_arrow_table().combine_chunks()
+    with written_atomically(path) as temporary:
+        pq.write_table(table, temporary, row_group_size=GROUP_ROWS)
+        digest = sha256_of_file(temporary)
+    return Shard(file=path.name, rows=table.num_rows, digest=digest)

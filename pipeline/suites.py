@@ -1,0 +1,169 @@
+"""Expectation suites: JSON files in `expectations/`, read and checked before anything is validated.
+
+    {"name": "features",
+     "expectations": [{"type": "expect_column_values_to_be_between",
+                       "kwargs": {"column": "amount", "min_value": 0},
+                       "severity": "critical", "notes": "optional"}]}
+
+A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`, with Great Expectations' own arithmetic.
+
+The entry points are `load_suite` and `week_parameters`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.handoffs import Plan
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+Severity = Literal["critical", "warning"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExpectationSpec(_Part):
+    """One expectation, as its suite's file has it."""
+
+    type: str = Field(min_length=1)
+    kwargs: dict[str, Any] = {}
+    severity: Severity
+    notes: str = ""
+
+
+class _SuiteFile(_Part):
+    name: str
+    expectations: list[ExpectationSpec]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite whose parameters have their values.
+
+    Attributes
+    ----------
+    name
+        What it is about: `features`, `predictions` or `sources/<source>`.
+    file
+        Where it was read from.
+    expectations
+        Those to evaluate, by their position in the file, from 0.
+    skipped
+        Those with a parameter that has no value yet, likewise.
+    """
+
+    name: str
+    file: Path
+    expectations: dict[int, ExpectationSpec]
+    skipped: dict[int, ExpectationSpec]
+
+    def error(self, number: int, found: str) -> ConfigError:
+        """Return the error that `found` is wrong with the expectation at this position."""
+        spec = (self.expectations | self.skipped)[number]
+        return ConfigError(
+            found=f"Expectation {number + 1} of {self.file}, {spec.type}: {found}",
+            expected="an expectation that Great Expectations 1 can evaluate on this table.",
+            do="mend the expectation, then run the week again.",
+        )
+
+
+def load_suite(name: str, file: Path, columns: list[str], parameters: Mapping[str, Any]) -> Suite:
+    """Return the suite in `file`.
+
+    Parameters
+    ----------
+    name
+        The suite's name in records and pages.
+    file
+        The JSON file.
+    columns
+        The columns of the table that it will validate.
+    parameters
+        Values of parameters; an expectation whose parameter is None is skipped.
+
+    Raises
+    ------
+    ConfigError
+        If the file is absent or broken, or an expectation names an unknown column or parameter.
+    """
+    specs = dict(enumerate(_read(file).expectations))
+    suite = Suite(name, file, specs, {})
+    for number, spec in specs.items():
+        unknown = set(named_columns(spec.kwargs)) - set(columns)
+        if unknown and spec.type != "expect_column_to_exist":
+            raise suite.error(number, f"there is no column {', '.join(sorted(unknown))} in {', '.join(columns)}.")
+    skipped = {number: spec for number, spec in specs.items() if _lacks_value(spec, parameters)}
+    filled = {number: _filled(suite, number, parameters) for number in specs.keys() - skipped.keys()}
+    return Suite(name, file, dict(sorted(filled.items())), skipped)
+
+
+def week_parameters(settings: Settings, plan: Plan) -> dict[str, Any]:
+    """Return the parameters that say which week it is, as instants."""
+    week = Week.parse(plan.week)
+    return {"week_start": week.start(settings.zone).isoformat(), "cutoff": plan.cutoff.isoformat()}
+
+
+def named_columns(kwargs: Mapping[str, Any]) -> list[str]:
+    """Return the columns an expectation looks at, in the order in which Great Expectations selects them."""
+    named = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
+    return [name for name in (*named, *kwargs.get("column_list", [])) if isinstance(name, str)]
+
+
+def _read(file: Path) -> _SuiteFile:
+    try:
+        return _SuiteFile.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        found = f"There is no suite {file}."
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"The suite {file} cannot be read: {error}."
+    except json.JSONDecodeError as error:
+        found = f"The suite {file} is no JSON: {error}."
+    except ValidationError as error:
+        found = f"The suite {file} is not as a suite should be: {'; '.join(map(_in_words, error.errors()))}."
+    raise ConfigError(
+        found=found,
+        expected='{"name": …, "expectations": [{"type": …, "kwargs": {…}, "severity": "critical" or "warning"}]}.',
+        do="write or mend the file, then run the week again.",
+    )
+
+
+def _in_words(error: Any) -> str:
+    where = list(error["loc"])
+    if len(where) > 1:  # ("expectations", 3, "severity")
+        where = [f"expectation {where[1] + 1}", *where[2:]]
+    return f"{', '.join(map(str, where)) or 'the file'}: {error['msg']}"
+
+
+def _parameter(value: Any) -> str | None:
+    return str(value["$PARAMETER"]) if isinstance(value, dict) and "$PARAMETER" in value else None
+
+
+def _lacks_value(spec: ExpectationSpec, parameters: Mapping[str, Any]) -> bool:
+    expressions = " ".join(_parameter(value) or "" for value in spec.kwargs.values())
+    return any(parameters.get(name, "") is None for name in re.findall(r"\w+", expressions))
+
+
+def _filled(suite: Suite, number: int, parameters: Mapping[str, Any]) -> ExpectationSpec:
+    from great_expectations.core.suite_parameters import parse_suite_parameter
+    from great_expectations.exceptions.exceptions import SuiteParameterError
+
+    spec = suite.expectations[number]
+    kwargs = dict(spec.kwargs)
+    for key, value in spec.kwargs.items():
+        expression = _parameter(value)
+        if expression is not None:
+            try:
+                kwargs[key] = parse_suite_parameter(expression, dict(parameters))
+            except SuiteParameterError:
+                known = ", ".join(sorted(parameters)) or "none"
+                raise suite.error(number, f"{expression!r} has no value; the parameters here are: {known}.") from None
+    return spec.model_copy(update={"kwargs": kwargs})

@@ -1,0 +1,71 @@
+"""Superseded runs: their tables are dropped when no reader can see them any more; part of publish.
+
+Dropping a partition needs its week's table for itself, for a moment: it is tried with a very short timeout, and what
+cannot be dropped now is dropped after a later publish. The one entry point is `drop_superseded`.
+"""
+
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from pipeline.duck import literal
+from pipeline.warehouse import AS_IT_STANDS
+
+PUBLISHING = "hashtextextended('publish ' || :week, 0)"
+"""Key of the advisory lock on which the publishes of a week take turns."""
+LOCK_TIMEOUT = "50ms"
+
+
+def drop_superseded(connection: Connection) -> None:
+    """Drop the tables of runs that are not published, as far as that hurts and delays nobody."""
+    query = text(
+        "SELECT substr(relname, 13) FROM pg_class"
+        " WHERE relnamespace = 'storage'::regnamespace AND relname ~ '^predictions_[0-9]{8}_[0-9]+$'"
+        " EXCEPT SELECT translate(run_id, '.-', '_') FROM published_weeks ORDER BY 1"
+    )
+    with connection.begin():
+        names = connection.execute(query).scalars().all()
+    for name in names:
+        day, n = name.split("_")
+        _drop(connection, f"{day[:4]}-{day[4:6]}-{day[6:]}.{n}")
+
+
+def run_table(run_id: str) -> str:
+    """Return the name, in the schema `storage`, of a run's table; given a week, of the week's."""
+    return f"predictions_{run_id.replace('-', '').replace('.', '_')}"
+
+
+def _drop(connection: Connection, run_id: str) -> None:
+    facts = {"week": run_id.partition(".")[0], "run_id": run_id}
+    try:
+        with connection.begin():
+            if _is_needed(connection, facts):
+                return
+            # In one message, the COMMIT too: no reader ever waits for this process, which may be killed or slow.
+            connection.exec_driver_sql(
+                f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
+                f" DELETE FROM storage.satisfaction_by_product WHERE run_id = {literal(run_id)};"
+                f" DROP TABLE storage.{run_table(run_id)}; COMMIT",
+                execution_options=AS_IT_STANDS,
+            )
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+
+
+def _is_needed(connection: Connection, facts: dict[str, str]) -> bool:
+    """Return whether the run is being published, is published (again), or is seen by a transaction that is still open.
+
+    Publishing the week's present run was the transaction that wrote its pointer, `xmin`. Who took a snapshot before it
+    committed has a `backend_xmin` not younger than that. Of sessions that this role may not look into, the worst is
+    assumed.
+    """
+    turn = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PUBLISHING})"), facts).scalar_one()
+    query = text(
+        "SELECT EXISTS (SELECT FROM published_weeks WHERE run_id = :run_id) OR EXISTS ("
+        " SELECT FROM published_weeks AS pointer, pg_stat_activity AS other"
+        " WHERE pointer.week = CAST(:week AS date) AND other.datname = current_database()"
+        " AND other.pid <> pg_backend_pid()"
+        " AND (age(other.backend_xmin) >= age(pointer.xmin) OR other.query = '<insufficient privilege>'))"
+    )
+    return not turn or bool(connection.execute(query, facts).scalar_one())

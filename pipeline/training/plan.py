@@ -1,0 +1,49 @@
+"""Plan, the first stage of a training: pin the cutoff and the weeks. The entry point is `plan_training`."""
+
+from datetime import UTC, datetime
+
+from pipeline.errors import WeekError
+from pipeline.files import sha256_of_text
+from pipeline.handoffs import TrainingPlan
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+
+def plan_training(settings: Settings, *, as_of: Week | None, airflow_run_id: str) -> TrainingPlan:
+    """Return what a training will do.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    as_of
+        Train as at the end of this week; of the last complete one when not given.
+    airflow_run_id
+        The DAG run on whose behalf this is.
+
+    Raises
+    ------
+    WeekError
+        If the week is not complete yet.
+    """
+    last_complete = Week.last_complete(datetime.now(UTC), settings.zone)
+    as_of = as_of or last_complete
+    if as_of > last_complete:
+        raise WeekError(
+            found=f"The week {as_of} ends at {as_of.cutoff(settings.zone):%Y-%m-%d %H:%M} UTC, which is still to come.",
+            expected="a complete week to train as of.",
+            do=f"train as of {last_complete}, the last complete week, or an earlier one.",
+        )
+    training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
+    return TrainingPlan(
+        training_id=training_id,
+        as_of=str(as_of),
+        cutoff=as_of.cutoff(settings.zone),
+        weeks=[str(week) for week in _matured_weeks(settings, as_of)],
+        folder=settings.home / "training" / training_id,
+    )
+
+
+def _matured_weeks(settings: Settings, as_of: Week) -> list[Week]:
+    last = as_of.plus(-settings.model.maturity_weeks)
+    return [last.plus(-back) for back in reversed(range(settings.model.training_weeks))]

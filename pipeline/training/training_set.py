@@ -1,0 +1,122 @@
+"""A training set as the later stages see it: its features, its split by time, its rows as a frame.
+
+The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So no subject of a week
+stands in two parts, and every part lies after the one it is judged by. Entry points: `split` and `frame`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.bundle import Feature
+from pipeline.errors import ConservationError, ModelError
+from pipeline.files import sha256_of_file
+from pipeline.manifests import TrainingSetManifest, TrainingWeek
+from pipeline.scorer import MISSING, inputs
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL = "__satisfied"
+"""The label's column; features.sql may not return names that begin so."""
+FEWEST_OF_A_CLASS = 10
+"""Rows of each answer that every part needs: below, neither calibration nor a metric means anything."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Whole weeks, oldest first."""
+
+    train: list[TrainingWeek]
+    validation: list[TrainingWeek]
+    test: list[TrainingWeek]
+
+
+def split(settings: Settings, manifest: TrainingSetManifest) -> Split:
+    """Return the weeks of each part.
+
+    Raises
+    ------
+    ModelError
+        If there are too few weeks, or a part has too few rows of either answer.
+    """
+    validation, test = settings.model.validation_weeks, settings.model.test_weeks
+    weeks = manifest.weeks
+    if len(weeks) <= validation + test:
+        raise ModelError(
+            found=f"Only {len(weeks)} past weeks have labels that were known by {manifest.cutoff:%Y-%m-%d %H:%M} UTC.",
+            expected=f"more than {validation + test}: {validation} to calibrate, {test} to test, the others to train.",
+            do="wait for more labels, train as of a later week, raise training_weeks, or lower maturity_weeks,"
+            " validation_weeks or test_weeks in [model].",
+        )
+    first_test = len(weeks) - test
+    first_validation = first_test - validation
+    parts = Split(weeks[:first_validation], weeks[first_validation:first_test], weeks[first_test:])
+    for name in ("train", "validation", "test"):
+        _check_answers(name, getattr(parts, name))
+    return parts
+
+
+def _check_answers(name: str, weeks: list[TrainingWeek]) -> None:
+    satisfied = sum(week.satisfied for week in weeks)
+    unsatisfied = sum(week.rows for week in weeks) - satisfied
+    if min(satisfied, unsatisfied) < FEWEST_OF_A_CLASS:
+        raise ModelError(
+            found=f"The {name} weeks {weeks[0].week} to {weeks[-1].week} have {satisfied} satisfied and"
+            f" {unsatisfied} unsatisfied subjects.",
+            expected=f"at least {FEWEST_OF_A_CLASS} of each.",
+            do=f"look at what labels.sql returns for these weeks; give the part more weeks ({name}_weeks,"
+            " training_weeks in [model]).",
+        )
+
+
+def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
+    """Return the rows of these weeks, oldest first, by subject within a week.
+
+    Raises
+    ------
+    ConservationError
+        If a file is not what collect wrote.
+    """
+    for week in weeks:
+        path = folder / week.file
+        if not path.exists() or sha256_of_file(path) != week.digest:
+            raise ConservationError(
+                found=f"The training set's file {path} is gone or was changed.",
+                expected="the file as it was collected.",
+                do="train again, which collects anew: barometer train.",
+            )
+    return pa.concat_tables(pq.read_table(folder / week.file) for week in weeks)
+
+
+def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
+    """Return the model's signature: the numbers, then the categories, with those that `rows` hold."""
+    numbers = [Feature(name=c.name, kind="number") for c in manifest.columns if c.kind == "number"]
+    categories = [
+        Feature(name=c.name, kind="category", categories=_values(rows, c.name))
+        for c in manifest.columns
+        if c.kind == "category"
+    ]
+    return numbers + categories
+
+
+def _values(rows: pa.Table, name: str) -> list[str]:
+    return sorted(set(pc.unique(rows.column(name)).to_pylist()) - {None, MISSING})
+
+
+def frame(rows: pa.Table, features: list[Feature]) -> "pd.DataFrame":
+    """Return the features as the model sees them in scoring: float32, and text with `MISSING`."""
+    import pandas as pd
+
+    columns = inputs(rows, features)
+    return pd.DataFrame({name: pd.Series(values[:, 0], dtype=values.dtype) for name, values in columns.items()})
+
+
+def answers(rows: pa.Table) -> "pd.Series[int]":
+    """Return the labels as 0 and 1."""
+    return rows.column(LABEL).cast(pa.int8()).to_pandas()

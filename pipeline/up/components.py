@@ -1,0 +1,73 @@
+"""What `make up` runs: each component's command and environment, and how to tell that all of them are healthy."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from pipeline.airflow_api import AirflowApi
+from pipeline.airflow_environment import airflow_url
+from pipeline.databases import databases
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Component:
+    """A process that the supervisor keeps running."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def components(settings: Settings) -> list[Component]:
+    """Return the components, in the order they are started."""
+    mlflow_port = str(settings.services.mlflow_port)
+    mlflow = {
+        # In the environment, because everybody can read a command's arguments.
+        "MLFLOW_BACKEND_STORE_URI": databases(settings).mlflow,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(settings.home / "mlflow"),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WORKERS": "1",
+    }
+    return [
+        Component("airflow-api-server", python("airflow", "api-server")),
+        Component("airflow-scheduler", python("airflow", "scheduler", "--skip-serve-logs")),
+        Component("airflow-dag-processor", python("airflow", "dag-processor")),
+        Component("airflow-triggerer", python("airflow", "triggerer", "--skip-serve-logs")),
+        Component("mlflow", python("mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port), mlflow),
+        Component("pages", python("pipeline.up.pages")),
+    ]
+
+
+def health(settings: Settings) -> dict[str, Callable[[], bool]]:
+    """Return, by what a person would call it, a check of everything that must answer."""
+    ports = settings.services
+    return {
+        "Airflow": lambda: _airflow_is_healthy(settings),
+        "MLflow": lambda: _answer(f"http://127.0.0.1:{ports.mlflow_port}/health") is not None,
+        "pages": lambda: _answer(f"http://127.0.0.1:{ports.pages_port}/health") is not None,
+    }
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _airflow_is_healthy(settings: Settings) -> bool:
+    """Return whether all of Airflow's components beat, and the DAGs are there to be triggered."""
+    parts = _answer(f"{airflow_url(settings)}/api/v2/monitor/health")
+    if parts is None or not all(part["status"] == "healthy" for part in parts.json().values()):
+        return False
+    with AirflowApi(settings) as api:
+        return api.knows("weekly_predictions") and api.knows("train_model")
+
+
+def _answer(url: str) -> httpx.Response | None:
+    try:
+        answer = httpx.get(url, timeout=5)
+    except httpx.TransportError:
+        return None
+    return answer if answer.is_success else None

@@ -1,0 +1,107 @@
+"""Keeps the components of `make up` running: starts them, restarts what dies, ends them all when it is told to stop.
+
+Run by `pipeline.up` as `python -m pipeline.up.supervisor LOCK`, detached, with Airflow's environment; LOCK is the
+descriptor that holds the services' lock, handed on to every component.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import sqlalchemy
+
+from pipeline.databases import databases
+from pipeline.settings import Settings, load_settings
+from pipeline.up.components import Component, components, python
+from pipeline.up.processes import marked, stop
+
+CHECK_SECONDS = 1.0
+QUICK_SECONDS = 60.0
+"""A component that dies sooner than this after its start died quickly …"""
+QUICK_DEATHS = 3
+"""… and after so many quick deaths in a row something is wrong that another start will not mend."""
+
+log = logging.getLogger("supervisor")
+
+
+@dataclass
+class _Kept:
+    """A component and its current process."""
+
+    component: Component
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    quick_deaths: int = 0
+
+
+def main() -> None:
+    """Run the components until SIGTERM, or until one of them cannot be kept running (exit code 1)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    lock = int(sys.argv[1])
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    settings = load_settings()
+    try:
+        _prepare(settings, lock)
+        healthy = _keep_running(settings, lock, stopping)
+    finally:
+        stop(marked(settings))
+        log.info("stopped")
+    sys.exit(0 if healthy else 1)
+
+
+def _prepare(settings: Settings, lock: int) -> None:
+    """Bring Airflow's tables up to date, and close runs that died with the command that executed them.
+
+    Otherwise the scheduler would take such a run up again, perhaps weeks later. None can be alive: we hold the lock.
+    """
+    url = databases(settings).airflow  # also keeps the embedded server for as long as this process lives
+    subprocess.run(python("airflow", "db", "migrate"), check=True, pass_fds=[lock])
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "UPDATE dag_run SET state = 'failed', end_date = now()"
+                " WHERE state = 'running' AND triggered_by = 'TEST'"
+            )
+        )
+
+
+def _keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
+    kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
+    while not stopping.wait(CHECK_SECONDS):
+        for one in kept:
+            if one.process.poll() is None:
+                continue
+            lived = time.monotonic() - one.started
+            one.quick_deaths = one.quick_deaths + 1 if lived < QUICK_SECONDS else 0
+            log.error("%s ended with code %s after %.0f s", one.component.name, one.process.returncode, lived)
+            if one.quick_deaths >= QUICK_DEATHS:
+                log.error("%s cannot be kept running; see its log. Stopping everything.", one.component.name)
+                return False
+            one.process, one.started = _start(settings, one.component, lock), time.monotonic()
+    return True
+
+
+def _start(settings: Settings, component: Component, lock: int) -> subprocess.Popen[bytes]:
+    log.info("starting %s", component.name)
+    with (settings.home / f"logs/{component.name}.log").open("ab") as output:
+        return subprocess.Popen(
+            component.command,
+            env={**os.environ, **component.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Validate sources: each source's rows of the week against its suite, before anything is averaged into features.
+
+The second look at the data, after ingest has read and cast it. A suite in `expectations/sources/<source>.json` sees
+the rows that the source dates into the week (all rows, for one without times), and may compare their number with
+`recent_rows`, the median of the weeks before. So a feed that is four-fifths empty, or doubled, stops the run.
+
+The one entry point is `validate_sources`.
+"""
+
+from statistics import median
+
+import duckdb
+
+from pipeline.duck import connection, quoted
+from pipeline.errors import ConfigError
+from pipeline.gx import Evaluated, Result, validate
+from pipeline.handoffs import Ingested, Plan, SourcesValidated
+from pipeline.manifests import SourcesManifest
+from pipeline.settings import Settings
+from pipeline.suites import load_suite, week_parameters
+from pipeline.verdicts import counts, record, stop_on
+from pipeline.weeks import Week
+
+RECENT_WEEKS = 8
+
+
+def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> SourcesValidated:
+    """Validate the sources; those of a reused snapshot were validated by the run that made it, whose results are kept.
+
+    Raises
+    ------
+    ConfigError
+        If a suite is broken, or is for no source.
+    ExpectationError
+        If a critical expectation fails.
+    """
+    if ingested.manifest is None:
+        results = _results_of_published_run(settings, plan)
+        record(settings, plan, "validate_sources", results, {})
+        return SourcesValidated(**counts(results))
+    from pipeline.source_views import create_raw_views
+
+    manifest = SourcesManifest.read(ingested.manifest)
+    _refuse_stray_suites(settings)
+    with connection(settings) as con:
+        create_raw_views(con, manifest)
+        evaluated = {f"sources/{name}": _evaluated(con, settings, plan, name) for name in manifest.sources}
+    results = [result for suite in evaluated.values() for result in suite.results]
+    sections = {name: suite.sections for name, suite in evaluated.items() if suite.sections}
+    record(settings, plan, "validate_sources", results, sections)
+    stop_on([result for result in results if result.stops], settings, plan, about="the sources")
+    return SourcesValidated(**counts(results))
+
+
+def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
+    from pipeline.runs import published_run
+
+    published = published_run(settings, Week.parse(plan.week))
+    rows = (published.validation if published else None) or []
+    return [
+        Result.model_validate({key: value for key, value in row.items() if key != "stage"})
+        for row in rows
+        if row["stage"] == "validate_sources"
+    ]
+
+
+def _refuse_stray_suites(settings: Settings) -> None:
+    folder = settings.expectations / "sources"
+    stray = sorted({file.stem for file in folder.glob("*.json")} - set(settings.sources))
+    if stray:
+        raise ConfigError(
+            found=f"The folder {folder} has a suite for {', '.join(stray)}, which is no source.",
+            expected=f"suites named after sources: {', '.join(settings.sources)}.",
+            do="rename or remove the file, or declare the source.",
+        )
+
+
+def _evaluated(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str) -> Evaluated:
+    name, file = f"sources/{source}", settings.expectations / "sources" / f"{source}.json"
+    if not file.exists():
+        return Evaluated(results=[_no_suite(name)], sections="", queries=[])
+    con.execute(f"CREATE VIEW {quoted(source)} AS SELECT * FROM raw.{quoted(source)}{_in_week(settings, plan, source)}")
+    parameters = week_parameters(settings, plan) | {"recent_rows": _recent_rows(con, settings, plan, source)}
+    suite = load_suite(name, file, list(settings.sources[source].columns), parameters)
+    return validate(con, source, suite, timezone=settings.timezone)
+
+
+def _no_suite(name: str) -> Result:
+    return Result(
+        suite=name,
+        type="suite",
+        kwargs={},
+        severity="warning",
+        status="skipped",
+        observed="no suite",
+        expected="a suite, if the source is to be validated",
+    )
+
+
+def _in_week(settings: Settings, plan: Plan, source: str) -> str:
+    time = _time_column(settings, source)
+    if time is None:
+        return ""
+    start = Week.parse(plan.week).start(settings.zone)
+    return f" WHERE {time} >= TIMESTAMPTZ '{start.isoformat()}' AND {time} < TIMESTAMPTZ '{plan.cutoff.isoformat()}'"
+
+
+def _time_column(settings: Settings, source: str) -> str | None:
+    declared = settings.sources[source]
+    column = declared.event_time or declared.arrived_at
+    return quoted(column) if column else None
+
+
+def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str) -> float | None:
+    """Return the median number of rows of the weeks before, None without history.
+
+    It is counted in what was read, where that dates its rows and reaches back; else taken from the record of published
+    runs, which read as much each week.
+    """
+    time = _time_column(settings, source)
+    lookback = settings.sources[source].lookback_weeks
+    if time is None or lookback == 1:
+        return _rows_of_published_runs(settings, plan, source)
+    week = Week.parse(plan.week)
+    earliest = week.plus(-min(RECENT_WEEKS, (lookback or RECENT_WEEKS + 1) - 1))
+    # Without lookback the first week in the data may have begun before the data did.
+    whole = "" if lookback else f"AND date_trunc('week', {time}) > (SELECT date_trunc('week', min({time})) FROM rows)"
+    row = con.execute(
+        f"""
+        WITH rows AS (SELECT {time} FROM raw.{quoted(source)})
+        SELECT median(number) FROM (
+            SELECT count(*) AS number FROM rows WHERE {time} >= $earliest AND {time} < $start {whole}
+            GROUP BY date_trunc('week', {time})
+        )
+        """,
+        {"earliest": earliest.start(settings.zone), "start": week.start(settings.zone)},
+    ).fetchone()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+def _rows_of_published_runs(settings: Settings, plan: Plan, source: str) -> float | None:
+    from sqlalchemy import text
+
+    from pipeline.warehouse import transaction
+
+    query = text(
+        "SELECT sources -> CAST(:source AS text) FROM prediction_runs WHERE state = 'published'"
+        " AND week < CAST(:week AS date) AND sources ? CAST(:source AS text) ORDER BY week DESC LIMIT :weeks"
+    )
+    with transaction(settings) as warehouse:
+        arguments = {"source": source, "week": plan.week, "weeks": RECENT_WEEKS}
+        reads = warehouse.execute(query, arguments).scalars().all()
+    return median(sum(file["rows"] for file in read["files"]) for read in reads) if reads else None

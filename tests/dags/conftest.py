@@ -1,0 +1,47 @@
+"""One Airflow for all tests of this folder: its home and database are set before its first import."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import Settings
+from tests.company import company_settings
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="package")
+def output_as_on_a_terminal(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
+    """Pytest's capturing switched off for a block: Airflow keeps the stream that was standard output at its import."""
+    return request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
+
+
+@pytest.fixture(scope="package")
+def installation(
+    company: Path,
+    server_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    output_as_on_a_terminal: Callable[[], AbstractContextManager[None]],
+) -> Iterator[Settings]:
+    """Settings of the test company, with Airflow's environment in force and its tables made."""
+    from pipeline import airflow_environment
+
+    home = tmp_path_factory.mktemp("installation") / "home"
+    overrides = {"DATABASE__URL": server_url, "DATABASE__PREFIX": "dags_of_tests"}
+    settings = company_settings(company, home, **overrides)
+    dags = tmp_path_factory.mktemp("dags")
+    for file in [*airflow_environment.DAGS.glob("*.py"), HERE / "trial.py"]:
+        shutil.copy(file, dags)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(airflow_environment, "DAGS", dags)
+        for name, value in airflow_environment.airflow_environment(settings).items():
+            patch.setenv(name, value)
+        for name, value in overrides.items():
+            patch.setenv(f"BAROMETER__{name}", value)
+        with output_as_on_a_terminal():
+            from airflow.settings import dispose_orm
+        yield settings
+        dispose_orm()  # its connections, before the server goes

@@ -1,0 +1,66 @@
+"""Plans and predictions made up for the tests of what comes after scoring."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import runs
+from pipeline.handoffs import Checked, Plan
+from pipeline.score import PREDICTIONS_SCHEMA
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+
+def plan_of(settings: Settings, run_id: str) -> Plan:
+    """The plan of a run that is on record."""
+    week = Week.parse(run_id.partition(".")[0])
+    return Plan(
+        run_id=run_id,
+        week=str(week),
+        cutoff=week.cutoff(settings.zone),
+        model_version="1",
+        model_reason="the only one",
+        trained_after_cutoff=False,
+        bundle=Path("bundle"),
+        bundle_digest="digest",
+        reused_snapshot=None,
+        folder=settings.home / "runs" / run_id,
+    )
+
+
+def scored_run(
+    settings: Settings, week: Week, subjects: int = 100, shards: int = 2, airflow_run_id: str = "dag run"
+) -> tuple[Plan, Checked]:
+    """A run on record with all its predictions in files, ready to be published.
+
+    The satisfaction of a subject depends on the run, so that rows of two runs can be told apart.
+    """
+    run_id = runs.open_run(settings, week=week, airflow_run_id=airflow_run_id)
+    runs.update_run(settings, run_id, subjects=subjects)
+    plan = plan_of(settings, run_id)
+    files = []
+    for shard in range(shards):
+        rows = [_row(plan, number) for number in range(shard, subjects, shards)]
+        files.append(plan.folder / "predictions" / f"shard-{shard:04d}.parquet")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS_SCHEMA), files[-1])
+    return plan, Checked(files=files, predicted=subjects, quarantined=0, expectations=0, warnings=0)
+
+
+def _row(plan: Plan, number: int) -> dict[str, object]:
+    noise = hashlib.sha256(f"{plan.run_id} {number}".encode()).digest()
+    satisfaction = int.from_bytes(noise[:4]) / 2**32
+    return {
+        "week": Week.parse(plan.week).monday,
+        "customer_id": f"c{number:06d}",
+        "product_id": f"p{number % 3}",
+        "satisfaction": satisfaction,
+        "likely_satisfied": satisfaction >= 0.5,
+        "role": "champion",
+        "model_version": plan.model_version,
+        "run_id": plan.run_id,
+        "trained_after_cutoff": False,
+        "info": f'{{"info_name": "name {number}"}}' if number % 2 else None,
+    }
