@@ -21,7 +21,7 @@ The param `as_of` names the last week that the model may know: `barometer train 
 backfilling the weeks after it.
 
 **When a run fails** nothing was registered. The red task's log says what was found, what was expected and what to do.
-Training again is safe, and gives the same version for the same data and code.
+Training again is safe: the same data and code give another version with the same predictions.
 """,
     tags=["barometer", "model"],
     schedule=None,

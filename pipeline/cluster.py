@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,12 +96,12 @@ class Cluster:
             else:
                 return listening
 
-    def stop(self) -> None:
-        """Stop the server if it runs; clients are disconnected."""
+    def stop(self, modes: Sequence[str] = ("fast", "immediate")) -> None:
+        """Stop the server if it runs, in the first of pg_ctl's modes that succeeds; clients are disconnected."""
         if self.postmaster() is None:
             return
         running = self._processes()
-        for mode in ("fast", "immediate"):
+        for mode in modes:
             stopped = self.programs.run("pg_ctl", "-D", ".", "-s", "-w", "-t", "60", "-m", mode, "stop", cwd=self.data)
             if stopped.returncode == 0 and not self._outlasting(running):
                 return
@@ -111,8 +112,8 @@ class Cluster:
         )
 
     def remove(self) -> None:
-        """Stop the server and delete the cluster."""
-        self.stop()
+        """Stop the server and delete the cluster; without a last checkpoint, which can take a minute."""
+        self.stop(["immediate"])
         if self.data.is_symlink():
             shutil.rmtree(self.data.readlink().parent, ignore_errors=True)
             self.data.unlink()

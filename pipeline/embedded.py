@@ -89,6 +89,8 @@ def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
 def remove(home: Path, *, run_as: str = "nobody") -> None:
     """Stop the server of `home` and delete its cluster, wherever it lies; do nothing where there is none.
 
+    An attachment of this process ends with it.
+
     Raises
     ------
     ServerError
@@ -99,6 +101,8 @@ def remove(home: Path, *, run_as: str = "nobody") -> None:
         return
     with _refusing_clearly(cluster), _locked(cluster.folder / "start.lock"):
         cluster.check_owner()
+        if cluster.folder in _attached:
+            _close(_attached.pop(cluster.folder)[1])
         if _is_used(cluster):
             raise ServerError(
                 found=f"The server of {home} is in use by another process.",

@@ -179,7 +179,7 @@ def _cast(column: FeatureColumn, kind: str) -> str:
 def _check_keys(con: duckdb.DuckDBPyConnection, query: CompanyQuery, week: Week, part: Path) -> None:
     rows, whole = con.execute(
         f"SELECT count(*), count(*) FILTER (customer_id IS NOT NULL AND product_id IS NOT NULL) "
-        f"FROM read_parquet({literal(part)})"
+        f"FROM read_parquet({literal(part)}, hive_partitioning = false)"
     ).fetchall()[0]
     if whole < rows:
         raise _broken(

@@ -224,7 +224,7 @@ def _first_reasons(settings: Settings, read: SourceRead) -> list[str]:
     files = [file for file in read.files if file.rejects]
     with connection(settings) as con:
         rows = con.execute(
-            f"SELECT filename, __line, {casts.REASON} FROM read_parquet(?, filename = true, union_by_name = true) "
+            f"SELECT filename, __line, {casts.REASON} FROM read_parquet(?, filename = true, hive_partitioning = false) "
             f"WHERE {casts.REASON} IS NOT NULL ORDER BY filename, __line LIMIT 3",
             [[str(file.parquet) for file in files]],
         ).fetchall()

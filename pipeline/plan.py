@@ -70,7 +70,7 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
     choice = registry.choose_model(
         settings, week=week, requested=model, published_version=published.model_version if published else None
     )
-    reused = Path(published.snapshot_manifest) if published and not rebuild else None
+    reusable = published.snapshot_manifest if published and not rebuild else None
     return Plan(
         run_id=run_id,
         week=str(week),
@@ -80,6 +80,6 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
         trained_after_cutoff=choice.trained_after_cutoff,
         bundle=choice.bundle,
         bundle_digest=choice.bundle_digest,
-        reused_snapshot=reused,
+        reused_snapshot=Path(reusable) if reusable else None,
         folder=settings.home / "runs" / run_id,
     )

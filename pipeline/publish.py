@@ -105,13 +105,22 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     cursor.execute("SET LOCAL synchronize_seqscans = off")
     cursor.execute(
-        "INSERT INTO storage.satisfaction_by_product"
-        f" SELECT {run_id}, product_id, coalesce(served.subjects, 0), served.satisfaction, served.likely_satisfied,"
-        " coalesce(kept_out.subjects, 0)"
-        " FROM (SELECT product_id, count(*) AS subjects, avg(satisfaction) AS satisfaction,"
-        f" avg(likely_satisfied::int) AS likely_satisfied FROM {table} GROUP BY product_id) AS served"
-        " FULL JOIN (SELECT product_id, count(*) AS subjects FROM quarantine"
-        f" WHERE run_id = {run_id} AND product_id IS NOT NULL GROUP BY product_id) AS kept_out USING (product_id)"
+        f"""
+        INSERT INTO storage.satisfaction_by_product
+        SELECT
+            {run_id}, product_id, coalesce(served.subjects, 0), served.satisfaction, served.likely_satisfied,
+            coalesce(kept_out.subjects, 0)
+        FROM (
+            SELECT
+                product_id, count(*) AS subjects, avg(satisfaction) AS satisfaction,
+                avg(likely_satisfied::int) AS likely_satisfied
+            FROM {table} GROUP BY product_id
+        ) AS served
+        FULL JOIN (
+            SELECT product_id, count(*) AS subjects FROM quarantine
+            WHERE run_id = {run_id} AND product_id IS NOT NULL GROUP BY product_id
+        ) AS kept_out USING (product_id)
+        """
     )
 
 
@@ -144,9 +153,12 @@ def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
     """Count once more, in the warehouse: subjects of the features = rows loaded + quarantined."""
     query = text(
-        "SELECT (SELECT sum(subjects) FROM storage.satisfaction_by_product WHERE run_id = :run_id) AS predicted,"
-        " (SELECT count(*) FROM quarantine WHERE run_id = :run_id) AS quarantined,"
-        " (SELECT subjects FROM prediction_runs WHERE run_id = :run_id) AS subjects"
+        """
+        SELECT
+            (SELECT coalesce(sum(subjects), 0) FROM storage.satisfaction_by_product WHERE run_id = :run_id) AS predicted,
+            (SELECT count(*) FROM quarantine WHERE run_id = :run_id) AS quarantined,
+            (SELECT subjects FROM prediction_runs WHERE run_id = :run_id) AS subjects
+        """
     )
     counts = connection.execute(query, {"run_id": plan.run_id}).one()
     expected = (checked.predicted, checked.quarantined, checked.predicted + checked.quarantined)

@@ -62,7 +62,7 @@ def write_shards(
 
 
 def _table(rows: Path) -> str:
-    return f"read_parquet({literal(rows)})"
+    return f"read_parquet({literal(rows)}, hive_partitioning = false)"
 
 
 def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> Shard:

@@ -41,7 +41,7 @@ def create_raw_views(con: duckdb.DuckDBPyConnection, manifest: SourcesManifest) 
 
 def _rows(read: SourceRead) -> str:
     files = ", ".join(literal(file.parquet) for file in read.files)
-    return f"read_parquet([{files}])"
+    return f"read_parquet([{files}], hive_partitioning = false)"  # a home below `x=1/` would have a column x
 
 
 class _Known:

@@ -1,16 +1,22 @@
 """A tiny model for tests: trained on made-up rows of the test company's features, in well under a second."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.bundle import Feature, TrainingData, seal
+from pipeline.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
+from pipeline.files import sha256_of_file
+from pipeline.handoffs import Evaluated, TrainingPlan
 from pipeline.manifests import FeatureColumn
 from pipeline.scorer import MISSING
+from pipeline.settings import Settings
 from pipeline.training.estimator import calibrated, estimator
 from pipeline.training.export import export
+from pipeline.weeks import Week
 
 COMPANY_COLUMNS = [
     FeatureColumn(name="events", kind="number"),
@@ -57,3 +63,21 @@ def made_up_rows(features: list[Feature], rows: int) -> tuple[pd.DataFrame, pd.S
             margin += (values == feature.categories[0]) - 0.3
         columns[feature.name] = pd.Series(values, dtype=values.dtype)
     return pd.DataFrame(columns), pd.Series((margin > 0).astype("int8"))
+
+
+def evaluated_as_of(settings: Settings, unsealed: Path, week: Week, remark: str = "") -> tuple[TrainingPlan, Evaluated]:
+    """The tiny bundle as if trained as of `week`; `remark` makes it another one."""
+    folder = settings.home / "training" / f"{week}-{remark}"
+    plan = TrainingPlan(
+        training_id=folder.name, as_of=str(week), cutoff=week.cutoff(settings.zone), weeks=[], folder=folder
+    )
+    if not folder.exists():
+        shutil.copytree(unsealed, folder / "model")
+    facts = open_facts(folder / "model")
+    facts["training"]["cutoff"] = plan.cutoff
+    digest = seal(folder / "model", **{**facts, "code_version": remark, "metrics": {"roc_auc": 0.7}})
+    return plan, Evaluated(bundle=folder / "model", bundle_digest=digest, test_rows=1, metrics={"roc_auc": 0.7})
+
+
+def open_facts(folder: Path) -> dict[str, Any]:
+    return open_bundle(folder, sha256_of_file(folder / BUNDLE_FILE)).model_dump(mode="json", exclude={"files"})

@@ -59,7 +59,6 @@ def test_the_analyst_reads_what_is_public_and_nothing_else(company: Path, tmp_pa
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             psycopg.connect(make_url(found.analyst).set(database="barometer_airflow").render_as_string(False))
     finally:
-        embedded._detach(embedded._cluster(settings.home, "nobody"))
         embedded.remove(settings.home)
 
 

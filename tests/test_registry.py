@@ -1,7 +1,6 @@
 """Which version a run uses, on MLflow's real tables; and what registering a bundle does to them."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,15 +12,15 @@ import pytest
 from sqlalchemy import text
 
 from pipeline import warehouse
-from pipeline.bundle import BUNDLE_FILE, open_bundle, seal
+from pipeline.bundle import BUNDLE_FILE, open_bundle
 from pipeline.errors import ModelError
-from pipeline.handoffs import Evaluated, Registered, TrainingPlan
+from pipeline.handoffs import Registered
 from pipeline.registry import CHAMPION, champion, choose_model
 from pipeline.settings import Settings
 from pipeline.training.register import LOCK, register
 from pipeline.weeks import Week
 from tests.company import company_settings
-from tests.models import tiny_bundle
+from tests.models import evaluated_as_of, tiny_bundle
 
 FEBRUARY, MARCH = Week.parse("2026-02-02"), Week.parse("2026-03-02")
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -39,26 +38,6 @@ def unsealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     home = tmp_path_factory.mktemp("registry") / "a home & more"
     return company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
-
-
-def evaluated_as_of(settings: Settings, unsealed: Path, week: Week, remark: str = "") -> tuple[TrainingPlan, Evaluated]:
-    """The tiny bundle as if trained as of `week`; `remark` makes it another one."""
-    folder = settings.home / "training" / f"{week}-{remark}"
-    plan = TrainingPlan(
-        training_id=folder.name, as_of=str(week), cutoff=week.cutoff(settings.zone), weeks=[], folder=folder
-    )
-    if not folder.exists():
-        shutil.copytree(unsealed, folder / "model")
-    facts = open_facts(folder / "model")
-    facts["training"]["cutoff"] = plan.cutoff
-    digest = seal(folder / "model", **{**facts, "code_version": remark, "metrics": {"roc_auc": 0.7}})
-    return plan, Evaluated(bundle=folder / "model", bundle_digest=digest, test_rows=1, metrics={"roc_auc": 0.7})
-
-
-def open_facts(folder: Path) -> dict:
-    from pipeline.files import sha256_of_file
-
-    return open_bundle(folder, sha256_of_file(folder / BUNDLE_FILE)).model_dump(mode="json", exclude={"files"})
 
 
 def promotions(settings: Settings) -> list[tuple]:

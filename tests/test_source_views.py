@@ -9,6 +9,7 @@ from pipeline.duck import connection
 from pipeline.ingest import read_sources
 from pipeline.settings import Settings
 from pipeline.source_views import create_raw_views, create_views
+from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings
 
 
@@ -70,6 +71,17 @@ def test_cells_are_null_until_they_are_known(tmp_path: Path) -> None:
 def test_rejects_and_inner_columns_are_not_seen(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, "id,amount\na,1\nb,x\n")
     assert view(settings, "SELECT * FROM feed") == [("a", 1.0)]
+
+
+def test_the_homes_path_gives_no_columns(company: Path, tmp_path: Path) -> None:
+    settings = company_settings(company, tmp_path / "kind=x [y]" / "z=1" / "home")
+    manifest = read_sources(settings, WEEK)
+    with connection(settings) as con:
+        create_raw_views(con, manifest)
+        create_views(con, settings, manifest, WEEK.cutoff(settings.zone))
+        for view in ("raw.events", "events"):
+            assert con.sql(f"FROM {view}").columns == list(settings.sources["events"].columns)
+            assert con.execute(f"SELECT DISTINCT kind FROM {view} ORDER BY kind").fetchall() == [("a",), ("b",), ("c",)]
 
 
 def test_raw_views_hold_the_future_too(tmp_path: Path) -> None:

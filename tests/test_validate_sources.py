@@ -139,6 +139,26 @@ def test_a_failing_warning_is_recorded_and_lets_the_run_go_on(our_settings: Sett
     assert recorded(our_settings, plan)["sources/events"] == ["failed"]
 
 
+def test_a_first_week_that_the_data_has_only_in_part_does_not_count(our_settings: Settings) -> None:
+    write_suite(our_settings.config_file.parent, "answers", USUAL_ROWS)
+    rows = [
+        {"customer_id": "c1", "product_id": "p1", "about_week": None, "answer": 3, "answered_at": f"{day}T09:00:00"}
+        for weeks, number in ((-2, 10), (-1, 100), (0, 100))
+        for day in [WEEK.plus(weeks).monday + timedelta(days=2)] * number
+    ]
+    (our_settings.landing / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, plan = validated(our_settings)
+    assert recorded(our_settings, plan)["sources/answers"] == ["passed"]
+
+
+def test_weeks_whose_files_are_not_read_do_not_count(our_settings: Settings) -> None:
+    stragglers = [f"c9999,p0,{WEEK.plus(-weeks).monday} 12:00:00,1.00,a\n" for weeks in range(4, 9)]
+    with (our_settings.landing / f"events-{WEEK.plus(-3)}.csv").open("a") as file:
+        file.writelines(stragglers)
+    _, plan = validated(our_settings)
+    assert recorded(our_settings, plan)["sources/events"] == ["passed", "passed"]
+
+
 def test_without_history_the_comparison_is_skipped(our_settings: Settings) -> None:
     for file in our_settings.landing.glob("events-*.csv"):
         if file.name != EVENTS:

@@ -77,7 +77,7 @@ def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
     except Exception as error:  # noqa: BLE001 - its errors have no other common base
         raise ModelError(
             found=f"The pipeline cannot be converted to ONNX: {type(error).__name__}: {str(error).splitlines()[0]}.",
-            expected="steps that skl2onnx converts (docs/decisions names the exact ones).",
+            expected="steps that skl2onnx converts (docs/decisions/0006-float32-and-onnx.md names the exact ones).",
             do="replace the step that is named.",
         ) from None
     _name_inputs(model.graph, features)
@@ -128,7 +128,7 @@ def _compare(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", words: 
             found=f"ONNX and scikit-learn differ by up to {difference.max():.2g} in {unequal.sum()} of"
             f" {len(rows)} {words}.",
             expected=f"a difference of at most {TOLERANCE:g} in every row.",
-            do="replace the step that handles this feature by one that converts exactly (see docs/decisions).",
+            do="replace the step that handles this feature by one that converts exactly (see docs/decisions/0006-float32-and-onnx.md).",
         )
 
 

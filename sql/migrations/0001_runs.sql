@@ -37,7 +37,7 @@ CREATE TABLE prediction_runs (
 COMMENT ON TABLE prediction_runs IS 'Every run of the weekly prediction, published or not; one row each.';
 COMMENT ON COLUMN prediction_runs.run_id IS 'The run: its week and number, as 2026-11-16.1.';
 COMMENT ON COLUMN prediction_runs.week IS 'The week it predicts, named by its Monday.';
-COMMENT ON COLUMN prediction_runs.n IS 'The how-manieth run of the week it is, from 1.';
+COMMENT ON COLUMN prediction_runs.n IS 'Its number among the runs of the week, from 1.';
 COMMENT ON COLUMN prediction_runs.state IS
 'running; failed; held (a check kept it from being published); published (what people see for the week); '
 'superseded (was published, a later run took its place); abandoned (given up by the same DAG run, which began anew).';
