@@ -22,12 +22,13 @@ with DAG(
     doc_md="""
 Predicts, for one week, how satisfied each customer is likely to be with each product, and publishes it.
 
-**Which week?** The run's logical date is the Monday that names the week, so a backfill from 2 March to 23 March means
-the four weeks that start on those days. The param `week` overrides it. A run triggered without either takes the last
-complete week.
+**Which week?** The run's logical date is the Monday that names the week. The param `week` overrides it. Triggered by
+hand without either, it is the last complete week.
 
-**Backfill:** *Trigger → Backfill*, give the first and the last Monday, leave *Max active runs* at 1, choose
-*All runs* to publish weeks again that are published already. A week stays as it was until its new run is whole.
+**Backfill:** set the clock at the bottom left to the company's time zone, then *Trigger → Backfill*, from the first
+Monday 00:00 to the last Monday 00:00; the form says how many weeks that is. Leave the param `week` empty. *All Runs*
+runs weeks again too; then tick *Override parameters on existing runs*. A week stays as it was until its new run is
+whole.
 
 **When a run fails** the week that readers see has not changed. Open the red task's log: its last lines say what was
 found, what was expected and what to do. Then clear the task (it and those after it run again) or trigger the week anew.
@@ -53,6 +54,7 @@ Running a week again is always safe: it leaves exactly one set of rows. A task t
             "auto",
             type="string",
             pattern=r"^(auto|current|[1-9]\d*)$",
+            examples=["auto", "current"],
             title="Model",
             description="auto: the version the week was published with, or the one in force at its end. "
             "current: today's champion. Or a version's number.",

@@ -33,7 +33,6 @@ from pipeline.dag_runs import TaskEvent, Watch
 from pipeline.errors import BarometerError, RunError, TerminalError
 from pipeline.handoffs import Plan, Scored
 from pipeline.resource_use import ResourceUse, measured
-from pipeline.run_facts import record_facts
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week, resolve_week
 
@@ -143,8 +142,7 @@ class Stage(BaseOperator):
         context["ti"].xcom_push(PEAK, use.peak_mib)
         plan = handoff if isinstance(handoff, Plan) else plan
         if isinstance(plan, Plan) and self.shard is None:
-            record_facts(settings, plan.run_id, handoff)
-            _record_use(settings, plan, self.task_id, use)
+            _record(settings, plan, self.task_id, handoff, use)
             if "scored" in arguments:
                 _record_shards(settings, plan, arguments["scored"], context)
         return handoff
@@ -208,7 +206,11 @@ class Page(BaseOperatorLink):
 
 def _week(settings: Settings, context: Context) -> Week:
     run = context["dag_run"]
-    return resolve_week(context["params"]["week"], run.logical_date, run.run_after, settings.zone)
+    logical = run.logical_date
+    by_hand = run.run_type == "manual"
+    if logical and by_hand and Week.containing(logical, settings.zone).cutoff(settings.zone) > run.run_after:
+        logical = None  # the UI's form fills in the present, which names no week that has ended
+    return resolve_week(context["params"]["week"], logical, run.run_after, settings.zone)
 
 
 def _as_of(_settings: Settings, context: Context) -> Week | None:
@@ -232,19 +234,23 @@ def _imported(name: str) -> Callable[..., BaseModel]:
     return stage
 
 
-def _record_use(settings: Settings, plan: Plan, stage: str, use: ResourceUse) -> None:
-    from pipeline import runs
+def _record(settings: Settings, plan: Plan, stage: str, handoff: BaseModel, use: ResourceUse) -> None:
+    from pipeline.run_facts import record_facts
+    from pipeline.runs import record_stage
 
-    runs.record_stage(settings, plan.run_id, stage, use.seconds, use.peak_mib)
+    record_facts(settings, plan.run_id, handoff)
+    record_stage(settings, plan.run_id, stage, use.seconds, use.peak_mib)
 
 
 def _record_shards(settings: Settings, plan: Plan, scored: Sequence[Scored], context: Context) -> None:
     """Record the mapped stage as one: from the first shard's start to the last one's end, and the highest peak."""
+    from pipeline.runs import record_stage
+
     if not scored:
         return
     peaks = context["ti"].xcom_pull(task_ids=["score"], key=PEAK)
     seconds = (max(x.finished_at for x in scored) - min(x.started_at for x in scored)).total_seconds()
-    _record_use(settings, plan, "score", ResourceUse(seconds, max(peaks)))
+    record_stage(settings, plan.run_id, "score", seconds, max(peaks))
 
 
 def _record_failure(settings: Settings, plan: Plan, error: TerminalError) -> None:

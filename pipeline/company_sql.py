@@ -29,6 +29,7 @@ class CompanyQuery:
 
     path: Path
     sql: str
+    """The statement alone, fit to stand in brackets."""
     digest: str
     """sha256 of the file's text."""
     parameters: dict[str, datetime]
@@ -80,8 +81,17 @@ def company_query(
     if unknown := sorted(used - offered.keys()):
         names = ", ".join("$" + name for name in sorted(offered))
         raise _refused(path, f"uses the parameter ${unknown[0]}", f"no other parameters than {names}")
-    sql = con.extract_statements(text)[0].query
-    return CompanyQuery(path, sql, sha256_of_text(text), {name: offered[name] for name in sorted(used)})
+    return CompanyQuery(path, _bare(text), sha256_of_text(text), {name: offered[name] for name in sorted(used)})
+
+
+def _bare(text: str) -> str:
+    """Return the statement without what may follow it, comments and semicolons, so that it can stand in brackets."""
+    data = text.encode()
+    for position, kind in reversed(duckdb.tokenize(text)):
+        if kind != duckdb.token_type.comment and data[position : position + 1] != b";":
+            break
+        data = data[:position]
+    return data.decode().rstrip()
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

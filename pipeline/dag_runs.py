@@ -52,7 +52,7 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
 
 def _run_here(settings: Settings, dag_id: str, params: dict[str, Any], result_of: str, watch: Watch) -> dict[str, Any]:
     os.environ.update(airflow_environment(settings))
-    log_file = settings.home / f"airflow/logs/in_process/{dag_id}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    log_file = settings.home / f"airflow/logs/in_process/{dag_id}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
     failures: list[TaskEvent] = []
 
     def note(event: TaskEvent) -> None:

@@ -3,6 +3,8 @@
 The one entry point is `gx_arguments`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -22,19 +24,25 @@ from pipeline.duck import quoted
 registry.register("duckdb.buffered", __name__, "Dialect")
 
 
-def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> dict[str, Any]:
-    """Return the arguments of Great Expectations' `add_sql` for a data source on `con`'s tables and views.
+@contextmanager
+def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of Great Expectations' `add_sql` for a data source on `con`'s tables and views.
 
-    It gets a cursor of its own, which shares everything with `con` but its temporary objects and its session, so
-    that closing it leaves `con` open.
+    It gets a cursor of its own, which shares everything with `con` but its temporary objects and its session.
     """
     cursor = con.cursor()
     cursor.execute("SET TimeZone = ?", [timezone])
     cursor.execute("SET enable_progress_bar = false")
-    return {
-        "connection_string": "duckdb+buffered://",
-        "kwargs": {"creator": lambda: ConnectionWrapper(cursor), "poolclass": StaticPool},
-    }
+    held = [ConnectionWrapper(cursor)]
+    try:
+        yield {
+            "connection_string": "duckdb+buffered://",
+            "kwargs": {"creator": lambda: held[0], "poolclass": StaticPool},
+        }
+    finally:
+        # Great Expectations remembers its last data source until the process ends, and DuckDB complains aloud about
+        # what is there then: so nothing of it may hold the cursor.
+        held.pop().close()
 
 
 class _ExecutionContext(PGExecutionContext_psycopg2):

@@ -110,14 +110,13 @@ def _verified(path: Path) -> Path:
 
 def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> list[FeatureColumn]:
     """Write what the query returns, cast to what a model sees and with the key's hash, into one Parquet file."""
-    selected = f"(\n{query.sql.rstrip().rstrip(';')}\n)"
     try:
         described = con.execute(f"DESCRIBE {query.sql}", query.parameters).fetchall()
         kinds = {str(name): str(kind) for name, kind, *_ in described}
         columns = _columns(query, [str(name) for name, *_ in described], kinds)
         casts = ", ".join(_cast(column, kinds[column.name]) for column in columns)
         con.execute(
-            f"COPY (SELECT customer_id, product_id, {casts}, {hash_of_key()} AS {HASH} FROM {selected}) "
+            f"COPY (SELECT customer_id, product_id, {casts}, {hash_of_key()} AS {HASH} FROM ({query.sql})) "
             f"TO {literal(part)} (FORMAT parquet)",
             query.parameters,
         )

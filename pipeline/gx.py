@@ -117,21 +117,23 @@ def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str
         analytics_enabled=False,
     )
     context = gx.get_context(mode="ephemeral", project_config=config)
-    source = context.data_sources.add_sql(suite.name, **gx_arguments(con, timezone))
-    try:
-        asset = source.add_table_asset(table, table_name=table)
-        batch = asset.add_batch_definition_whole_table("all").get_batch()
-        return batch.validate(
-            gx.ExpectationSuite(suite.name, expectations=expectations),
-            result_format={
-                "result_format": "SUMMARY",
-                "partial_unexpected_count": 5,
-                "unexpected_index_column_names": index,
-                "return_unexpected_index_query": bool(index),
-            },
-        )
-    finally:
-        source.get_engine().dispose()
+    with gx_arguments(con, timezone) as arguments:
+        source = context.data_sources.add_sql(suite.name, **arguments)
+        try:
+            asset = source.add_table_asset(table, table_name=table)
+            batch = asset.add_batch_definition_whole_table("all").get_batch()
+            return batch.validate(
+                gx.ExpectationSuite(suite.name, expectations=expectations),
+                result_format={
+                    "result_format": "SUMMARY",
+                    "partial_unexpected_count": 5,
+                    "unexpected_index_column_names": index,
+                    "return_unexpected_index_query": bool(index),
+                },
+            )
+        finally:
+            for engine in (source.get_engine(), source.get_execution_engine().engine):
+                engine.dispose()
 
 
 def _expectation(suite: Suite, number: int) -> Any:

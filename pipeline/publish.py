@@ -155,14 +155,16 @@ def _check_conservation(connection: Connection, plan: Plan, checked: Checked) ->
     query = text(
         """
         SELECT
-            (SELECT coalesce(sum(subjects), 0) FROM storage.satisfaction_by_product WHERE run_id = :run_id) AS predicted,
             (SELECT count(*) FROM quarantine WHERE run_id = :run_id) AS quarantined,
-            (SELECT subjects FROM prediction_runs WHERE run_id = :run_id) AS subjects
+            (SELECT subjects FROM prediction_runs WHERE run_id = :run_id) AS subjects,
+            coalesce(sum(loaded.subjects), 0) AS predicted
+        FROM storage.satisfaction_by_product AS loaded
+        WHERE loaded.run_id = :run_id
         """
     )
     counts = connection.execute(query, {"run_id": plan.run_id}).one()
     expected = (checked.predicted, checked.quarantined, checked.predicted + checked.quarantined)
-    if tuple(counts) != expected:
+    if (counts.predicted, counts.quarantined, counts.subjects) != expected:
         raise ConservationError(
             found=f"The warehouse holds {counts.predicted} predictions and {counts.quarantined} quarantined subjects"
             f" of the run {plan.run_id}, whose features have {counts.subjects} subjects.",

@@ -58,7 +58,6 @@ def run_query(settings: Settings, sql: str) -> pa.Table:
     try:
         with closing(psycopg.connect(url, connect_timeout=10)) as connection:
             connection.read_only = True
-            connection.execute("SELECT 1")  # from the first query on, a transaction cannot become read-write
             # what is prepared is one statement: nothing can follow a semicolon
             cursor = connection.execute(sql.encode(), prepare=True)
             if cursor.statusmessage is None:

@@ -35,11 +35,11 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from pipeline import embedded
 
     home = tmp_path_factory.mktemp("server")
-    with embedded.running(home) as server:
-        with psycopg.connect(f"{server.url}/postgres", autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # nothing is kept, and stopping takes 2 s, not 40
-            connection.execute("SELECT pg_reload_conf()")
-        yield server.url
+    server = embedded.attach(home)
+    with psycopg.connect(f"{server.url}/postgres", autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # nothing is kept
+        connection.execute("SELECT pg_reload_conf()")
+    yield server.url
     embedded.remove(home)  # as root it lies outside pytest's own folder, which its user cannot reach
 
 

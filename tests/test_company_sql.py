@@ -40,6 +40,12 @@ def test_what_is_allowed(check: Callable[[str], CompanyQuery], sql: str) -> None
     assert check(sql).parameters == {}
 
 
+@pytest.mark.parametrize("end", ["", ";", " ;\n-- the end;", "; /* ; */ ;\n", " -- no semicolon"])
+def test_what_follows_the_statement_is_cut_off(check: Callable[[str], CompanyQuery], end: str) -> None:
+    statement = "-- é;\nSELECT '--é;' AS a, a -- ;\nFROM events WHERE b <> ';'"
+    assert check(statement + end).sql == statement
+
+
 def test_it_gets_the_parameters_it_uses(check: Callable[[str], CompanyQuery]) -> None:
     assert check("SELECT a FROM events WHERE b < $week_end").parameters == {"week_end": OFFERED["week_end"]}
 

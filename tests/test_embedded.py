@@ -151,7 +151,8 @@ def test_a_killed_user_does_not_count(home: Path):
     killed = hold(home)
     killed.stdout.readline()
     with embedded.running(home):
-        kill(killed)
+        killed.kill()
+        killed.communicate()
     assert processes(home) == []
 
 
@@ -252,7 +253,7 @@ def test_killed_while_making_the_cluster(fresh_home: Path):
     while not list(fresh_home.glob("postgres/initdb-*/data/base")):
         assert killed.poll() is None
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     with embedded.running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
     assert processes(fresh_home) == []

@@ -198,10 +198,21 @@ def test_a_reader_between_any_two_statements_sees_one_whole_run(warehouse_settin
     assert changes == [{old: SUBJECTS}, {new: SUBJECTS}]
 
 
+def test_a_reader_who_has_not_looked_at_the_week_yet_sees_the_old_one(warehouse_settings: Settings):
+    old = published(warehouse_settings)[0].run_id
+    with reader(warehouse_settings) as early:
+        early.execute("SELECT FROM prediction_runs")  # a snapshot, and no lock that a DROP would wait for
+        published(warehouse_settings)
+        assert seen(early) == {old: SUBJECTS}
+
+
 def test_an_open_transaction_without_a_snapshot_delays_nobody(warehouse_settings: Settings):
     published(warehouse_settings)
     with reader(warehouse_settings, "READ COMMITTED") as idle:
         seen(idle)  # leaves locks on the partitions
+        idle.execute("SELECT 1")  # and this no snapshot: psycopg sends it in the simple protocol, which closes portals
+        snapshots = f"SELECT count(backend_xmin) FROM pg_stat_activity WHERE pid = {idle.info.backend_pid}"
+        assert rows(warehouse_settings, snapshots) == [(0,)]
         published(warehouse_settings)
         assert tables(warehouse_settings) == ["1", "2"]
         assert seen(idle) == {f"{FIRST_WEEK}.2": SUBJECTS}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from pipeline import warehouse
@@ -29,7 +29,7 @@ def migrations(tmp_path: Path) -> Path:
 
 
 def migrate(settings: Settings, folder: Path) -> None:
-    with create_engine(databases(settings).warehouse).begin() as connection:
+    with create_engine(databases(settings).warehouse, poolclass=NullPool).begin() as connection:
         warehouse.migrate(connection, folder)
 
 
@@ -54,7 +54,7 @@ def test_each_migration_is_applied_once_and_in_order(warehouse_settings: Setting
         migrate(warehouse_settings, migrations)
     (migrations / "0002_second.sql").write_text("CREATE TABLE second AS SELECT * FROM first;")
     migrate(warehouse_settings, migrations)
-    with create_engine(databases(warehouse_settings).warehouse).connect() as connection:
+    with create_engine(databases(warehouse_settings).warehouse, poolclass=NullPool).connect() as connection:
         assert connection.execute(text("SELECT x FROM second ORDER BY x")).scalars().all() == ["50%", ":x"]
 
 
@@ -67,7 +67,7 @@ def test_a_failing_migration_leaves_nothing(warehouse_settings: Settings, migrat
     (migrations / "0002_second.sql").write_text("CREATE TABLE second (x int); SELECT nonsense;")
     with pytest.raises(ProgrammingError, match="nonsense"):
         migrate(warehouse_settings, migrations)
-    with create_engine(databases(warehouse_settings).warehouse).connect() as connection:
+    with create_engine(databases(warehouse_settings).warehouse, poolclass=NullPool).connect() as connection:
         assert connection.execute(text("SELECT to_regclass('first'), to_regclass('second')")).one() == (None, None)
 
 

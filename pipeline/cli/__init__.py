@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pipeline.cli.backfill import backfill
+from pipeline.cli.clean import clean
 from pipeline.cli.config import config
 from pipeline.cli.console import show_error
 from pipeline.cli.query import query
@@ -57,5 +58,5 @@ def main() -> None:
     """
 
 
-for command in (run, backfill, train, query, report, status, sample, config, up, down):
+for command in (run, backfill, train, query, report, status, sample, config, up, down, clean):
     main.add_command(command)

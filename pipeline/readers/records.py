@@ -9,6 +9,7 @@ The entry point is `Records.batches`.
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -79,7 +80,7 @@ class Records:
     memory: Memory
     next_record: int = 1
     """As pyarrow counts them."""
-    ragged: list[pa_csv.InvalidRow] = field(default_factory=list)
+    ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)
     """Records with too few or too many values, met by pyarrow and not yielded yet."""
     last_line: int = 1
     """Where the last record starts."""
@@ -103,8 +104,8 @@ class Records:
         except pa.ArrowInvalid as error:
             raise self._unreadable(line, str(error)) from None
         if not self.is_closed:
-            before_last = [row.text.count("\n") + 1 for row in self.ragged[:-1]]
-            raise self._unclosed(line + sum(before_last) if self.ragged else self.last_line)
+            swallowed = [row.text.count("\n") + 1 for row in self.ragged]  # the last one by the quote
+            raise self._unclosed(line + sum(swallowed[:-1]) if swallowed else self.last_line)
 
     def _parsed(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
         names = self.schema.names[: self.width]
@@ -132,7 +133,7 @@ class Records:
         end = self.next_record + batch.num_rows
         ragged = []
         while self.ragged and self.ragged[0].number <= end:
-            ragged.append(self.ragged.pop(0))
+            ragged.append(self.ragged.popleft())
             end += 1
         is_ragged = np.zeros(end - self.next_record, dtype=bool)
         is_ragged[np.array([row.number - self.next_record for row in ragged], dtype=np.int64)] = True
@@ -182,9 +183,10 @@ class Records:
     def _rejects(self, rows: list[tuple[int, str, str]]) -> pa.RecordBatch:
         """Return records that are none as a reject for each of their lines: (line, text, problem)."""
         split = [
-            (start + index, text.removesuffix("\r"), problem)
+            (start + index, text, problem)
             for start, record, problem in rows
-            for index, text in enumerate(record.split("\n"))
+            for index, text in enumerate(line.removesuffix("\r") for line in record.split("\n"))
+            if text
         ]
         lines, texts, problems = zip(*split, strict=True) if split else ((), (), ())
         return pa.RecordBatch.from_arrays(

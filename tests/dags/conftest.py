@@ -3,12 +3,17 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline import runs
+from pipeline.dag_runs import run_dag
 from pipeline.settings import Settings
 from tests.company import company_settings
+from tests.dags.weeks import AS_OF, WEEK
 
 HERE = Path(__file__).parent
 
@@ -43,5 +48,25 @@ def installation(
             patch.setenv(f"BAROMETER__{name}", value)
         with output_as_on_a_terminal():
             from airflow.settings import dispose_orm
+
+            from pipeline.airflow_adapter import RETRIES
+        patch.setitem(RETRIES, "retry_delay", timedelta(0))
         yield settings
         dispose_orm()  # its connections, before the server goes
+
+
+@pytest.fixture(scope="package")
+def weekly(installation, output_as_on_a_terminal):
+    """Run the weekly DAG in this process; the first model is trained before."""
+
+    def run(**params: Any) -> runs.RunRecord:
+        given = {"week": str(WEEK), "model": "auto", "rebuild": False, **params}
+        with output_as_on_a_terminal():
+            published = run_dag(installation, "weekly_predictions", given, result_of="publish", watch=lambda _: None)
+        return runs.run(installation, published["run_id"])
+
+    as_of = {"as_of": str(AS_OF)}
+    with output_as_on_a_terminal():
+        trained = run_dag(installation, "train_model", as_of, result_of="register", watch=lambda _: None)
+    assert trained["is_champion"]
+    return run

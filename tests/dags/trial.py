@@ -1,7 +1,5 @@
 """A DAG of small stages that fail in every way, to try the adapter with."""
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param
 
 from pipeline.airflow_adapter import RETRIES, Stage, handoffs
@@ -9,8 +7,11 @@ from pipeline.airflow_adapter import RETRIES, Stage, handoffs
 with DAG(
     dag_id="trial",
     schedule=None,
-    default_args={**RETRIES, "retry_delay": timedelta(seconds=0)},
-    params={"model": Param("well", type="string", description="How it shall go.")},
+    default_args=RETRIES,
+    params={
+        "week": Param(None, type=["null", "string"]),
+        "model": Param("well", type="string", description="How it shall go."),
+    },
 ) as dag:
     first = Stage(task_id="first", function="tests.dags.trial_stages:first", fan_out="shards")
     second = Stage.partial(

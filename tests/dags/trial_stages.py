@@ -4,10 +4,12 @@ from pydantic import BaseModel
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
 from pipeline.settings import Settings
+from pipeline.weeks import Week
 
 
 class Started(BaseModel):
     how: str
+    week: str
     shards: int
     run: str
 
@@ -17,11 +19,12 @@ class Counted(BaseModel):
 
 
 class Ended(BaseModel):
+    week: str
     shards: list[int]
 
 
-def first(settings: Settings, model: str, airflow_run_id: str) -> Started:
-    return Started(how=model, shards=0 if model == "no shards" else 3, run=airflow_run_id)
+def first(settings: Settings, week: Week, model: str, airflow_run_id: str) -> Started:
+    return Started(how=model, week=str(week), shards=0 if model == "no shards" else 3, run=airflow_run_id)
 
 
 def second(settings: Settings, started: Started, shard: int) -> Counted:
@@ -31,7 +34,7 @@ def second(settings: Settings, started: Started, shard: int) -> Counted:
 
 
 def third(settings: Settings, started: Started, counted: list[Counted]) -> Ended:
-    return Ended(shards=[one.shard for one in counted])
+    return Ended(week=started.week, shards=[one.shard for one in counted])
 
 
 def _go(settings: Settings, started: Started) -> None:

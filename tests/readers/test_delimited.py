@@ -137,9 +137,16 @@ def test_lines_swallowed_by_a_stray_quote_are_all_rejects(tmp_path: Path, conten
 
 
 def test_a_malformed_record_counts_with_all_its_lines(tmp_path: Path) -> None:
-    settings = feed_settings(tmp_path, 'id,amount\n"a\nb\nc"\nd,4\n')
-    assert [(line, raw) for line, _, raw in bad(settings)] == [(2, '"a'), (3, "b"), (4, 'c"')]
-    assert good(settings) == [(5, "d", 4.0)]
+    settings = feed_settings(tmp_path, 'id,amount\n"a\nb\n\nc"\nd,4\n')
+    assert [(line, raw) for line, _, raw in bad(settings)] == [(2, '"a'), (3, "b"), (5, 'c"')]
+    assert good(settings) == [(6, "d", 4.0)]
+
+
+def test_many_bad_records(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path, "id,amount\n" + "x\ny,z\na,1\n" * 50_000)
+    source = read(settings)
+    assert (source.rows, source.rejects) == (50_000, 100_000)
+    assert [line for line, *_ in bad(settings)[-2:]] == [149_999, 150_000]
 
 
 def test_values_with_lines_and_quotes_are_values(tmp_path: Path) -> None:

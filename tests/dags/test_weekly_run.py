@@ -1,0 +1,129 @@
+"""Whole runs of the real DAGs on the test company, in one process: what they publish, record, and do again."""
+
+import functools
+import json
+from typing import Any
+
+import pytest
+
+from pipeline import check, runs
+from pipeline.errors import BarometerError, ModelError, RunError
+from tests.dags.weeks import AS_OF, WEEK, digest, rows
+
+# skops looks at every module that is loaded, Airflow's deprecated ones among them
+pytestmark = pytest.mark.filterwarnings("ignore:The `airflow")
+
+STAGES = {"plan", "ingest", "validate_sources", "features", "validate_features", "score", "check", "publish", "report"}
+
+
+@pytest.fixture(scope="module")
+def published(weekly):
+    return weekly()
+
+
+def test_a_run_publishes_its_week_and_conserves_its_subjects(installation, published):
+    assert published.state == "published"
+    assert published.week == WEEK.monday
+    assert published.predicted + published.quarantined == published.subjects == 100
+    query = "SELECT count(*), min(run_id), max(run_id) FROM predictions WHERE week = :week"
+    (counted,) = rows(installation, query, week=WEEK.monday)
+    assert tuple(counted) == (published.predicted, published.run_id, published.run_id)
+    assert published.source_lines == published.source_rows + published.rejects
+
+
+def test_the_record_tells_what_each_stage_cost(published):
+    assert set(published.stage_seconds) == set(published.stage_peak_mib) == STAGES
+    assert all(seconds >= 0 for seconds in published.stage_seconds.values())
+    assert all(50 < mib < 2000 for mib in published.stage_peak_mib.values())
+
+
+def test_the_report_is_written(installation, published):
+    assert published.run_id in (installation.site / f"reports/{WEEK}.html").read_text()
+
+
+def test_xcom_carries_addresses_and_counts_only(published):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        values = session.scalars(select(XComModel.value).where(XComModel.run_id == published.airflow_run_id)).all()
+    assert len(values) > len(STAGES)
+    assert max(len(json.dumps(value)) for value in values) < 2000
+
+
+def test_publishing_updates_the_asset_with_row_counts(published):
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetEvent).where(AssetEvent.source_run_id == published.airflow_run_id)
+        (event,) = session.scalars(query).all()
+        assert event.extra["predicted"] == published.predicted
+        assert event.extra["run_id"] == published.run_id
+
+
+def test_links_lead_to_the_report_and_the_data_docs(installation, published):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    site = f"http://127.0.0.1:{installation.services.pages_port}"
+    with create_session() as session:
+        query = select(XComModel.task_id, XComModel.value).where(
+            XComModel.run_id == published.airflow_run_id, XComModel.key.startswith("link_")
+        )
+        links = dict(tuple(row) for row in session.execute(query))
+    assert links == {
+        "validate_sources": f"{site}/data_docs/index.html",
+        "validate_features": f"{site}/data_docs/index.html",
+        "check": f"{site}/data_docs/index.html",
+        "report": f"{site}/reports/{WEEK}.html",
+    }
+
+
+def test_running_a_week_again_leaves_the_same_rows(installation, weekly, published):
+    before = digest(installation, WEEK)
+    again = weekly()
+    assert again.run_id != published.run_id
+    assert digest(installation, WEEK) == before
+    assert runs.run(installation, published.run_id).state == "superseded"
+    rebuilt = weekly(rebuild=True)
+    assert rebuilt.snapshot_digest == again.snapshot_digest
+    assert digest(installation, WEEK) == before
+
+
+def test_a_past_week_uses_the_version_in_force_then_and_says_when_it_saw_the_future(weekly):
+    assert weekly(week=str(AS_OF)).model_reason == f"in force in the week {AS_OF}"
+    before = AS_OF.plus(-1)
+    with pytest.raises(ModelError) as refused:
+        weekly(week=str(before))
+    assert str(before) in refused.value.found
+    forced = weekly(week=str(before), model="current")
+    assert forced.trained_after_cutoff
+
+
+def test_a_week_without_data_is_refused_and_recorded_and_hurts_nothing(installation, weekly, published):
+    before = digest(installation, WEEK)
+    with pytest.raises(BarometerError) as refused:
+        weekly(week="2026-06-01", model="current")
+    (last,) = rows(installation, "SELECT state, error FROM prediction_runs WHERE week = '2026-06-01'")
+    assert last.state == "failed"
+    assert last.error == str(refused.value)
+    assert digest(installation, WEEK) == before
+
+
+def test_a_run_whose_stage_could_not_say_why_is_recorded_as_failed(installation, weekly, monkeypatch):
+    """As when a task is killed for good or its time is up: only Airflow knows of it."""
+
+    @functools.wraps(check.check)
+    def defect(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(check, "check", defect)
+    with pytest.raises(RunError):
+        weekly()
+    last = rows(installation, "SELECT state, error FROM prediction_runs ORDER BY started_at DESC LIMIT 1")[0]
+    assert last.state == "failed"
+    assert "task_failure" in last.error
