@@ -16,7 +16,7 @@ from typing import Self
 
 import psycopg
 
-from pipeline import runs, warehouse
+from pipeline import embedded, runs, warehouse
 from pipeline.databases import databases
 from pipeline.duck import connection, literal
 from pipeline.handoffs import Checked, Plan
@@ -34,21 +34,26 @@ def main(rows: int) -> None:
     """Publish a week of so many rows twice and print what it took."""
     with tempfile.TemporaryDirectory() as name:
         settings = _settings(Path(name))
-        url = databases(settings).warehouse.replace("+psycopg", "")
-        _timed_publish(settings, "publish, nobody reads", rows)
-        with psycopg.connect(url) as open_reader, psycopg.connect(url, autocommit=True) as looking_up:
-            open_reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            before = _aggregate(open_reader)
-            with _Lookups(looking_up) as lookups:
-                rate = _timed_publish(settings, "publish, readers read", rows)
-            assert _aggregate(open_reader) == before, "the open transaction sees what it saw"
-        print(f"{'lookups meanwhile':24} {len(lookups.milliseconds)}, the slowest {max(lookups.milliseconds):.0f} ms")
-        started = time.perf_counter()
-        with psycopg.connect(url) as reader:
-            assert _aggregate(reader) != before, "a new transaction sees the new run"
-        print(f"{'the week by product':24} {(time.perf_counter() - started) * 1000:6.0f} ms")
-        print(f"{'peak memory':24} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MiB")
-        print(f"publish takes {rate / _to_sql_rate(settings, min(rows, TO_SQL_ROWS)):.1f} times as many rows/s")
+        _measure(settings, rows)
+        embedded.remove(settings.home)
+
+
+def _measure(settings: Settings, rows: int) -> None:
+    url = databases(settings).warehouse.replace("+psycopg", "")
+    _timed_publish(settings, "publish, nobody reads", rows)
+    with psycopg.connect(url) as open_reader, psycopg.connect(url, autocommit=True) as looking_up:
+        open_reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        before = _aggregate(open_reader)
+        with _Lookups(looking_up) as lookups:
+            rate = _timed_publish(settings, "publish, readers read", rows)
+        assert _aggregate(open_reader) == before, "the open transaction sees what it saw"
+    print(f"{'lookups meanwhile':24} {len(lookups.milliseconds)}, the slowest {max(lookups.milliseconds):.0f} ms")
+    started = time.perf_counter()
+    with psycopg.connect(url) as reader:
+        assert _aggregate(reader) != before, "a new transaction sees the new run"
+    print(f"{'the week by product':24} {(time.perf_counter() - started) * 1000:6.0f} ms")
+    print(f"{'peak memory':24} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MiB")
+    print(f"publish takes {rate / _to_sql_rate(settings, min(rows, TO_SQL_ROWS)):.1f} times as many rows/s")
 
 
 class _Lookups:

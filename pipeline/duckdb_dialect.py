@@ -3,6 +3,8 @@
 The one entry point is `gx_arguments`.
 """
 
+import atexit
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +24,10 @@ from sqlalchemy.types import NullType
 from pipeline.duck import quoted
 
 registry.register("duckdb.buffered", __name__, "Dialect")
+for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_engine"]:
+    # Loaded beside Great Expectations, these outlive the interpreter, and DuckDB then prints sixty lines on what they
+    # hold: its own objects must be let go before.
+    atexit.register(vars(sys.modules[_name]).clear)
 
 
 @contextmanager

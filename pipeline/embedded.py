@@ -9,11 +9,14 @@ happen under an exclusive lock on `postgres/start.lock`. The public entry points
 import atexit
 import fcntl
 import os
+import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from pipeline.cluster import SUPERUSER, Cluster
 from pipeline.credentials import credentials
@@ -27,6 +30,8 @@ class Server:
 
     password: str = field(repr=False)
     port: int
+    postmaster: psutil.Process | None = field(repr=False, compare=False)
+    """Its main process."""
 
     @property
     def url(self) -> str:
@@ -65,7 +70,7 @@ def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Se
     try:
         yield server
     finally:
-        _leave(cluster, lock)
+        _leave(cluster, server, lock)
 
 
 def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
@@ -125,7 +130,7 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
             lock = _open(cluster.folder / "users.lock")
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
-                server = Server(password, cluster.ensure(password, port))
+                server = Server(password, cluster.ensure(password, port), cluster.postmaster())
             except BaseException:
                 _close(lock)
                 _stop_unless_used(cluster)
@@ -133,11 +138,14 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
     return server, lock
 
 
-def _leave(cluster: Cluster, lock: int) -> None:
+def _leave(cluster: Cluster, server: Server, lock: int) -> None:
     if lock not in _held:  # a forked child, whose parent holds it
         return
-    if not cluster.folder.exists():  # the home was deleted; PostgreSQL notices that and ends by itself
+    if not cluster.folder.exists():  # the home was deleted; where its data lies outside, PostgreSQL cannot notice that
         _close(lock)
+        if server.postmaster is not None:
+            with suppress(psutil.Error):
+                server.postmaster.send_signal(signal.SIGQUIT)
         return
     with _locked(cluster.folder / "start.lock"):
         _close(lock)
@@ -146,7 +154,7 @@ def _leave(cluster: Cluster, lock: int) -> None:
 
 def _detach(cluster: Cluster) -> None:
     if cluster.folder in _attached:
-        _leave(cluster, _attached.pop(cluster.folder)[1])
+        _leave(cluster, *_attached.pop(cluster.folder))
 
 
 def _stop_unless_used(cluster: Cluster) -> None:

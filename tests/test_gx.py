@@ -1,5 +1,8 @@
 """Great Expectations on DuckDB: verdicts, counts and failing rows agree, and mistakes are named."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,3 +143,22 @@ def test_it_prints_and_logs_nothing(
     evaluate(con, ("expect_column_distinct_values_to_be_in_set", {"column": "kind", "value_set": ["ok"]}))
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
+def test_the_process_ends_in_silence(tmp_path: Path) -> None:
+    script = tmp_path / "validate.py"
+    script.write_text(
+        "from tests.test_gx import *\n"
+        "with duckdb.connect() as con:\n"
+        "    con.execute(f'CREATE VIEW features AS {ROWS}')\n"
+        "    print(evaluate(con, ('expect_table_row_count_to_be_between', {'min_value': 1})).results[0].status)\n"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("passed\n", "")

@@ -1,0 +1,129 @@
+"""What holds for every command: help, exit codes, errors in three parts, a quick start."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.errors import ConfigError
+from pipeline.weeks import Week
+
+COMMANDS = ["run", "backfill", "train", "query", "report", "status", "sample", "config", "up", "down", "clean"]
+
+
+def test_exactly_these_commands_exist():
+    assert list(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_whose_options_are_explained(barometer, command):
+    result = barometer(command, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: barometer {command}" in result.stdout
+    for option in main.commands[command].params:
+        if option.param_type_name == "option" and option.name not in {"help", "customers"}:
+            assert option.help or option.show_default, (command, option.name)
+
+
+def test_help_imports_no_heavy_library():
+    program = """
+import sys
+from pipeline.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+heavy = {"airflow", "duckdb", "pandas", "pyarrow", "great_expectations", "mlflow", "sqlalchemy", "rich"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["run", "--week", "2026-03-03"],
+        ["run", "--week", "soon"],
+        ["backfill", "--from", "2026-03-02"],
+        ["backfill", "--from", "2026-03-09", "--to", "2026-03-02"],
+        ["query"],
+        ["sample", "--customers", "0"],
+    ],
+)
+def test_a_wrong_use_exits_with_2_and_says_how_it_is_used(barometer, arguments):
+    result = barometer(*arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_error_is_told_in_three_parts_on_standard_error(barometer):
+    result = barometer("config", NO_SUCH_SETTING="1")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    found, expected, do = result.stderr.splitlines()
+    assert found.startswith("Error: ")
+    assert "no_such_setting" in found
+    assert expected.startswith("Expected: ")
+    assert do.startswith("What to do: ")
+
+
+def test_a_developer_can_see_the_traceback(barometer, monkeypatch):
+    from click.testing import CliRunner
+
+    result = CliRunner(env={"BAROMETER_DEBUG": "1", "BAROMETER_CONFIG": "/nowhere"}).invoke(main, ["config"])
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_config_prints_what_is_in_force_without_passwords(barometer):
+    url = "postgresql://someone:s3cret@db.example:5432"
+    text = barometer("config", DATABASE__URL=url, BUDGET__QUARANTINE_ROWS="50")
+    assert text.exit_code == 0
+    assert 'database.url = "postgresql://someone:***@db.example:5432"' in text.stdout
+    assert "budget.quarantine_rows = 50" in text.stdout
+    values = json.loads(barometer("config", "--json", DATABASE__URL=url).stdout)
+    assert values["database"]["url"] == "postgresql://someone:***@db.example:5432"
+    assert "s3cret" not in text.stdout + json.dumps(values)
+
+
+def test_an_unreadable_url_is_not_printed_at_all(barometer):
+    assert "s3cret" not in barometer("config", DATABASE__URL="someone:s3cret@host").stdout
+
+
+def test_report_prints_the_latest_or_the_named_weeks_page(barometer, home):
+    refused = barometer("report")
+    assert refused.exit_code == 1
+    assert "any week" in refused.stderr
+    folder = home / "site/reports"
+    folder.mkdir(parents=True)
+    for name in ("2026-02-23", "2026-03-02", "index"):
+        (folder / f"{name}.html").touch()
+    assert barometer("report").stdout.strip() == str(folder / "2026-03-02.html")
+    assert barometer("report", "--week", "2026-02-23").stdout.strip() == str(folder / "2026-02-23.html")
+    assert "2026-03-09" in barometer("report", "--week", "2026-03-09").stderr
+
+
+def test_status_of_an_empty_home_starts_no_server_and_says_what_to_do(barometer, home):
+    result = barometer("status")
+    assert result.exit_code == 0
+    assert "next: make run" in result.stdout
+    assert not (home / "postgres").exists()
+    assert json.loads(barometer("status", "--json").stdout)["champion"] is None
+
+
+def test_down_where_nothing_runs_is_harmless(barometer):
+    result = barometer("down")
+    assert (result.exit_code, result.stdout) == (0, "Nothing was running.\n")
+
+
+def test_sample_writes_the_sample_company(barometer, tmp_path: Path):
+    out = tmp_path / "sample"
+    arguments = ["--customers", "50", "--weeks", "3", "--end", "2026-03-02", "--out", str(out)]
+    result = barometer("sample", *arguments)
+    assert result.exit_code == 0
+    assert "best reachable AUC" in result.stdout
+    assert json.loads((out / "sample.json").read_text())["first_week"] == str(Week.parse("2026-02-16"))

@@ -1,0 +1,44 @@
+"""The commands that ask the warehouse: query and status."""
+
+import json
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def here(barometer, home, server_url, warehouse_settings):
+    """The command on a warehouse in which one week is published."""
+    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": warehouse_settings.database.prefix}
+
+    def call(*arguments: str) -> Any:
+        return barometer(*arguments, **database)
+
+    return call
+
+
+@pytest.mark.parametrize(("form", "start"), [("csv", '"n"\n1'), ("json", '[\n{"n": 1}'), ("parquet", "PAR1")])
+def test_query_writes_what_scripts_read(here, form, start):
+    result = here("query", "SELECT 1 AS n", "--format", form)
+    assert result.exit_code == 0
+    assert result.stdout_bytes.decode(errors="replace").startswith(start)
+
+
+def test_query_writes_to_a_file(here, tmp_path):
+    out = tmp_path / "answer.csv"
+    assert here("query", "SELECT 1 AS n", "--format", "csv", "--out", str(out)).stdout == ""
+    assert out.read_text() == '"n"\n1\n'
+
+
+def test_query_refuses_to_write_to_the_warehouse(here):
+    result = here("query", "DELETE FROM prediction_runs")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: PostgreSQL refuses the statement")
+
+
+def test_status_tells_the_last_runs_and_what_to_do(here):
+    result = here("status")
+    assert result.exit_code == 0
+    assert "champion       none" in result.stdout
+    assert "next: barometer train" in result.stdout
+    assert json.loads(here("status", "--json").stdout)["runs"] == []

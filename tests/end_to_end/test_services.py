@@ -1,0 +1,241 @@
+"""A real scheduler and executor: `up`, a training, a backfill through Airflow's REST API, killed tasks, `down`.
+
+The tests of this file are one story, told in order on one installation.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from pipeline import embedded, service_lock
+from pipeline.credentials import credentials
+from pipeline.databases import databases
+from pipeline.settings import Settings
+from pipeline.up import addresses, down
+from pipeline.up.processes import marked
+from pipeline.weeks import Week
+from tests.company import company_settings
+
+pytestmark = pytest.mark.timeout(600)
+AS_OF = Week.parse("2026-02-16")
+WEEKS = [AS_OF.plus(n) for n in range(1, 4)]
+
+
+@pytest.fixture(scope="module")
+def installation(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A home of its own with an embedded server of its own, on free ports; nothing is left of it."""
+    ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICES__PAGES_PORT")
+    overrides = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
+    settings = company_settings(company, tmp_path_factory.mktemp("installation") / "a home", **overrides)
+    yield settings
+    down(settings)
+    embedded.remove(settings.home)
+
+
+@pytest.fixture(scope="module")
+def barometer(installation: Settings) -> Any:
+    """Call the command as a person would, in a process of its own."""
+    environ = {
+        **os.environ,
+        "BAROMETER_CONFIG": str(installation.config_file),
+        "BAROMETER_HOME": str(installation.home),
+        **{f"BAROMETER__SERVICES__{k.upper()}": str(v) for k, v in installation.services.model_dump().items()},
+    }
+
+    def call(*arguments: str) -> str:
+        command = [str(Path(sys.executable).with_name("barometer")), *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def services(barometer, installation) -> None:
+    started = time.monotonic()
+    said = barometer("up")
+    assert time.monotonic() - started < 60
+    for address in addresses(installation).values():
+        assert address in said
+
+
+class Api:
+    """Airflow's REST API for one of its users."""
+
+    def __init__(self, settings: Settings, user: str) -> None:
+        self.client = httpx.Client(base_url=addresses(settings)["Airflow"], timeout=30)
+        password = credentials(settings.home).airflow_passwords[user]
+        token = self.client.post("/auth/token", json={"username": user, "password": password})
+        self.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+
+    def __call__(self, method: str, path: str, **options: Any) -> Any:
+        answer = self.client.request(method, f"/api/v2/{path}", **options)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def api(installation, services) -> Api:
+    return Api(installation, "operator")
+
+
+@pytest.fixture(scope="module")
+def trained(barometer, services) -> dict[str, Any]:
+    return json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))
+
+
+def test_up_is_ready_in_a_minute_and_harmless_twice(services, barometer, installation):
+    before = {process.pid for process in marked(installation)}
+    barometer("up")
+    assert before <= {process.pid for process in marked(installation)}
+
+
+def test_everything_listens_on_this_machine_only(services, installation):
+    listening = {
+        connection.laddr.ip
+        for process in marked(installation)
+        for connection in process.net_connections("tcp")
+        if connection.status == "LISTEN"
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_the_pages_and_the_warehouse_are_where_up_said(services, installation):
+    where = addresses(installation)
+    assert httpx.get(f"{where['MLflow']}/health").text == "OK"
+    with psycopg.connect(where["warehouse for BI tools"]) as analyst:
+        assert analyst.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.Error, match="permission denied|read-only"):
+            analyst.execute("DELETE FROM prediction_runs")
+
+
+def test_secrets_are_for_their_owner_only(services, installation):
+    for name in ("credentials.json", "airflow/passwords.json"):
+        assert (installation.home / name).stat().st_mode & 0o077 == 0
+    for process in marked(installation):
+        assert credentials(installation.home).postgres_password not in " ".join(process.cmdline())
+
+
+def test_a_viewer_cannot_run_anything(installation, services):
+    viewer = Api(installation, "viewer").client
+    body = {"logical_date": None, "conf": {}}
+    assert viewer.post("/api/v2/dags/weekly_predictions/dagRuns", json=body).status_code == 403
+    assert viewer.get("/api/v2/dags/weekly_predictions").status_code == 200
+
+
+def test_the_command_trains_through_the_services(trained, api):
+    assert trained["is_champion"]
+    (run,) = api("GET", "dags/train_model/dagRuns")["dag_runs"]
+    assert run["state"] == "success"
+    assert run["triggering_user_name"] == "operator"
+
+
+def test_a_bad_param_is_refused_before_anything_runs(api):
+    body = {"logical_date": None, "conf": {"model": "the best one"}}
+    answer = api.client.post("/api/v2/dags/weekly_predictions/dagRuns", json=body)
+    assert answer.status_code in {400, 422}
+
+
+def test_a_backfill_publishes_every_week_although_tasks_are_killed(trained, api, installation):
+    zone = installation.zone
+    backfill = api(
+        "POST",
+        "backfills",
+        json={
+            "dag_id": "weekly_predictions",
+            "from_date": WEEKS[0].start(zone).isoformat(),
+            "to_date": WEEKS[-1].start(zone).isoformat(),
+            "dag_run_conf": {"model": "current"},
+            "max_active_runs": 3,
+            "reprocess_behavior": "none",
+        },
+    )
+    killed = kill_tasks_until_done(api, backfill["id"], to_kill={"ingest", "score", "publish"})
+    runs = backfill_runs(api, backfill["id"])
+    assert [run["state"] for run in runs] == ["success"] * len(WEEKS)
+    assert killed, "no task was caught while it ran"
+
+    with psycopg.connect(addresses(installation)["warehouse for BI tools"]) as analyst:
+        published = analyst.execute(
+            "SELECT r.week::text, r.model_version, r.model_reason, r.subjects, r.predicted + r.quarantined,"
+            " (SELECT count(*) FROM predictions AS p WHERE p.week = r.week AND p.run_id = r.run_id), r.predicted"
+            " FROM prediction_runs AS r WHERE state = 'published' AND airflow_run_id LIKE 'backfill%' ORDER BY 1"
+        ).fetchall()
+    assert [row[0] for row in published] == [str(week) for week in WEEKS]
+    for _, version, reason, subjects, accounted, served, predicted in published:
+        assert (version, reason) == (trained["version"], "the champion")
+        assert subjects == accounted == 100
+        assert served == predicted
+    for week in WEEKS:
+        assert httpx.get(f"{addresses(installation)['reports']}{week}.html").is_success
+
+
+def test_the_log_of_a_task_can_be_read(trained, api):
+    run = backfill_runs(api)[0]["dag_run_id"]
+    log = api.client.get(f"/api/v2/dags/weekly_predictions/dagRuns/{run}/taskInstances/publish/logs/1")
+    assert log.is_success
+
+
+def test_status_tells_where_everything_is(services, trained, barometer, installation):
+    found = json.loads(barometer("status", "--json"))
+    assert found["services"] == addresses(installation)
+    assert found["champion"] == trained["version"]
+
+
+def test_down_leaves_nothing_behind_even_when_the_supervisor_was_killed(services, installation, barometer):
+    postmaster = databases(installation).warehouse.rsplit(":", 1)[1].split("/")[0]
+    (supervisor,) = [process for process in marked(installation) if "pipeline.up.supervisor" in process.cmdline()]
+    supervisor.kill()
+    supervisor.wait()
+    assert service_lock.services_are_up(installation)
+    embedded._detach_all() if hasattr(embedded, "_detach_all") else None
+    barometer("down")
+    assert marked(installation) == []
+    assert not service_lock.services_are_up(installation)
+    assert all(is_free(port) for port in [*installation.services.model_dump().values()])
+    assert postmaster
+
+
+def backfill_runs(api: Api, backfill_id: int | None = None) -> list[dict[str, Any]]:
+    found = api("GET", "dags/weekly_predictions/dagRuns", params={"order_by": "logical_date", "limit": 100})
+    return [run for run in found["dag_runs"] if run["run_type"] == "backfill"]
+
+
+def kill_tasks_until_done(api: Api, backfill_id: int, to_kill: set[str]) -> set[str]:
+    """Wait for the backfill's end; on the way send SIGKILL to the first running task of each of these names."""
+    killed: set[str] = set()
+    while any(run["state"] in {"queued", "running"} for run in backfill_runs(api)) or not backfill_runs(api):
+        found = api("GET", "dags/weekly_predictions/dagRuns/~/taskInstances", params={"state": "running"})
+        for task in found["task_instances"]:
+            if task["task_id"] in to_kill - killed and task["pid"] and task["run_id" if "run_id" in task else "dag_run_id"].startswith("backfill"):
+                with ExitStack() as ignoring:
+                    os.kill(task["pid"], signal.SIGKILL)
+                    killed.add(task["task_id"])
+        time.sleep(0.2)
+    return killed
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,64 @@
+"""The supervisor: what dies is started again; what cannot live ends everything."""
+
+import sys
+import threading
+
+import psutil
+import pytest
+
+from pipeline import service_lock
+from pipeline.settings import Settings
+from pipeline.up import supervisor
+from pipeline.up.components import Component
+
+LIVES = [sys.executable, "-c", "import time; time.sleep(600)"]
+DIES = [sys.executable, "-c", "print('I cannot live'); raise SystemExit(3)"]
+
+
+@pytest.fixture
+def lock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> int:
+    (settings.home / "logs").mkdir(parents=True)
+    monkeypatch.setattr(supervisor, "CHECK_SECONDS", 0.05)
+    descriptor = service_lock.take_for_services(settings)
+    assert descriptor is not None
+    return descriptor
+
+
+def children() -> list[psutil.Process]:
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if LIVES[-1] in child.cmdline()]
+
+
+def test_what_dies_is_started_again(settings, lock, monkeypatch):
+    monkeypatch.setattr(supervisor, "components", lambda _: [Component("sleeper", LIVES)])
+    stopping = threading.Event()
+    healthy: list[bool] = []
+    thread = threading.Thread(target=lambda: healthy.append(supervisor._keep_running(settings, lock, stopping)))
+    thread.start()
+    try:
+        first = wait_for(children)[0]
+        first.kill()
+        second = wait_for(lambda: [child for child in children() if child != first])[0]
+        assert second.pid != first.pid
+    finally:
+        stopping.set()
+        thread.join()
+        for child in children():
+            child.kill()
+    assert healthy == [True]
+
+
+def test_what_cannot_live_ends_everything_and_leaves_its_words(settings, lock, monkeypatch, caplog):
+    monkeypatch.setattr(supervisor, "components", lambda _: [Component("mayfly", DIES)])
+    assert not supervisor._keep_running(settings, lock, threading.Event())
+    assert "mayfly cannot be kept running" in caplog.text
+    assert (settings.home / "logs/mayfly.log").read_text().count("I cannot live") == supervisor.QUICK_DEATHS
+
+
+def wait_for(found):
+    waiting = threading.Event()
+    for _ in range(200):
+        if result := found():
+            return result
+        waiting.wait(0.05)
+    raise AssertionError("it did not happen in 10 s")
