@@ -24,6 +24,7 @@ from tests.company import company_settings
 from tests.handmade import (
     QUARANTINE_SCHEMA,
     feature_row,
+    make_plan,
     make_predictions,
     make_quarantine,
     make_run,
@@ -35,22 +36,12 @@ KEYS = [["a", "b", "kept out"], ["c", "d"]]
 QUARANTINED = [(0, 2, "kept out", "p0")]
 
 
-@pytest.fixture
-def our_settings(company: Path, tmp_path: Path, warehouse_settings: Settings) -> Settings:
-    """Settings of a company whose suites may be changed."""
-    shutil.copytree(company, tmp_path / "company")
-    database = warehouse_settings.database
-    return company_settings(
-        tmp_path / "company", tmp_path / "home", DATABASE__URL=str(database.url), DATABASE__PREFIX=database.prefix
-    )
-
-
 class Run:
     """A scored run whose parts a test may spoil."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, plan: Plan) -> None:
         self.settings = settings
-        self.plan: Plan = make_run(settings)
+        self.plan = plan
         shards = [[feature_row(key) for key in shard] for shard in KEYS]
         self.snapshot: Snapshot = make_snapshot(settings.home / "snapshot", shards)
         self.validated: FeaturesValidated = make_quarantine(self.plan.folder / "quarantine.parquet", QUARANTINED)
@@ -66,16 +57,30 @@ class Run:
 
 
 @pytest.fixture
-def scored_run(our_settings: Settings) -> Run:
-    return Run(our_settings)
+def scored_run(company: Path, tmp_path: Path) -> Run:
+    """A run that is on no record, of a company whose suites may be changed."""
+    shutil.copytree(company, tmp_path / "company")
+    settings = company_settings(tmp_path / "company", tmp_path / "home")
+    return Run(settings, make_plan(settings))
 
 
-def test_a_good_run_passes(scored_run: Run) -> None:
-    scored_run.scored.reverse()
-    checked = scored_run.check()
+@pytest.fixture
+def recorded_run(company: Path, tmp_path: Path, warehouse_settings: Settings) -> Run:
+    """A run on record, of a company whose suites may be changed."""
+    shutil.copytree(company, tmp_path / "company")
+    database = warehouse_settings.database
+    settings = company_settings(
+        tmp_path / "company", tmp_path / "home", DATABASE__URL=str(database.url), DATABASE__PREFIX=database.prefix
+    )
+    return Run(settings, make_run(settings))
+
+
+def test_a_good_run_passes(recorded_run: Run) -> None:
+    recorded_run.scored.reverse()
+    checked = recorded_run.check()
     assert (checked.predicted, checked.quarantined, checked.warnings) == (4, 1, 0)
     assert [file.name for file in checked.files] == ["shard-0000.parquet", "shard-0001.parquet"]
-    recorded = run(scored_run.settings, scored_run.plan.run_id).validation
+    recorded = run(recorded_run.settings, recorded_run.plan.run_id).validation
     assert [(row["suite"], row["status"]) for row in recorded] == [("predictions", "passed")]
 
 
@@ -167,17 +172,19 @@ def test_the_suite_is_required(scored_run: Run) -> None:
 
 
 @pytest.mark.parametrize("severity", ["critical", "warning"])
-def test_a_critical_expectation_stops_after_the_evidence_and_a_warning_does_not(scored_run: Run, severity: str) -> None:
+def test_a_critical_expectation_stops_after_the_evidence_and_a_warning_does_not(
+    recorded_run: Run, severity: str
+) -> None:
     kwargs = {"column": "satisfaction", "min_value": 0.9}
     mean = {"type": "expect_column_mean_to_be_between", "kwargs": kwargs, "severity": severity}
     suite = json.dumps({"name": "predictions", "expectations": [mean]})
-    (scored_run.settings.expectations / "predictions.json").write_text(suite)
+    (recorded_run.settings.expectations / "predictions.json").write_text(suite)
     if severity == "warning":
-        assert scored_run.check().warnings == 1
+        assert recorded_run.check().warnings == 1
     else:
         with pytest.raises(ExpectationError, match=r"expect_column_mean_to_be_between on satisfaction found 0\.5"):
-            scored_run.check()
-    recorded = run(scored_run.settings, scored_run.plan.run_id).validation
+            recorded_run.check()
+    recorded = run(recorded_run.settings, recorded_run.plan.run_id).validation
     assert [row["status"] for row in recorded] == ["failed"]
 
 

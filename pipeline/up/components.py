@@ -11,6 +11,8 @@ from pipeline.airflow_environment import airflow_url
 from pipeline.databases import databases
 from pipeline.settings import Settings
 
+SCHEDULER = "airflow-scheduler"
+
 
 @dataclass(frozen=True)
 class Component:
@@ -33,7 +35,7 @@ def components(settings: Settings) -> list[Component]:
     }
     return [
         Component("airflow-api-server", python("airflow", "api-server")),
-        Component("airflow-scheduler", python("airflow", "scheduler", "--skip-serve-logs")),
+        Component(SCHEDULER, python("airflow", "scheduler", "--skip-serve-logs")),
         Component("airflow-dag-processor", python("airflow", "dag-processor")),
         Component("airflow-triggerer", python("airflow", "triggerer", "--skip-serve-logs")),
         Component("mlflow", python("mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port), mlflow),

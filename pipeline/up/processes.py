@@ -32,6 +32,15 @@ def marked(settings: Settings) -> list[psutil.Process]:
     return [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark_of(p) == wanted]
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all that descend from it; nothing when it is gone."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def stop(processes: Sequence[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> None:
     """End processes and wait until they are gone: those without a parent among them are asked, the rest is killed.
 

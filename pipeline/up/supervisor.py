@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 import sqlalchemy
 
+from pipeline import warehouse
 from pipeline.databases import databases
 from pipeline.settings import Settings, load_settings
-from pipeline.up.components import Component, components, python
-from pipeline.up.processes import marked, stop
+from pipeline.up.components import SCHEDULER, Component, components, python
+from pipeline.up.processes import family, marked, stop
 
 CHECK_SECONDS = 1.0
 QUICK_SECONDS = 60.0
@@ -57,10 +58,11 @@ def main() -> None:
 
 
 def _prepare(settings: Settings, lock: int) -> None:
-    """Bring Airflow's tables up to date, and close runs that died with the command that executed them.
+    """Bring the warehouse's and Airflow's tables up to date; close runs that died with the command that executed them.
 
     Otherwise the scheduler would take such a run up again, perhaps weeks later. None can be alive: we hold the lock.
     """
+    warehouse.engine(settings)
     url = databases(settings).airflow  # also keeps the embedded server for as long as this process lives
     subprocess.run(python("airflow", "db", "migrate"), check=True, pass_fds=[lock])
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
@@ -75,6 +77,14 @@ def _prepare(settings: Settings, lock: int) -> None:
 
 def _keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
     kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
+    try:
+        return _restart_what_dies(settings, lock, kept, stopping)
+    finally:
+        # The scheduler before the others: its running tasks need the API server to end well.
+        stop([p for one in kept if one.component.name == SCHEDULER for p in family(one.process.pid)])
+
+
+def _restart_what_dies(settings: Settings, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
     while not stopping.wait(CHECK_SECONDS):
         for one in kept:
             if one.process.poll() is None:
