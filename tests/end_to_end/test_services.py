@@ -21,9 +21,10 @@ import psycopg
 import pytest
 
 from pipeline import embedded, service_lock
+from pipeline.airflow_environment import airflow_url
 from pipeline.credentials import credentials
 from pipeline.settings import Settings
-from pipeline.up import addresses, down
+from pipeline.up import down
 from pipeline.up.processes import marked
 from pipeline.weeks import Week
 from tests.company import company_settings
@@ -64,19 +65,22 @@ def barometer(installation: Settings) -> Any:
 
 
 @pytest.fixture(scope="module")
-def services(barometer, installation) -> None:
+def services(barometer) -> dict[str, str]:
+    """Where everything is, once it is up; asked of the command, so that this process does not use the server itself."""
     started = time.monotonic()
     said = barometer("up")
     assert time.monotonic() - started < 60
-    for address in addresses(installation).values():
+    found = json.loads(barometer("status", "--json"))["services"]
+    for address in found.values():
         assert address in said
+    return found
 
 
 class Api:
     """Airflow's REST API for one of its users."""
 
     def __init__(self, settings: Settings, user: str) -> None:
-        self.client = httpx.Client(base_url=addresses(settings)["Airflow"], timeout=30)
+        self.client = httpx.Client(base_url=airflow_url(settings), timeout=30)
         password = credentials(settings.home).airflow_passwords[user]
         token = self.client.post("/auth/token", json={"username": user, "password": password})
         self.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
@@ -113,12 +117,11 @@ def test_everything_listens_on_this_machine_only(services, installation):
     assert listening == {"127.0.0.1"}
 
 
-def test_the_pages_and_the_warehouse_are_where_up_said(services, installation):
-    where = addresses(installation)
-    assert httpx.get(f"{where['MLflow']}/health").text == "OK"
-    with psycopg.connect(where["warehouse for BI tools"]) as analyst:
+def test_mlflow_and_the_warehouse_are_where_up_said(services):
+    assert httpx.get(f"{services['MLflow']}/health").text == "OK"
+    with psycopg.connect(services["warehouse for BI tools"]) as analyst:
         assert analyst.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
-        with pytest.raises(psycopg.errors.Error, match="permission denied|read-only"):
+        with pytest.raises(psycopg.errors.Error, match=r"permission denied|read-only"):
             analyst.execute("DELETE FROM prediction_runs")
 
 
@@ -149,9 +152,9 @@ def test_a_bad_param_is_refused_before_anything_runs(api):
     assert answer.status_code in {400, 422}
 
 
-def test_a_backfill_publishes_every_week_although_tasks_are_killed(trained, api, installation):
+def test_a_backfill_publishes_every_week_although_tasks_are_killed(services, trained, api, installation):
     zone = installation.zone
-    backfill = api(
+    api(
         "POST",
         "backfills",
         json={
@@ -163,12 +166,12 @@ def test_a_backfill_publishes_every_week_although_tasks_are_killed(trained, api,
             "reprocess_behavior": "none",
         },
     )
-    killed = kill_tasks_until_done(api, backfill["id"], to_kill={"ingest", "score", "publish"})
-    runs = backfill_runs(api, backfill["id"])
+    killed = kill_tasks_until_done(api, to_kill={"ingest", "score", "publish"})
+    runs = backfill_runs(api)
     assert [run["state"] for run in runs] == ["success"] * len(WEEKS)
     assert killed, "no task was caught while it ran"
 
-    with psycopg.connect(addresses(installation)["warehouse for BI tools"]) as analyst:
+    with psycopg.connect(services["warehouse for BI tools"]) as analyst:
         published = analyst.execute(
             "SELECT r.week::text, r.model_version, r.model_reason, r.subjects, r.predicted + r.quarantined,"
             " (SELECT count(*) FROM predictions AS p WHERE p.week = r.week AND p.run_id = r.run_id), r.predicted"
@@ -180,7 +183,7 @@ def test_a_backfill_publishes_every_week_although_tasks_are_killed(trained, api,
         assert subjects == accounted == 100
         assert served == predicted
     for week in WEEKS:
-        assert httpx.get(f"{addresses(installation)['reports']}{week}.html").is_success
+        assert httpx.get(f"{services['reports']}{week}.html").is_success
 
 
 def test_the_log_of_a_task_can_be_read(trained, api):
@@ -189,29 +192,31 @@ def test_the_log_of_a_task_can_be_read(trained, api):
     assert log.is_success
 
 
-def test_status_tells_where_everything_is(services, trained, barometer, installation):
-    found = json.loads(barometer("status", "--json"))
-    assert found["services"] == addresses(installation)
-    assert found["champion"] == trained["version"]
-
-
 def test_down_leaves_nothing_behind_even_when_the_supervisor_was_killed(services, installation, barometer):
+    assert servers(installation)
     (supervisor,) = [process for process in marked(installation) if "pipeline.up.supervisor" in process.cmdline()]
     supervisor.kill()
     supervisor.wait()
     assert service_lock.services_are_up(installation)
     barometer("down")
     assert marked(installation) == []
+    assert servers(installation) == []
     assert not service_lock.services_are_up(installation)
-    assert all(is_free(port) for port in [*installation.services.model_dump().values()])
+    assert all(is_free(port) for port in installation.services.model_dump().values())
 
 
-def backfill_runs(api: Api, backfill_id: int | None = None) -> list[dict[str, Any]]:
+def servers(settings: Settings) -> list[psutil.Process]:
+    """The processes of the embedded server, which work in its folder."""
+    folder = str((settings.home / "postgres/data").resolve())
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == folder]
+
+
+def backfill_runs(api: Api) -> list[dict[str, Any]]:
     found = api("GET", "dags/weekly_predictions/dagRuns", params={"order_by": "logical_date", "limit": 100})
     return [run for run in found["dag_runs"] if run["run_type"] == "backfill"]
 
 
-def kill_tasks_until_done(api: Api, backfill_id: int, to_kill: set[str]) -> set[str]:
+def kill_tasks_until_done(api: Api, to_kill: set[str]) -> set[str]:
     """Wait for the backfill's end; on the way send SIGKILL to the first running task of each of these names."""
     killed: set[str] = set()
     while any(run["state"] in {"queued", "running"} for run in backfill_runs(api)) or not backfill_runs(api):
