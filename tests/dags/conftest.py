@@ -31,9 +31,13 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory,
     output_as_on_a_terminal: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[Settings]:
-    """Settings of the test company, with Airflow's environment in force and its tables made."""
+    """Settings of the test company with a flaw or two, with Airflow's environment in force and its tables made."""
     from pipeline import airflow_environment
 
+    company = shutil.copytree(company, tmp_path_factory.mktemp("flawed") / "test & co")
+    with (company / f"landing/events-{WEEK}.csv").open("a") as events:
+        events.write(f"c0001,p1,{WEEK} 10:00:00,-99999.50,a\n")  # its subject is quarantined
+        events.write(f"c0002,p2,{WEEK} 10:00:00,a lot,a\n")  # a reject
     home = tmp_path_factory.mktemp("installation") / "home"
     overrides = {"DATABASE__URL": server_url, "DATABASE__PREFIX": "dags_of_tests"}
     settings = company_settings(company, home, **overrides)
@@ -49,7 +53,9 @@ def installation(
         with output_as_on_a_terminal():
             from airflow.settings import dispose_orm
 
-            from pipeline.airflow_adapter import RETRIES
+            from pipeline.airflow_adapter import RETRIES, _migrate
+
+            _migrate()
         patch.setitem(RETRIES, "retry_delay", timedelta(0))
         yield settings
         dispose_orm()  # its connections, before the server goes

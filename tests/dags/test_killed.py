@@ -42,7 +42,9 @@ def test_every_stage_killed_and_tried_again_gives_the_undisturbed_rows(installat
     assert set(killed) == set(undisturbed.stage_seconds)
     assert record.run_id != undisturbed.run_id
     assert digest(installation, WEEK) == before
-    assert (record.predicted, record.quarantined) == (undisturbed.predicted, undisturbed.quarantined)
+    assert (record.predicted, record.quarantined) == (undisturbed.predicted, undisturbed.quarantined) == (99, 1)
+    kept = "SELECT (SELECT count(*) FROM quarantine WHERE run_id = :id), (SELECT count(*) FROM rejects)"
+    assert tuple(rows(installation, kept, id=record.run_id)[0]) == (1, 1)
     query = "SELECT state, count(*) FROM prediction_runs WHERE airflow_run_id = :id GROUP BY state"
     states = {row.state: row.count for row in rows(installation, query, id=record.airflow_run_id)}
     assert set(states) == {"abandoned", "published"}  # the plan that was killed had opened a run already

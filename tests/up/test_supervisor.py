@@ -1,5 +1,6 @@
 """The supervisor: what dies is started again; what cannot live ends everything."""
 
+import os
 import sys
 import threading
 
@@ -40,6 +41,8 @@ def test_what_dies_is_started_again(settings, lock, monkeypatch):
         first.kill()
         second = wait_for(lambda: [child for child in children() if child != first])[0]
         assert second.pid != first.pid
+        os.close(lock)
+        assert service_lock.services_are_up(settings)  # as long as a component lives
     finally:
         stopping.set()
         thread.join()
