@@ -16,12 +16,14 @@ from typing import Self
 
 import psycopg
 
-from pipeline import embedded, runs, warehouse
-from pipeline.databases import databases
+from pipeline import warehouse
 from pipeline.duck import connection, literal
 from pipeline.handoffs import Checked, Plan
+from pipeline.postgres import embedded
+from pipeline.postgres.databases import databases
 from pipeline.publish import publish
 from pipeline.settings import Settings, load_settings
+from pipeline.warehouse import runs
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-11-16")

@@ -22,12 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.bundle import Feature, TrainingData, seal
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
+from pipeline.models.bundle import Feature, TrainingData, seal
+from pipeline.models.scorer import MISSING
 from pipeline.score import score
-from pipeline.scorer import MISSING
 from pipeline.settings import Settings, Source
 
 WEEK = "2026-03-02"

@@ -18,12 +18,12 @@ from typing import Any
 
 import duckdb
 
-from pipeline.conservation import check_conserved
 from pipeline.duck import literal
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
-from pipeline.quarantine import KEYS, Failure, built_in_failures, create_view, write_quarantine
-from pipeline.suites import ExpectationSpec, Suite
+from pipeline.validation.conservation import check_conserved
+from pipeline.validation.quarantine import KEYS, Failure, built_in_failures, create_view, write_quarantine
+from pipeline.validation.suites import ExpectationSpec, Suite
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")
@@ -111,7 +111,7 @@ def validate_and_quarantine(home: Path, manifest: SnapshotManifest, limit: float
     """Validate the snapshot and write its quarantine."""
     import great_expectations  # noqa: F401  # its import is not what is measured
 
-    from pipeline.gx import validate
+    from pipeline.validation.gx import validate
 
     con = connected(home)
     files = [home / shard.file for shard in manifest.shards]

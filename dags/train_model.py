@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, Param
 
-from pipeline.airflow_adapter import RETRIES, Stage, handoffs
+from pipeline.orchestration.airflow_adapter import RETRIES, Stage, handoffs
 
 with DAG(
     dag_id="train_model",

@@ -1,14 +1,14 @@
 """The weekly predictions: every Monday at 00:00 in the company's time zone, for the week that has just ended.
 
-The stages are functions of `pipeline`; `pipeline.airflow_adapter.Stage` makes tasks of them. The last line is the
-diagram.
+The stages are functions of `pipeline`; `pipeline.orchestration.airflow_adapter.Stage` makes tasks of them.
+The last line is the diagram.
 """
 
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
-from pipeline.airflow_adapter import RETRIES, Page, Stage, handoffs, record_death
+from pipeline.orchestration.airflow_adapter import RETRIES, Page, Stage, handoffs, record_death
 from pipeline.settings import load_settings
 
 settings = load_settings()

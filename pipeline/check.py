@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 import duckdb
 
-from pipeline.conservation import check_conserved
 from pipeline.duck import connection, literal
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import sha256_of_file
-from pipeline.gx import validate
 from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Snapshot
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
-from pipeline.suites import load_suite, week_parameters
-from pipeline.verdicts import counts, record, stop_on
+from pipeline.validation.conservation import check_conserved
+from pipeline.validation.gx import validate
+from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.validation.verdicts import counts, record, stop_on
 
 _AGAIN = (
     "run the week again; if it happens twice, the stage that wrote the files has a bug: report it with the run's id."

@@ -1,8 +1,8 @@
 """Features: a week's snapshot, made from the sources by `features.sql` as of the cutoff.
 
 Stands after `validate_sources` and before `validate_features`. The SQL sees the sources only through the views of
-`pipeline.source_views`; what it returns is checked, cast to what a model sees, and written as shards. The entry points
-are `features`, the stage, and `build_snapshot`, which training uses for past weeks.
+`pipeline.point_in_time.source_views`; what it returns is checked, cast to what a model sees, and written as shards.
+The entry points are `features`, the stage, and `build_snapshot`, which training uses for past weeks.
 """
 
 from pathlib import Path
@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import duckdb
 
-from pipeline.company_sql import CompanyQuery, company_query
 from pipeline.duck import connection, literal, quoted
 from pipeline.errors import ConservationError, FeatureError, WeekError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Ingested, Plan, Snapshot
 from pipeline.manifests import ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
+from pipeline.point_in_time.company_sql import CompanyQuery, company_query
+from pipeline.point_in_time.shards import HASH, hash_of_key, write_shards
+from pipeline.point_in_time.source_views import create_views
 from pipeline.settings import Settings
-from pipeline.shards import HASH, hash_of_key, write_shards
-from pipeline.source_views import create_views
 from pipeline.weeks import Week
 
 KEYS = ("customer_id", "product_id")

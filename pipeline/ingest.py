@@ -16,17 +16,17 @@ from uuid import uuid4
 import duckdb
 import pyarrow.parquet as pq
 
-from pipeline import casts
 from pipeline.duck import connection, literal
 from pipeline.errors import BudgetError, ConservationError, SourceError
 from pipeline.files import sha256_of_text, written_atomically
 from pipeline.handoffs import Ingested, Plan
-from pipeline.landing import Located, fetched, format_of, is_gzip, locate
 from pipeline.manifests import SnapshotManifest, SourceFile, SourceRead, SourcesManifest
+from pipeline.readers import casts
 from pipeline.readers.database import Digest, database_uri, read_database
+from pipeline.readers.landing import Located, fetched, format_of, is_gzip, locate
+from pipeline.readers.sources import read_file
 from pipeline.readers.texts import RECORDS, Texts
 from pipeline.settings import Settings
-from pipeline.sources import read_file
 from pipeline.weeks import Week
 
 FILES_AT_ONCE = 2
@@ -101,7 +101,7 @@ def settle_rejects(settings: Settings, run_id: str, manifest: SourcesManifest) -
     BudgetError
         If a source has more new rejects than its budget allows. They stay on record and stay new.
     """
-    from pipeline.evidence import accept_rejects, record_rejects
+    from pipeline.warehouse.evidence import accept_rejects, record_rejects
 
     new = {
         name: record_rejects(settings, run_id, name, [file for file in read.files if file.rejects])

@@ -6,12 +6,13 @@ every later stage only reads the `Plan`. The entry point is `plan`.
 
 from pathlib import Path
 
-from pipeline import registry, runs
 from pipeline.code_version import code_version
 from pipeline.errors import BarometerError
 from pipeline.files import sha256_of_text, write_text
 from pipeline.handoffs import Plan
+from pipeline.models import registry
 from pipeline.settings import Settings
+from pipeline.warehouse import runs
 from pipeline.weeks import Week
 
 

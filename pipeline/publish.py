@@ -2,7 +2,7 @@
 
 A run's rows are loaded into a table of their own, which nobody can see. One short transaction then attaches it below
 `storage.predictions` and points the week at the run; that pointer is what the views follow. Who is reading the
-superseded run keeps its rows: `pipeline.superseded` drops them when nobody can see them any more.
+superseded run keeps its rows: `pipeline.warehouse.superseded` drops them when nobody can see them any more.
 
 Runs of one week take turns on an advisory lock, so the later commit wins, and whatever a killed publish leaves behind
 is replaced or completed by trying again. The one entry point is `publish`.
@@ -20,11 +20,11 @@ from sqlalchemy import Connection, text
 
 from pipeline.duck import literal
 from pipeline.errors import ConservationError
-from pipeline.export import export
 from pipeline.handoffs import Checked, Plan, Published
 from pipeline.settings import Settings
-from pipeline.superseded import PUBLISHING, drop_superseded, run_table
 from pipeline.warehouse import JSONB_VERSION, available, engine, loading
+from pipeline.warehouse.export import export
+from pipeline.warehouse.superseded import PUBLISHING, drop_superseded, run_table
 from pipeline.weeks import Week
 
 BATCH_ROWS = 65_536
@@ -83,7 +83,7 @@ def _is_attached(connection: Connection, table: str) -> bool:
 def _load(settings: Settings, plan: Plan, files: Sequence[Path]) -> None:
     """Load the parts into the run's own table, with its sums by product, in one transaction.
 
-    The CHECK lets the table be attached without a look at its rows. (Without WAL too: see `pipeline.cluster`.)
+    The CHECK lets the table be attached without a look at its rows. (Without WAL too: see `pipeline.postgres.cluster`.)
     """
     table = f"storage.{run_table(plan.run_id)}"
     week, run_id = literal(plan.week), literal(plan.run_id)

@@ -18,7 +18,7 @@ from pipeline.errors import ConservationError
 from pipeline.files import sha256_of_file, written_atomically
 from pipeline.handoffs import FeaturesValidated, Plan, Scored, Snapshot
 from pipeline.manifests import SnapshotManifest
-from pipeline.scorer import Scorer
+from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

@@ -30,6 +30,8 @@ from pydantic import (
 
 from pipeline.errors import ConfigError
 
+ROOT = Path(__file__).absolute().parent.parent
+"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here."""
 ENV_PREFIX = "BAROMETER__"
 COLUMN_TYPE = re.compile(r"text|integer|number|boolean|date|timestamp|decimal\(\d{1,2}, ?\d{1,2}\)")
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
@@ -77,7 +79,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     if named:
         return Path(named).absolute()
     here = Path("pipeline.toml").absolute()
-    return here if here.exists() else Path(__file__).absolute().parent.parent / "pipeline.toml"
+    return here if here.exists() else ROOT / "pipeline.toml"
 
 
 def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> None:

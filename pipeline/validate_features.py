@@ -7,16 +7,16 @@ budget, stops the run, after the evidence was committed.
 The one entry point is `validate_features`.
 """
 
-from pipeline.data_docs import run_page
 from pipeline.duck import connection
 from pipeline.errors import BudgetError
-from pipeline.gx import Result, validate
 from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import SnapshotManifest
-from pipeline.quarantine import KEYS, Failure, built_in_failures, create_view, write_quarantine
 from pipeline.settings import Settings
-from pipeline.suites import load_suite, week_parameters
-from pipeline.verdicts import counts, record, stop_on
+from pipeline.validation.data_docs import run_page
+from pipeline.validation.gx import Result, validate
+from pipeline.validation.quarantine import KEYS, Failure, built_in_failures, create_view, write_quarantine
+from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.validation.verdicts import counts, record, stop_on
 
 
 def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> FeaturesValidated:
@@ -33,7 +33,7 @@ def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> Fea
     ConservationError
         If a shard is not the file that was written.
     """
-    from pipeline.evidence import record_quarantine
+    from pipeline.warehouse.evidence import record_quarantine
 
     manifest = SnapshotManifest.read(snapshot.manifest)
     files = manifest.checked_files(snapshot.manifest.parent)

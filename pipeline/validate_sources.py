@@ -13,12 +13,12 @@ import duckdb
 
 from pipeline.duck import connection, quoted
 from pipeline.errors import ConfigError
-from pipeline.gx import Evaluated, Result, validate
 from pipeline.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.manifests import SourcesManifest
 from pipeline.settings import Settings
-from pipeline.suites import load_suite, week_parameters
-from pipeline.verdicts import counts, record, stop_on
+from pipeline.validation.gx import Evaluated, Result, validate
+from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.validation.verdicts import counts, record, stop_on
 from pipeline.weeks import Week
 
 RECENT_WEEKS = 8
@@ -38,7 +38,7 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
         results = _results_of_published_run(settings, plan)
         record(settings, plan, "validate_sources", results, {})
         return SourcesValidated(**counts(results))
-    from pipeline.source_views import create_raw_views
+    from pipeline.point_in_time.source_views import create_raw_views
 
     manifest = SourcesManifest.read(ingested.manifest)
     _refuse_stray_suites(settings)
@@ -53,7 +53,7 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
 
 
 def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
-    from pipeline.runs import published_run
+    from pipeline.warehouse.runs import published_run
 
     published = published_run(settings, Week.parse(plan.week))
     rows = (published.validation if published else None) or []

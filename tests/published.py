@@ -8,12 +8,11 @@ import pyarrow.parquet as pq
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from pipeline import runs
 from pipeline.handoffs import Checked, Plan, Published
 from pipeline.publish import publish
 from pipeline.score import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
-from pipeline.warehouse import transaction
+from pipeline.warehouse import runs, transaction
 from pipeline.weeks import Week
 
 Subject = tuple[str, str, float, str | None]

@@ -15,11 +15,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.check import check
-from pipeline.conservation import check_conserved
 from pipeline.errors import ConfigError, ConservationError, ExpectationError
 from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Snapshot
-from pipeline.runs import run
 from pipeline.settings import Settings
+from pipeline.validation.conservation import check_conserved
+from pipeline.warehouse.runs import run
 from tests.company import company_settings
 from tests.handmade import (
     QUARANTINE_SCHEMA,

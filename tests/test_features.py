@@ -139,7 +139,7 @@ def test_a_week_without_subjects_is_refused(feed: Settings, tmp_path: Path) -> N
 def test_the_sql_cannot_read_beside_its_sources(
     feed: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.company_sql._check_tables", lambda *_: None)
+    monkeypatch.setattr("pipeline.point_in_time.company_sql._check_tables", lambda *_: None)
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(FeatureError, match="Permission Error"):
         built(feed, tmp_path / "s", f"SELECT {KEYS}, a FROM '{tmp_path}/secret.csv'")

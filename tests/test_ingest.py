@@ -21,9 +21,9 @@ from pipeline.handoffs import Plan
 from pipeline.ingest import ingest, read_sources
 from pipeline.manifests import SnapshotManifest, SourcesManifest
 from pipeline.readers.texts import Texts
-from pipeline.runs import open_run
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
+from pipeline.warehouse.runs import open_run
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings, good, read

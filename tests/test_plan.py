@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
 from pipeline.errors import ModelError
 from pipeline.handoffs import Plan
 from pipeline.plan import config_digest, plan
 from pipeline.settings import Settings
 from pipeline.training.register import register
+from pipeline.warehouse import runs
 from pipeline.weeks import Week
 from tests.company import company_settings
-from tests.models import evaluated_as_of, tiny_bundle
 from tests.published import publish_week
+from tests.tiny_model import evaluated_as_of, tiny_bundle
 
 WEEK = Week.parse("2026-03-02")
 

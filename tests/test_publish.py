@@ -18,11 +18,12 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import event, text
 
-from pipeline import runs, warehouse
+from pipeline import warehouse
 from pipeline.errors import ConservationError
 from pipeline.handoffs import Checked, Plan
 from pipeline.publish import publish
 from pipeline.settings import Settings
+from pipeline.warehouse import runs
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
 from tests.weeks_of_runs import scored_run

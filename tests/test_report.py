@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from pipeline import report as report_module
-from pipeline.bundle import TrainingData, seal
 from pipeline.errors import WeekError
-from pipeline.query import run_query
+from pipeline.models.bundle import TrainingData, seal
 from pipeline.report import report, write_report
 from pipeline.reporting.questions import Questions
-from pipeline.runs import record_stage
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
+from pipeline.warehouse.query import run_query
+from pipeline.warehouse.runs import record_stage
 from pipeline.weeks import Week
 from tests.published import Subject, publish_week
 

@@ -13,10 +13,10 @@ from pipeline.errors import ConservationError, ModelError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
+from pipeline.models.scorer import Scorer
 from pipeline.score import PREDICTIONS_SCHEMA, _batches, score
-from pipeline.scorer import Scorer
 from pipeline.settings import Settings
-from tests.models import COMPANY_COLUMNS, made_up_rows, tiny_bundle
+from tests.tiny_model import COMPANY_COLUMNS, made_up_rows, tiny_bundle
 
 WEEK = "2026-03-02"
 ROWS = 500
@@ -56,7 +56,7 @@ def plan(sealed: tuple[Path, str], settings: Settings) -> Plan:
 
 def features_table(rows: int, columns: list[FeatureColumn] = COMPANY_COLUMNS) -> pa.Table:
     scorer_features = [c for c in columns if c.kind != "info"]
-    from pipeline.bundle import Feature
+    from pipeline.models.bundle import Feature
 
     frame, _ = made_up_rows(
         [Feature(name=c.name, kind=c.kind, categories=["a", "b"] * (c.kind == "category")) for c in scorer_features],

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
-from pipeline.data_docs import run_page
 from pipeline.errors import BudgetError, ConfigError, ConservationError, ExpectationError
 from pipeline.handoffs import FeaturesValidated, Plan
-from pipeline.runs import run
 from pipeline.settings import Settings
 from pipeline.validate_features import validate_features
+from pipeline.validation.data_docs import run_page
 from pipeline.warehouse import transaction
+from pipeline.warehouse.runs import run
 from tests.company import company_settings
 from tests.handmade import QUARANTINE_SCHEMA, feature_row, make_run, make_snapshot
 

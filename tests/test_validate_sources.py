@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pipeline.data_docs import run_page
 from pipeline.errors import ConfigError, ExpectationError
 from pipeline.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.ingest import read_sources
-from pipeline.runs import open_run, run, update_run
 from pipeline.settings import Settings
 from pipeline.validate_sources import validate_sources
+from pipeline.validation.data_docs import run_page
 from pipeline.warehouse import transaction
+from pipeline.warehouse.runs import open_run, run, update_run
 from tests.company import company_settings
 from tests.handmade import WEEK, make_plan, make_run
 

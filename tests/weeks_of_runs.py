@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import runs
 from pipeline.handoffs import Checked, Plan
 from pipeline.score import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
+from pipeline.warehouse import runs
 from pipeline.weeks import Week
 
 

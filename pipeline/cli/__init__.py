@@ -1,8 +1,8 @@
 """The command `barometer`: how people and scripts run the pipeline and ask what it made.
 
-It orchestrates nothing itself: `run`, `backfill` and `train` are DAG runs (`pipeline.dag_runs`). Results go to standard
-output, progress and errors to standard error; the exit code is 0 only on success, 2 for a wrong use of the
-command, 1 for every other failure. The entry point is `main`.
+It orchestrates nothing itself: `run`, `backfill` and `train` are DAG runs (`pipeline.orchestration.dag_runs`).
+Results go to standard output, progress and errors to standard error; the exit code is 0 only on success, 2 for a wrong
+use of the command, 1 for every other failure. The entry point is `main`.
 """
 
 import os

@@ -15,7 +15,7 @@ def clean(*, yes: bool) -> None:
 
     Source files outside the home are not touched.
     """
-    from pipeline import embedded
+    from pipeline.postgres import embedded
     from pipeline.up import down
 
     settings = load_settings()

@@ -11,7 +11,7 @@ from pipeline.errors import BarometerError
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.dag_runs import TaskEvent
+    from pipeline.orchestration.dag_runs import TaskEvent
 
 
 class WeekArgument(click.ParamType[Week]):

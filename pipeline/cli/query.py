@@ -9,7 +9,7 @@ import click
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from pipeline.query import Format
+    from pipeline.warehouse.query import Format
 
 
 @click.command()
@@ -31,7 +31,7 @@ def query(sql: str, form: "Format", out: Path | None) -> None:
       barometer query "SELECT week, count(*) FROM predictions GROUP BY week ORDER BY week"
       barometer query "SELECT * FROM latest_predictions" --format parquet --out latest.parquet
     """
-    from pipeline.query import run_query, write
+    from pipeline.warehouse.query import run_query, write
 
     table = run_query(load_settings(), sql)
     if out:

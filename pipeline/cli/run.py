@@ -10,7 +10,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.runs import RunRecord
+    from pipeline.warehouse.runs import RunRecord
 
 
 @click.command()
@@ -49,8 +49,8 @@ def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_jso
 
 def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -> "RunRecord":
     """Run the week's DAG to its end, with progress; return the record of the run it published."""
-    from pipeline import runs
-    from pipeline.dag_runs import run_dag
+    from pipeline.orchestration.dag_runs import run_dag
+    from pipeline.warehouse import runs
 
     params = {"week": str(week), "model": model, "rebuild": rebuild}
     with StageProgress(f"Week {week}") as progress:
@@ -61,9 +61,9 @@ def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -
 def prepare(settings: Settings) -> None:
     """Make or lengthen the sample company's data and train the first model, where they are missing."""
     from examples import sample
-    from pipeline import registry
-    from pipeline.airflow_environment import ROOT
     from pipeline.cli.train import train_version
+    from pipeline.models import registry
+    from pipeline.settings import ROOT
 
     if settings.config_file == ROOT / "pipeline.toml":  # the configuration that describes the sample company
         made = sample.ensure(settings.landing, datetime.now(UTC))

@@ -31,7 +31,7 @@ def status(*, as_json: bool) -> None:
 
 
 def _look(settings: Settings) -> dict[str, Any]:
-    from pipeline.service_lock import services_are_up
+    from pipeline.orchestration.service_lock import services_are_up
 
     found: dict[str, Any] = {
         "configuration": settings.config_file,
@@ -53,7 +53,8 @@ def _look(settings: Settings) -> dict[str, Any]:
 def _recorded(settings: Settings) -> dict[str, Any]:
     from sqlalchemy import text
 
-    from pipeline import registry, warehouse
+    from pipeline import warehouse
+    from pipeline.models import registry
 
     with warehouse.transaction(settings) as connection:
         query = "SELECT run_id, state, predicted, error FROM prediction_runs ORDER BY started_at DESC LIMIT :limit"

@@ -36,7 +36,7 @@ def train(as_of: Week | None, *, as_json: bool) -> None:
 
 def train_version(settings: Settings, as_of: Week | None) -> dict[str, Any]:
     """Run the training DAG to its end, with progress; say and return what was registered."""
-    from pipeline.dag_runs import run_dag
+    from pipeline.orchestration.dag_runs import run_dag
 
     with StageProgress("Training a model") as progress:
         params = {"as_of": str(as_of) if as_of else None}

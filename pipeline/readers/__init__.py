@@ -1,1 +1,1 @@
-"""One module for each format of a source; all yield `pipeline.readers.texts.Texts`. `pipeline.sources` chooses."""
+"""Reading sources: where the files are, a reader for each format, and the casts from text to declared types."""

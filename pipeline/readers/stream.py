@@ -1,7 +1,7 @@
 r"""The bytes of a text file as clean UTF-8: decompressed, bounded, without byte-order mark.
 
 Bytes that are no text (not UTF-8, or NUL, which PostgreSQL cannot store) do not stop the file: each is written as
-`\xNN` behind the mark `MARK`, by which `pipeline.casts` rejects the values that hold one. The entry point is `blocks`.
+`\xNN` behind the mark `MARK`, by which `casts` rejects the values that hold one. The entry point is `blocks`.
 """
 
 import codecs

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.bundle import TrainingData, open_bundle
-from pipeline.data_docs import run_page
 from pipeline.errors import ModelError, WeekError
 from pipeline.handoffs import Plan
+from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.reporting import charts, figures
 from pipeline.reporting.figures import Row, records
 from pipeline.reporting.questions import Questions
 from pipeline.reporting.words import counted, headline
+from pipeline.validation.data_docs import run_page
 from pipeline.weeks import Week
 
 STAGES = ("plan", "ingest", "validate_sources", "features", "validate_features", "score", "check", "publish")

@@ -4,15 +4,15 @@ Used by `pipeline.reporting.page`. A file of `sql/report/` holds one statement w
 filled with literals, not parameters, so that what the page shows can be given to `barometer query` as it stands.
 """
 
-from pathlib import Path
 from string import Template
 
 import pandas as pd
 from sqlalchemy import Connection
 
 from pipeline.duck import literal
+from pipeline.settings import ROOT
 
-FOLDER = Path(__file__).parent.parent.parent / "sql" / "report"
+FOLDER = ROOT / "sql" / "report"
 
 
 class Questions:

@@ -18,9 +18,9 @@ from pipeline.features import build_snapshot
 from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.ingest import read_sources
-from pipeline.labels import known_labels
-from pipeline.landing import locate
 from pipeline.manifests import FeatureColumn, SnapshotManifest, SourcesManifest, TrainingSetManifest, TrainingWeek
+from pipeline.point_in_time.labels import known_labels
+from pipeline.readers.landing import locate
 from pipeline.settings import Settings
 from pipeline.training.training_set import LABEL
 from pipeline.weeks import Week

@@ -6,7 +6,7 @@ and `calibrated`.
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.bundle import Feature
+from pipeline.models.bundle import Feature
 
 if TYPE_CHECKING:
     import pandas as pd

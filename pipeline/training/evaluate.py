@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.bundle import ONNX_FILE, Feature, seal
 from pipeline.code_version import code_version
 from pipeline.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
-from pipeline.scorer import Scorer
+from pipeline.models.bundle import ONNX_FILE, Feature, seal
+from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.export import libraries
 from pipeline.training.training_set import answers, read_weeks, split

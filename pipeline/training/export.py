@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.bundle import ONNX_FILE, Feature
 from pipeline.errors import ModelError
-from pipeline.scorer import INPUT_PREFIX, MISSING, Scorer
+from pipeline.models.bundle import ONNX_FILE, Feature
+from pipeline.models.scorer import INPUT_PREFIX, MISSING, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,8 @@ def _compare(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", words: 
             found=f"ONNX and scikit-learn differ by up to {difference.max():.2g} in {unequal.sum()} of"
             f" {len(rows)} {words}.",
             expected=f"a difference of at most {TOLERANCE:g} in every row.",
-            do="replace the step that handles this feature by one that converts exactly (see docs/decisions/0006-float32-and-onnx.md).",
+            do="replace the step that handles this feature by one that converts exactly"
+            " (see docs/decisions/0006-float32-and-onnx.md).",
         )
 
 

@@ -6,10 +6,10 @@ The entry point is `fit`.
 import json
 import shutil
 
-from pipeline.bundle import TrainingData
 from pipeline.files import write_text
 from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
+from pipeline.models.bundle import TrainingData
 from pipeline.settings import Settings
 from pipeline.training.estimator import PARAMETERS, calibrated, estimator
 from pipeline.training.export import export

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from pipeline import registry, warehouse
-from pipeline.bundle import Bundle, open_bundle
-from pipeline.databases import databases
+from pipeline import warehouse
 from pipeline.handoffs import Evaluated, Registered, TrainingPlan
+from pipeline.models import registry
+from pipeline.models.bundle import Bundle, open_bundle
+from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

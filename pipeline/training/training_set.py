@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.bundle import Feature
 from pipeline.errors import ConservationError, ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
-from pipeline.scorer import MISSING, inputs
+from pipeline.models.bundle import Feature
+from pipeline.models.scorer import MISSING, inputs
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,12 +95,25 @@ def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
 
 
 def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
-    """Return the model's signature: the numbers, then the categories, with those that `rows` hold."""
-    numbers = [Feature(name=c.name, kind="number") for c in manifest.columns if c.kind == "number"]
+    """Return the model's signature: the numbers, then the categories, with those that `rows` hold.
+
+    A column that is NULL in every row teaches nothing (and scikit-learn's trees fail on it), so it is left out.
+
+    Raises
+    ------
+    ModelError
+        If every column is NULL in every row.
+    """
+    known = [c for c in manifest.columns if c.kind != "info" and rows.column(c.name).null_count < rows.num_rows]
+    if not known:
+        raise ModelError(
+            found=f"Every feature is NULL in all {rows.num_rows} training rows.",
+            expected="at least one feature with values.",
+            do="look at what features.sql returns for the train weeks.",
+        )
+    numbers = [Feature(name=c.name, kind="number") for c in known if c.kind == "number"]
     categories = [
-        Feature(name=c.name, kind="category", categories=_values(rows, c.name))
-        for c in manifest.columns
-        if c.kind == "category"
+        Feature(name=c.name, kind="category", categories=_values(rows, c.name)) for c in known if c.kind == "category"
     ]
     return numbers + categories
 

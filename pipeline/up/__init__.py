@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import psutil
 
-from pipeline import embedded, service_lock
-from pipeline.airflow_environment import airflow_environment, airflow_url
-from pipeline.databases import databases
 from pipeline.errors import ServerError
+from pipeline.orchestration import service_lock
+from pipeline.orchestration.airflow_environment import airflow_environment, airflow_url
+from pipeline.postgres import embedded
+from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
 from pipeline.up.components import health
 from pipeline.up.ports import check_ports

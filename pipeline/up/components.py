@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from pipeline.airflow_api import AirflowApi
-from pipeline.airflow_environment import airflow_url
-from pipeline.databases import databases
+from pipeline.orchestration.airflow_api import AirflowApi
+from pipeline.orchestration.airflow_environment import airflow_url
+from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
 
 SCHEDULER = "airflow-scheduler"

@@ -26,7 +26,7 @@ def marking(settings: Settings) -> dict[str, str]:
 def marked(settings: Settings) -> list[psutil.Process]:
     """Return the processes that carry this home's mark, but for this one and the embedded server's.
 
-    The server is not a service: others may be using it, and `pipeline.embedded` knows when to stop it.
+    The server is not a service: others may be using it, and `pipeline.postgres.embedded` knows when to stop it.
     """
     wanted = _mark(settings)
     return [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark_of(p) == wanted]

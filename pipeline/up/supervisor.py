@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import sqlalchemy
 
 from pipeline import warehouse
-from pipeline.databases import databases
+from pipeline.postgres.databases import databases
 from pipeline.settings import Settings, load_settings
 from pipeline.up.components import SCHEDULER, Component, components, python
 from pipeline.up.processes import family, marked, stop

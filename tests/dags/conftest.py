@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import runs
-from pipeline.dag_runs import run_dag
+from pipeline.orchestration.dag_runs import run_dag
 from pipeline.settings import Settings
+from pipeline.warehouse import runs
 from tests.company import company_settings
 from tests.dags.weeks import AS_OF, WEEK
 
@@ -32,7 +32,7 @@ def installation(
     output_as_on_a_terminal: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[Settings]:
     """Settings of the test company with a flaw or two, with Airflow's environment in force and its tables made."""
-    from pipeline import airflow_environment
+    from pipeline.orchestration import airflow_environment
 
     company = shutil.copytree(company, tmp_path_factory.mktemp("flawed") / "test & co")
     with (company / f"landing/events-{WEEK}.csv").open("a") as events:
@@ -53,7 +53,7 @@ def installation(
         with output_as_on_a_terminal():
             from airflow.settings import dispose_orm
 
-            from pipeline.airflow_adapter import RETRIES, _migrate
+            from pipeline.orchestration.airflow_adapter import RETRIES, _migrate
 
             _migrate()
         patch.setitem(RETRIES, "retry_delay", timedelta(0))

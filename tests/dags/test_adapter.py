@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipeline.dag_runs import TaskEvent, run_dag
 from pipeline.errors import BarometerError, BudgetError, DatabaseUnavailableError, RunError
+from pipeline.orchestration.dag_runs import TaskEvent, run_dag
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")
@@ -103,7 +103,7 @@ def test_the_week_of_a_run_is_its_param_or_its_logical_date_or_the_last_complete
     installation, output_as_on_a_terminal, how
 ):
     with output_as_on_a_terminal():
-        from pipeline.airflow_adapter import _dag, _handoff_of
+        from pipeline.orchestration.airflow_adapter import _dag, _handoff_of
 
         run = _dag("trial").test(**how)
     assert _handoff_of(run.run_id, "trial", "third")["week"] == str(WEEK)

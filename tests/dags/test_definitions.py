@@ -10,9 +10,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from pipeline.airflow_environment import ROOT
 from pipeline.errors import BudgetError, DatabaseUnavailableError
-from pipeline.settings import Settings
+from pipeline.settings import ROOT, Settings
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_every_dag_and_every_task_tells_operators_what_it_does_and_what_to_do_wh
 
 
 def test_every_stage_gets_what_it_takes_from_the_task_that_makes_it(dags):
-    from pipeline.airflow_adapter import FACTS
+    from pipeline.orchestration.airflow_adapter import FACTS
 
     makes = {(task.dag_id, task.task_id): get_type_hints(function)["return"] for task, _, function in stages(dags)}
     for task, arguments, function in stages(dags):
@@ -123,7 +122,7 @@ def test_a_run_starts_at_its_week_s_cutoff_and_is_named_by_its_monday(dags, inst
 def test_only_what_a_retry_can_mend_is_retried(dags):
     from airflow.sdk import RetryAction
 
-    from pipeline.airflow_adapter import Refused, RefusedForGood
+    from pipeline.orchestration.airflow_adapter import Refused, RefusedForGood
 
     words = {"found": "a", "expected": "b", "do": "c"}
     for dag in dags.values():

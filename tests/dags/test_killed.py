@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import runs
+from pipeline.warehouse import runs
 from tests.dags.weeks import WEEK, digest, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:The `airflow")
@@ -18,7 +18,7 @@ FRACTIONS = (0.3, 0.7)
 
 
 def test_every_stage_killed_and_tried_again_gives_the_undisturbed_rows(installation, weekly, monkeypatch):
-    from pipeline import airflow_adapter
+    from pipeline.orchestration import airflow_adapter
 
     undisturbed = weekly()
     before = digest(installation, WEEK)

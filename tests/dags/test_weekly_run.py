@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import check, runs
+from pipeline import check
 from pipeline.errors import BarometerError, ModelError, RunError
+from pipeline.warehouse import runs
 from tests.dags.weeks import AS_OF, WEEK, digest, rows
 
 # skops looks at every module that is loaded, Airflow's deprecated ones among them

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, Param
 
-from pipeline.airflow_adapter import RETRIES, Stage, handoffs
+from pipeline.orchestration.airflow_adapter import RETRIES, Stage, handoffs
 
 with DAG(
     dag_id="trial",

@@ -20,9 +20,10 @@ import psutil
 import psycopg
 import pytest
 
-from pipeline import embedded, service_lock
-from pipeline.airflow_environment import airflow_url
 from pipeline.credentials import credentials
+from pipeline.orchestration import service_lock
+from pipeline.orchestration.airflow_environment import airflow_url
+from pipeline.postgres import embedded
 from pipeline.settings import Settings
 from pipeline.up import down
 from pipeline.up.processes import marked

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from pipeline.duck import connection
 from pipeline.features import build_snapshot
-from pipeline.gx import validate
 from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings, Source, load_settings
-from pipeline.suites import load_suite
+from pipeline.validation.gx import validate
+from pipeline.validation.suites import load_suite
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)

@@ -11,16 +11,16 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from pipeline.bundle import ONNX_FILE, Feature, open_bundle
 from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
-from pipeline.scorer import Scorer
+from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
+from pipeline.models.scorer import Scorer
 from pipeline.training.estimator import calibrated, estimator
 from pipeline.training.export import check_parity, export, to_onnx
 from pipeline.training.fit import fit
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import frame, read_weeks
-from tests.models import PARAMETERS, made_up_rows
+from tests.tiny_model import PARAMETERS, made_up_rows
 from tests.training.conftest import LAST_WEEK, Training
 
 FEATURES = [
@@ -172,7 +172,7 @@ def test_objects_that_are_not_scikit_learns_are_refused(rows, tmp_path) -> None:
     x, y = rows
     trained = estimator(FEATURES, 0, PARAMETERS).fit(x, y)
     trained.note = Feature(name="x", kind="number")
-    with pytest.raises(ModelError, match=r"holds objects of pipeline\.bundle\.Feature"):
+    with pytest.raises(ModelError, match=r"holds objects of pipeline\.models\.bundle\.Feature"):
         export(trained, FEATURES, x, tmp_path / "model")
 
 

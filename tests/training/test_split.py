@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConservationError, ModelError
-from pipeline.manifests import TrainingSetManifest, TrainingWeek
+from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
-from pipeline.training.training_set import read_weeks, split
+from pipeline.training.training_set import features_of, read_weeks, split
 from pipeline.weeks import Week
 from tests.training.conftest import Training
 
@@ -48,6 +49,15 @@ def test_a_part_with_hardly_any_of_one_answer_is_refused(
         ModelError, match=f"The {part} weeks .* {answers[1]} satisfied and {answers[0] - answers[1]} unsat"
     ):
         split(settings, manifest(*weeks))
+
+
+def test_a_column_without_any_value_is_no_feature() -> None:
+    columns = [FeatureColumn(name="a", kind="number"), FeatureColumn(name="b", kind="number")]
+    rows = pa.table({"a": pa.array([None, None], pa.float32()), "b": pa.array([1.0, None], pa.float32())})
+    known = manifest((2, 1)).model_copy(update={"columns": columns})
+    assert [feature.name for feature in features_of(known, rows)] == ["b"]
+    with pytest.raises(ModelError, match="Every feature is NULL in all 2 training rows"):
+        features_of(known.model_copy(update={"columns": columns[:1]}), rows)
 
 
 def test_a_changed_file_of_the_training_set_is_refused(training: Training, tmp_path) -> None:

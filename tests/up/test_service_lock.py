@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from pipeline import service_lock
-from pipeline.dag_runs import run_dag
 from pipeline.errors import ServerError
+from pipeline.orchestration import service_lock
+from pipeline.orchestration.dag_runs import run_dag
 from pipeline.up import up
 
 

@@ -7,7 +7,7 @@ import threading
 import psutil
 import pytest
 
-from pipeline import service_lock
+from pipeline.orchestration import service_lock
 from pipeline.settings import Settings
 from pipeline.up import supervisor
 from pipeline.up.components import Component

@@ -1,0 +1,1 @@
+"""A model version as files, the registry that knows it, and the one scoring path."""

@@ -1,0 +1,136 @@
+"""A bundle: the files of one model version, with `bundle.json` saying what they are and what they were made from.
+
+Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, scoring opens it. Nothing
+of a bundle is used before its digest was compared: the registry vouches for `bundle.json`, and that for every other
+file. Entry points: `seal` and `open_bundle`.
+"""
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ModelError
+from pipeline.files import sha256_of_file, write_text
+
+BUNDLE_FILE = "bundle.json"
+ONNX_FILE = "model.onnx"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Feature(_Part):
+    """One input of the model."""
+
+    name: str
+    kind: Literal["number", "category"]
+    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
+    categories: list[str] = []
+    """The categories met in training, in order; others count as unseen."""
+
+
+class TrainingData(_Part):
+    """What a version was trained, calibrated and tested on."""
+
+    cutoff: datetime
+    """Nothing that became known at or after it was used."""
+    train_weeks: list[str]
+    validation_weeks: list[str]
+    test_weeks: list[str]
+    rows: int
+    digest: str
+    """Digest of the training set."""
+
+
+class Bundle(_Part):
+    """The content of `bundle.json`."""
+
+    features: list[Feature]
+    """In the order of the model's inputs."""
+    training: TrainingData
+    parameters: dict[str, float | int | str]
+    metrics: dict[str, float]
+    """On the test weeks."""
+    code_version: str
+    libraries: dict[str, str]
+    files: dict[str, str]
+    """Path below the folder: sha256 of the file."""
+
+    def read(self, folder: Path, name: str) -> bytes:
+        """Return the bytes of a file of the bundle in `folder`; those very bytes were checked.
+
+        Raises
+        ------
+        ModelError
+            If the file is absent, not listed, or not what was sealed.
+        """
+        content = _bytes(folder / name)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.files.get(name):
+            raise _altered(folder / name, digest, self.files.get(name, "no such file"))
+        return content
+
+
+def seal(folder: Path, **facts: object) -> str:
+    """Write `bundle.json` for the files in `folder` and return its digest.
+
+    Parameters
+    ----------
+    folder
+        Holds the version's files, complete.
+    facts
+        The fields of `Bundle`, except `files`.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / BUNDLE_FILE)
+    files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in paths}
+    bundle = Bundle.model_validate({**facts, "files": files})
+    text = json.dumps(bundle.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    write_text(folder / BUNDLE_FILE, text)
+    return sha256_of_file(folder / BUNDLE_FILE)
+
+
+def open_bundle(folder: Path, digest: str) -> Bundle:
+    """Return what the bundle in `folder` holds, once its `bundle.json` has the registry's `digest`.
+
+    Raises
+    ------
+    ModelError
+        If `bundle.json` is absent, was changed, or was written by a version of Barometer with another form.
+    """
+    path = folder / BUNDLE_FILE
+    content = _bytes(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise _altered(path, found, digest)
+    try:
+        return Bundle.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(
+            found=f"{path} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
+            expected="a bundle.json as this version of Barometer writes it.",
+            do="train a version with this code: barometer train.",
+        ) from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            found=f"The model's file {path} cannot be read: {error.strerror}.",
+            expected="every file of the version where the registry says.",
+            do="restore the folder from a backup, or train a new version: barometer train.",
+        ) from None
+
+
+def _altered(path: Path, found: str, expected: str) -> ModelError:
+    return ModelError(
+        found=f"The model's file {path} is not the registered one (sha256 {found[:12]}…).",
+        expected=f"sha256 {expected[:12]}…, as it was sealed.",
+        do="find out who changed it; restore the folder from a backup, or train a new version: barometer train.",
+    )

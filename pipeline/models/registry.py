@@ -1,0 +1,161 @@
+"""Which model version a run uses, resolved once per run by SQL on the registry's own tables.
+
+MLflow's client would cost seconds of imports for three look-ups. The alias `champion` says which version is current;
+the warehouse's `model_promotions` says which was in force when; a version's tags say where its bundle is and what its
+digest must be. Entry points: `choose_model`, and `champion` for whoever only asks whether there is one.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from pipeline import warehouse
+from pipeline.errors import ModelError
+from pipeline.models.bundle import open_bundle
+from pipeline.postgres.databases import databases
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+CHAMPION = "champion"
+BUNDLE_TAG = "barometer.bundle"
+"""A version's folder, relative to the home."""
+DIGEST_TAG = "barometer.bundle_digest"
+"""sha256 of the folder's `bundle.json`."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model version, and why it was chosen."""
+
+    version: str
+    reason: str
+    bundle: Path
+    bundle_digest: str
+    training_cutoff: datetime
+    trained_after_cutoff: bool
+    """Whether it was trained on data from after the week's cutoff."""
+
+
+def choose_model(
+    settings: Settings, *, week: Week, requested: str, published_version: str | None, now: datetime | None = None
+) -> ModelChoice:
+    """Return the model version that scores `week`.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    week
+        The week to score.
+    requested
+        `auto`: a published week's own version; for the last complete week the champion; for an earlier one the
+        version in force then. `current`: the champion. Else a version's number.
+    published_version
+        The version that made the week's published predictions, if it has any.
+    now
+        Decides which week is the last complete one.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version, none is in force, or its bundle fails its checks.
+    """
+    last_complete = Week.last_complete(now or datetime.now(UTC), settings.zone)
+    if requested not in {"auto", "current"}:
+        version, reason = requested, "named for this run"
+    elif requested == "auto" and published_version is not None:
+        version, reason = published_version, "made the week's published predictions"
+    elif requested == "current" or week >= last_complete:
+        version, reason = _champion_or_refuse(settings), "the champion"
+    else:
+        version, reason = _in_force_or_refuse(settings, week), f"in force in the week {week}"
+    folder, digest = _bundle_of(settings, version)
+    cutoff = open_bundle(folder, digest).training.cutoff
+    return ModelChoice(
+        version=version,
+        reason=reason,
+        bundle=folder,
+        bundle_digest=digest,
+        training_cutoff=cutoff,
+        trained_after_cutoff=cutoff > week.cutoff(settings.zone),
+    )
+
+
+def champion(settings: Settings) -> str | None:
+    """Return the current version, if there is one."""
+    query = "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias"
+    rows = _registry_rows(settings, query, name=settings.model.name, alias=CHAMPION)
+    return str(rows[0].version) if rows else None
+
+
+def in_force(connection: Connection, week: Week) -> str | None:
+    """Return the version in force in `week`, by the warehouse's history of promotions.
+
+    A promotion counts from the week it was made for, so of those made for this week or before, the one for the latest
+    week decides, and of several for one week the last.
+    """
+    query = """
+        SELECT to_version FROM model_promotions WHERE from_week <= :week
+        ORDER BY from_week DESC, promotion_id DESC LIMIT 1
+    """
+    return connection.execute(text(query), {"week": week.monday}).scalar()
+
+
+def _champion_or_refuse(settings: Settings) -> str:
+    version = champion(settings)
+    if version is None:
+        raise ModelError(
+            found=f"The model {settings.model.name!r} has no champion yet.",
+            expected=f"a version with the alias {CHAMPION!r} in the registry.",
+            do="train the first one: barometer train.",
+        )
+    return version
+
+
+def _in_force_or_refuse(settings: Settings, week: Week) -> str:
+    with warehouse.transaction(settings) as connection:
+        version = in_force(connection, week)
+    if version is None:
+        raise ModelError(
+            found=f"No model version was in force in the week {week}.",
+            expected="one that was promoted for that week or an earlier one.",
+            do=f"train one on what was known then: barometer train --as-of {week}; or run the week with"
+            " model=current, whose rows then say that the model knows what came later.",
+        )
+    return version
+
+
+def _bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
+    """Return the folder and the digest that the registry holds for a version."""
+    query = """
+        SELECT v.version, t.key, t.value FROM model_versions AS v
+        LEFT JOIN model_version_tags AS t ON t.name = v.name AND t.version = v.version
+        WHERE v.name = :name AND v.version::text = :version AND v.current_stage <> 'Deleted_Internal'
+    """
+    rows = _registry_rows(settings, query, name=settings.model.name, version=version)
+    tags = {row.key: row.value for row in rows}
+    if not rows:
+        raise ModelError(
+            found=f"The model {settings.model.name!r} has no version {version!r}.",
+            expected="auto, current, or the number of a version in the registry.",
+            do="name another one; barometer train makes a new one.",
+        )
+    if not {BUNDLE_TAG, DIGEST_TAG} <= tags.keys():
+        raise ModelError(
+            found=f"Version {version} of the model {settings.model.name!r} was not registered by Barometer.",
+            expected=f"the tags {BUNDLE_TAG} and {DIGEST_TAG}, which name its checked files.",
+            do="name another version, or train one: barometer train.",
+        )
+    return settings.home / tags[BUNDLE_TAG], tags[DIGEST_TAG]
+
+
+def _registry_rows(settings: Settings, query: str, **parameters: Any) -> list[Any]:
+    """Return the rows of a query on MLflow's tables; none when they were never made."""
+    engine = create_engine(databases(settings).mlflow, poolclass=NullPool)
+    with warehouse.available(), engine.connect() as connection:
+        if connection.execute(text("SELECT to_regclass('model_version_tags')")).scalar() is None:
+            return []
+        return list(connection.execute(text(query), parameters))

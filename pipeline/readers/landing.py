@@ -1,0 +1,240 @@
+"""The landing zone: which files a source's week consists of, and a local copy of each with its digest.
+
+Stands before `sources`, which reads the files found here. Local files are read in place; a file behind any
+other fsspec URI is first copied to the home, so that the digest and the rows are those of the same bytes. A file that
+changes meanwhile is refused. The entry points are `locate` and `fetched`.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipeline.errors import SourceError
+from pipeline.files import sha256_of_file
+from pipeline.settings import Settings, Source
+from pipeline.weeks import Week
+
+CHUNK_BYTES = 4 << 20
+_STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag")
+_digests: dict[tuple[str, int, str], str] = {}  # per process; a training reads the same files for many weeks
+
+
+@dataclass(frozen=True)
+class Located:
+    """A file of a source, found but not read yet."""
+
+    source: str
+    uri: str
+    filesystem: Any
+    """The fsspec filesystem that holds it."""
+    path: str
+    """Its path in that filesystem."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file of a source, on this machine."""
+
+    located: Located
+    path: Path
+    size_bytes: int
+    digest: str
+    """sha256 of its bytes as they lie in the landing zone."""
+
+
+def locate(settings: Settings, name: str, week: Week) -> list[Located]:
+    """Return the files of source `name` for `week`, oldest week first, then by name.
+
+    Raises
+    ------
+    SourceError
+        If the file is absent, a week between two present ones is missing, or the path leaves the landing zone.
+    """
+    source = settings.sources[name]
+    path = source.path or ""
+    if source.lookback_weeks is None:
+        return _files(settings, name, path) or _absent(settings, name, path, week)
+    weeks = [week.plus(-back) for back in range(source.lookback_weeks)]
+    found = {each: _files(settings, name, path.replace("{week}", str(each))) for each in weeks}
+    if not found[week]:
+        _absent(settings, name, path.replace("{week}", str(week)), week)
+    oldest = min(each for each in weeks if found[each])
+    for each in reversed(weeks):
+        if each > oldest and not found[each]:
+            _missing_between(name, path.replace("{week}", str(each)), each, oldest)
+    return [file for each in reversed(weeks) for file in found[each]]
+
+
+def _files(settings: Settings, name: str, path: str) -> list[Located]:
+    from fsspec.core import url_to_fs
+
+    if "://" not in path:
+        return _landed_files(settings, name, path)
+    try:
+        filesystem, root = url_to_fs(path)
+        paths = sorted(filesystem.glob(root)) if _has_wildcard(root) else [root]
+        return [
+            Located(name, filesystem.unstrip_protocol(each), filesystem, each)
+            for each in paths
+            if filesystem.isfile(each)
+        ]
+    except (OSError, ValueError, ImportError) as error:
+        raise SourceError(
+            found=f"Source {name}: {path} cannot be reached: {error}.",
+            expected="a URI that fsspec can open.",
+            do="check the address and the access rights, or install the fsspec package that the message names.",
+        ) from None
+
+
+def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
+    from fsspec.implementations.local import LocalFileSystem
+
+    landing = settings.landing
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise SourceError(
+            found=f"Source {name}: the path {path!r} leads out of the landing zone {landing}.",
+            expected="a path relative to the landing zone, without `..`.",
+            do="drop the file into the landing zone, or name it by a URI (file:///…).",
+        )
+    try:
+        paths = sorted(landing.glob(path)) if _has_wildcard(path) else [landing / path]
+        return [Located(name, str(each), LocalFileSystem(), str(each)) for each in paths if each.is_file()]
+    except OSError as error:
+        raise SourceError(
+            found=f"Source {name}: {path} in the landing zone {landing} cannot be looked up: {error.strerror}.",
+            expected="a folder that the pipeline's user may read.",
+            do="check the folder's permissions and run the week again.",
+        ) from None
+
+
+def _has_wildcard(path: str) -> bool:
+    return any(character in path for character in "*?[")
+
+
+def _absent(settings: Settings, name: str, path: str, week: Week) -> list[Located]:
+    where = path if "://" in path else f"{path} in the landing zone {settings.landing}"
+    raise SourceError(
+        found=f"Source {name}: there is no file {where} for the week {week}.",
+        expected="the file, whole, before the week is run.",
+        do="deliver the file and run the week again, or correct `path` of the source.",
+    )
+
+
+def _missing_between(name: str, path: str, missing: Week, oldest: Week) -> None:
+    raise SourceError(
+        found=f"Source {name}: {path} of the week {missing} is missing, though {oldest} before it is there.",
+        expected="every week's file from the oldest one on.",
+        do="deliver the missing file (a header alone says that nothing happened) and run the week again.",
+    )
+
+
+@contextmanager
+def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
+    """Yield the file on this machine with its digest; a copy is removed afterwards.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or changes before the block ends.
+    """
+    before = _facts(located)
+    with _on_this_machine(settings, located) as path:
+        try:
+            digest = _digest(located, before, path)
+        except OSError as error:
+            raise _unreadable(located, error) from None
+        yield Fetched(located, path, before[0], digest)
+    if _facts(located) != before:
+        raise SourceError(
+            found=f"Source {located.source}: {located.uri} changed while it was read; it is still being written.",
+            expected="a file that is whole before the week is run.",
+            do="wait until it is delivered (write it under another name, then rename it) and run the week again.",
+        )
+
+
+def is_gzip(source: Source, uri: str) -> bool:
+    """Return whether the file's name says that it is compressed with gzip."""
+    return source.path is not None and _name(uri).endswith(".gz")
+
+
+def format_of(name: str, source: Source, uri: str) -> str:
+    """Return the file's format: the source's, else as its name says.
+
+    Raises
+    ------
+    SourceError
+        If the name says nothing.
+    """
+    suffix = Path(_name(uri).removesuffix(".gz")).suffix
+    formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+    if source.format is None and suffix not in formats:
+        raise SourceError(
+            found=f"Source {name}: the name {uri} does not say its format.",
+            expected="a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
+            do="rename the file, or set `format` of the source.",
+        )
+    return source.format or formats[suffix]
+
+
+def _name(uri: str) -> str:
+    return uri.split("?", maxsplit=1)[0].lower() if "://" in uri else uri.lower()
+
+
+def _is_local(located: Located) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(located.filesystem, LocalFileSystem)
+
+
+def _facts(located: Located) -> tuple[int, str]:
+    """Return the file's size and what tells two states of it apart, as far as its filesystem says."""
+    try:
+        if _is_local(located):
+            status = Path(located.path).stat()
+            return status.st_size, str(status.st_mtime_ns)
+        located.filesystem.invalidate_cache()
+        info = located.filesystem.info(located.path)
+    except OSError as error:
+        raise _unreadable(located, error) from None
+    return int(info.get("size") or 0), next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+
+
+@contextmanager
+def _on_this_machine(settings: Settings, located: Located) -> Iterator[Path]:
+    if _is_local(located):
+        yield Path(located.path)
+        return
+    copy = settings.home / "tmp" / f"fetched-{uuid4().hex}"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with copy.open("wb") as target, located.filesystem.open(located.path, "rb") as file:
+            shutil.copyfileobj(file, target, CHUNK_BYTES)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise _unreadable(located, error) from None
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _digest(located: Located, facts: tuple[int, str], path: Path) -> str:
+    """Return the file's digest, computed once for a local file that stays as it is."""
+    if not _is_local(located):
+        return sha256_of_file(path)
+    known = (located.uri, *facts)
+    if known not in _digests:
+        _digests[known] = sha256_of_file(path)
+    return _digests[known]
+
+
+def _unreadable(located: Located, error: OSError) -> SourceError:
+    return SourceError(
+        found=f"Source {located.source}: {located.uri} cannot be read: {error.strerror or error}.",
+        expected="a file that the pipeline's user may read.",
+        do="check the file's permissions and the connection, then run the week again.",
+    )

@@ -1,0 +1,30 @@
+"""The sources' readers: every format as batches of text, so that one mechanism (`casts`) finds the bad values.
+
+Stands between `landing`, which finds the files, and `pipeline.ingest`, which casts the text and keeps it. The
+entry point is `read_file`; a table or query is read by `pipeline.readers.database.read_database`.
+"""
+
+from pipeline.readers.delimited import read_csv
+from pipeline.readers.json_lines import read_json_lines
+from pipeline.readers.landing import Fetched, format_of, is_gzip
+from pipeline.readers.parquet import read_parquet
+from pipeline.readers.stream import blocks
+from pipeline.readers.texts import Texts
+from pipeline.settings import Source
+
+
+def read_file(source: Source, file: Fetched) -> Texts:
+    """Return the file's records as text.
+
+    Raises
+    ------
+    SourceError
+        Here or while the batches are read: the file is not of its format, or lacks a declared column.
+    """
+    name, uri = file.located.source, file.located.uri
+    context = f"Source {name}: {uri}"
+    kind = format_of(name, source, uri)
+    if kind == "parquet":
+        return read_parquet(context, source, file.path, gzipped=is_gzip(source, uri))
+    stream = blocks(context, file.path, gzipped=is_gzip(source, uri))
+    return read_csv(context, source, stream) if kind == "csv" else read_json_lines(context, source, stream)

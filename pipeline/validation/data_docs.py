@@ -1,0 +1,68 @@
+"""Data Docs: for each run, one page with every expectation, and Great Expectations' own page for each suite.
+
+They lie in `site/data_docs/<run_id>/`, each written atomically, so that a reader never sees half a page and two runs
+never touch the same file. Great Expectations' sections are put in our own page: its own loads styles, scripts and a
+logo from a dozen other hosts.
+
+The entry points are `write_pages` and `run_page`; `rendered` is for `pipeline.validation.gx`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import jinja2
+
+from pipeline.files import write_text
+from pipeline.settings import Settings
+
+# GX fills these from the text of a suite and of the data, escaped by its own templates.
+_PAGES = jinja2.Environment(loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def run_page(run_id: str) -> str:
+    """Return the address of a run's page, relative to the site."""
+    return f"data_docs/{run_id}/index.html"
+
+
+def write_pages(
+    settings: Settings, run_id: str, results: Sequence[Mapping[str, Any]], sections: Mapping[str, str]
+) -> None:
+    """Write the run's page and one page for each suite in `sections`.
+
+    Parameters
+    ----------
+    settings
+        Where the site is, and the company's name.
+    run_id
+        The run.
+    results
+        All results of the run so far, as recorded.
+    sections
+        For each suite that was just evaluated, Great Expectations' sections as HTML.
+    """
+    folder = (settings.site / run_page(run_id)).parent
+    common = {"company": settings.company, "run_id": run_id}
+    template = _PAGES.get_template("data_docs.html")
+    for suite, content in sections.items():
+        page = template.render(common, title=suite, eyebrow="Expectations", content=content)
+        write_text(folder / _page_name(suite), page)
+    pages = {row["suite"]: name for row in results if (folder / (name := _page_name(row["suite"]))).exists()}
+    page = template.render(
+        common, title="What was expected, and what was found", eyebrow="", results=results, pages=pages
+    )
+    write_text(folder / "index.html", page)
+
+
+def _page_name(suite: str) -> str:
+    return f"{suite.replace('/', '-')}.html"
+
+
+def rendered(outcome: Any) -> str:
+    """Return the sections of Great Expectations' page for a validation result, as HTML."""
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaSectionView
+
+    document = ValidationResultsPageRenderer().render(outcome)
+    render = cast(Callable[[Any], str], DefaultJinjaSectionView().render)
+    numbered = enumerate(document.sections, 1)
+    return "\n".join(render({"section": part.to_json_dict(), "section_loop": {"index": at}}) for at, part in numbered)

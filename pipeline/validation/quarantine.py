@@ -1,0 +1,175 @@
+"""Quarantine: which subjects are kept out of a run, whole, and why; part of validating the features.
+
+Some rows no model may see, whatever the suite says: a subject that is there twice, a number that is not finite, a key
+that is empty. These are found here; the rest comes from the suite's critical row-level expectations.
+
+The entry points, in the order of their use, are `create_view`, `built_in_failures` and `write_quarantine`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pipeline.duck import literal, quoted
+from pipeline.files import written_atomically
+from pipeline.manifests import SnapshotManifest
+from pipeline.validation.gx import Result
+
+KEYS = ["customer_id", "product_id"]
+SUITE = "features, built in"
+_LONGEST_VALUE = 200
+_ACROSS_ROWS = {
+    "subject_is_there_once",
+    "expect_column_values_to_be_unique",
+    "expect_compound_columns_to_be_unique",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Rows that fail one expectation.
+
+    Attributes
+    ----------
+    result
+        The expectation's result.
+    query
+        SQL that returns the subject's two keys, then what is at fault.
+    faults
+        A word for each of those, as `value`, or the columns' names where they are several.
+    """
+
+    result: Result
+    query: str
+    faults: list[str]
+
+
+def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path]) -> list[str]:
+    """Make the view `features` of these shards of the snapshot, and return its columns."""
+    columns = [*KEYS, *manifest.names("number", "category", "info")]
+    parquet = f"read_parquet([{', '.join(map(literal, files))}])"
+    con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {', '.join(map(quoted, columns))} FROM {parquet}")
+    return columns
+
+
+def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest) -> tuple[list[Result], list[Failure]]:
+    """Return the results of what is always expected, and the rows that fail it."""
+    checks = {("key_is_not_empty", key): f"coalesce(trim({quoted(key)}), '') = ''" for key in KEYS}
+    checks |= {("value_is_finite", name): f"NOT isfinite({quoted(name)})" for name in manifest.names("number")}
+    counted = ", ".join(f"count(*) FILTER ({condition})" for condition in checks.values())
+    row = con.execute(f"SELECT {counted} FROM features").fetchone() or ()
+    results, failures = [], []
+    for ((kind, column), condition), count in zip(checks.items(), row, strict=True):
+        results.append(_result(kind, [column], manifest.rows, count))
+        if count:
+            query = f"SELECT {', '.join(KEYS)}, {quoted(column)} FROM features WHERE {condition}"
+            failures.append(Failure(results[-1], query, ["value"]))
+    repeated = "SELECT customer_id, product_id, count(*) AS copies FROM features GROUP BY ALL HAVING copies > 1"
+    copies = 0
+    if manifest.rows != manifest.subjects:  # else a scan of all keys would find nothing
+        copies = _count(con, f"SELECT coalesce(sum(copies), 0) FROM ({repeated})")
+    results.append(_result("subject_is_there_once", KEYS, manifest.rows, copies))
+    if copies:
+        failures.append(Failure(results[-1], repeated, ["rows"]))
+    return results, failures
+
+
+def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = con.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _result(kind: str, columns: list[str], rows: int, count: int) -> Result:
+    return Result(
+        suite=SUITE,
+        type=kind,
+        kwargs={"column_list": columns},
+        severity="critical",
+        status="failed" if count else "passed",
+        observed=f"{count} of {rows} rows fail",
+        expected=f"{kind}({', '.join(columns)})",
+        unexpected_rows=count,
+    )
+
+
+def write_quarantine(
+    con: duckdb.DuckDBPyConnection,
+    manifest: SnapshotManifest,
+    files: Sequence[Path],
+    failures: Sequence[Failure],
+    path: Path,
+) -> int:
+    """Write the quarantine's file and return how many subjects are in it.
+
+    Every row of a subject is kept out when one of them fails. `features` shows the last shard afterwards.
+
+    Parameters
+    ----------
+    con
+        Where `features` is.
+    manifest, files
+        The snapshot and its shards.
+    failures
+        Who fails what.
+    path
+        The Parquet file; see `pipeline.handoffs.FeaturesValidated`.
+    """
+    queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
+    con.execute(
+        "CREATE TEMP TABLE quarantine (shard INTEGER, row BIGINT, customer_id TEXT, product_id TEXT, reasons TEXT[])"
+    )
+    if failures:
+        # Shard by shard, since the lists of reasons are held in memory until the last of their subjects is seen.
+        for shard, file in enumerate(files):
+            create_view(con, manifest, [file])
+            con.execute(f"INSERT INTO quarantine {_quarantined(shard, file, failures, queries)}")
+    with written_atomically(path) as temporary:
+        con.execute(f"COPY quarantine TO {literal(temporary)} (FORMAT parquet)")
+    return _count(con, "SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine")
+
+
+def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:
+    """Return the query to run on each shard; what must see all rows at once is run here."""
+    if failure.result.type not in _ACROSS_ROWS:
+        return failure.query
+    con.execute(f"CREATE TEMP TABLE failing_{number} AS SELECT * FROM ({failure.query}) AS failing({_names(failure)})")
+    return f"SELECT * FROM failing_{number}"
+
+
+def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: Sequence[str]) -> str:
+    faults = " UNION ALL ".join(
+        f"SELECT {', '.join(KEYS)}, {{number: {number}, fault: {_fault(failure)}}} AS fault"
+        f" FROM ({query}) AS failing({_names(failure)})"
+        for number, (failure, query) in enumerate(zip(failures, queries, strict=True), 1)
+    )
+    titles = ", ".join(literal(f"{failure.result.title}: ") for failure in failures)
+    return f"""
+        WITH subjects AS (
+            SELECT customer_id, product_id, list_sort(list_distinct(list(fault))) AS faults
+            FROM ({faults})
+            GROUP BY customer_id, product_id
+        )
+        SELECT
+            {shard}, file_row_number, rows.customer_id, rows.product_id,
+            list_transform(faults, lambda fault: [{titles}][fault.number] || fault.fault)
+        FROM read_parquet({literal(file)}) AS rows
+        JOIN subjects
+            ON rows.customer_id IS NOT DISTINCT FROM subjects.customer_id
+            AND rows.product_id IS NOT DISTINCT FROM subjects.product_id
+        ORDER BY file_row_number
+    """
+
+
+def _names(failure: Failure) -> str:
+    return ", ".join([*KEYS, *(f"fault_{at}" for at in range(len(failure.faults)))])
+
+
+def _fault(failure: Failure) -> str:
+    """Return SQL that says what is wrong: `value 12.5`, or `a 1.0, b 2.0`."""
+    texts = [
+        f"{literal(word + ' ')} || coalesce(left(fault_{at}::TEXT, {_LONGEST_VALUE}), 'missing')"
+        for at, word in enumerate(failure.faults)
+    ]
+    return " || ', ' || ".join(texts)

@@ -1,0 +1,137 @@
+"""The warehouse: connections, transactions, and the schema that numbered SQL files make.
+
+Everything that the pipeline says to the warehouse goes through here. The entry points are `engine`, which brings the
+schema up to date first, `transaction`, and `loading` for many rows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from adbc_driver_postgresql import dbapi
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from pipeline.errors import DatabaseUnavailableError, WarehouseError
+from pipeline.files import sha256_of_text
+from pipeline.postgres.databases import databases
+from pipeline.settings import ROOT, Settings
+
+MIGRATIONS = ROOT / "sql" / "migrations"
+LOCK = 0x0BA21
+JSONB_VERSION = b"\x01"
+"""What jsonb's binary form starts with."""
+AS_IT_STANDS = {"no_parameters": True}
+"""Option of SQL that may hold several statements, and % and : with no meaning."""
+GONE = ("08", "53300", "57P")
+"""SQL states of a connection that broke or was refused: a later try may succeed."""
+
+
+def engine(settings: Settings) -> Engine:
+    """Return the engine of the warehouse, its schema up to date.
+
+    It keeps no connections: processes fork, and the embedded server may restart.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If the server does not answer.
+    WarehouseError
+        If the schema is not one that this version can bring up to date.
+    """
+    return _engine(databases(settings).warehouse)
+
+
+@contextmanager
+def transaction(settings: Settings) -> Iterator[Connection]:
+    """Yield a connection in a transaction, committed when the block ends well, else rolled back.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If the server does not answer or goes away; the transaction may then have been committed or not.
+    """
+    with available(), engine(settings).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def loading(settings: Settings) -> Iterator[dbapi.Cursor]:
+    """Yield an ADBC cursor in a transaction of its own: `adbc_ingest` takes ten times as many rows a second as INSERT.
+
+    A string goes into a column of type jsonb as bytes: `JSONB_VERSION`, then the JSON.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If the server does not answer or goes away.
+    """
+    url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        with dbapi.connect(url) as connection, connection.cursor() as cursor:
+            yield cursor
+            connection.commit()
+    except dbapi.OperationalError as error:
+        raise _unavailable(error, error.sqlstate) from None
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """Turn the loss of a connection in the block into a `DatabaseUnavailableError`."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _unavailable(error, getattr(error.orig, "sqlstate", None)) from None
+
+
+def _unavailable(error: Exception, sql_state: str | None) -> Exception:
+    """Return a `DatabaseUnavailableError` for a lost or refused connection, else the error itself."""
+    if sql_state is not None and not sql_state.startswith(GONE):
+        return error
+    return DatabaseUnavailableError(
+        found=f"The warehouse does not answer: {error}",
+        expected="a connection.",
+        do="try again; if it lasts, see that the server runs (barometer status).",
+    )
+
+
+@cache
+def _engine(url: str) -> Engine:
+    made = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    with available(), made.begin() as connection:
+        migrate(connection)
+    return made
+
+
+def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
+    """Apply the files `NNNN_name.sql` of `folder` that were not applied yet, in order, in the caller's transaction.
+
+    Raises
+    ------
+    WarehouseError
+        If an applied file is gone or has changed since.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    connection.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    )
+    applied = {row.name: row.digest for row in connection.execute(text("SELECT name, digest FROM schema_migrations"))}
+    files = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("[0-9]*.sql"))}
+    for name, digest in applied.items():
+        if name not in files or sha256_of_text(files[name]) != digest:
+            raise WarehouseError(
+                found=f"The warehouse has the migration {name}, which {'differs' if name in files else 'is not'} here.",
+                expected="every applied migration to stand in sql/migrations as it was.",
+                do="use the version of Barometer that made this warehouse, or a newer one; undo changes to that file.",
+            )
+    for name, content in files.items():
+        if name not in applied:
+            connection.exec_driver_sql(content, execution_options=AS_IT_STANDS)
+            connection.execute(
+                text("INSERT INTO schema_migrations (name, digest) VALUES (:name, :digest)"),
+                {"name": name, "digest": sha256_of_text(content)},
+            )
