@@ -26,9 +26,9 @@ Predicts, for one week, how satisfied each customer is likely to be with each pr
 hand without either, it is the last complete week.
 
 **Backfill:** set the clock at the bottom left to the company's time zone, then *Trigger → Backfill*, from the first
-Monday 00:00 to the last Monday 00:00; the form says how many weeks that is. Leave the param `week` empty. *All Runs*
-runs weeks again too; then tick *Override parameters on existing runs*. A week stays as it was until its new run is
-whole.
+Monday 00:00 to the last Monday 00:00; the form says how many weeks that is. To run weeks again that were backfilled or
+scheduled before, choose *All Runs*. Params count only with *Override parameters on existing runs* ticked, for new runs
+too; leave `week` empty. A week's readers see the old rows until the new ones are whole.
 
 **When a run fails** the week that readers see has not changed. Open the red task's log: its last lines say what was
 found, what was expected and what to do. Then clear the task (it and those after it run again) or trigger the week anew.
