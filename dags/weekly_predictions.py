@@ -104,9 +104,9 @@ source's budget: `SELECT * FROM rejects WHERE first_run_id = '…'` shows them. 
         doc_md="""
 Runs the suites in `expectations/sources/`: is the feed as large and as fresh as in recent weeks, are its keys there?
 
-**If it fails:** a critical expectation failed: *Data Docs* (above) shows which, with the observed value. Usually the
-delivery is incomplete or came twice: get the right file and trigger the week again. If the change is real, adapt
-the suite.
+**If it fails:** a critical expectation failed; *Data Docs* (tab *Details*) shows which, with the observed value.
+Usually the delivery is incomplete or came twice: get the right file and trigger the week again. If the change is
+real, adapt the suite.
 """,
     )
     features = Stage(
@@ -163,8 +163,8 @@ if it is the model, train a new version or name another in the param `model`.
 The last gate before readers see anything: every subject was predicted or quarantined exactly once, every shard is there
 and is what was written, and `expectations/predictions.json` holds.
 
-**If it fails:** nothing was published. *Data Docs* (above) shows a failed expectation; the log names a missing shard.
-Clear the task `score` to make its files again.
+**If it fails:** nothing was published. *Data Docs* (tab *Details*) shows a failed expectation; the log names a missing
+shard. Clear the task `score` to make its files again.
 """,
     )
     publish = Stage(

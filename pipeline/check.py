@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from pipeline.duck import connection, literal
+from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Snapshot
@@ -46,9 +46,7 @@ def check(
     manifest = SnapshotManifest.read(snapshot.manifest)
     parts = _whole_parts(manifest, scored)
     with connection(settings) as con:
-        con.execute(
-            f"CREATE VIEW predictions AS FROM read_parquet([{', '.join(literal(part.file) for part in parts)}])"
-        )
+        con.execute(f"CREATE VIEW predictions AS FROM {parquet(*(part.file for part in parts))}")
         _check_rows(con, plan)
         predicted = check_conserved(
             con,

@@ -41,6 +41,11 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         con.close()
 
 
+def parquet(*files: Path) -> str:
+    """Return a table expression for Parquet files that exist; a folder named `x=1` does not become a column."""
+    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
+
+
 def quoted(name: str) -> str:
     """Return `name` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import duckdb
 
-from pipeline.duck import connection, literal, quoted
+from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.errors import ConservationError, FeatureError, WeekError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Ingested, Plan, Snapshot
@@ -177,8 +177,7 @@ def _cast(column: FeatureColumn, kind: str) -> str:
 
 def _check_keys(con: duckdb.DuckDBPyConnection, query: CompanyQuery, week: Week, part: Path) -> None:
     rows, whole = con.execute(
-        f"SELECT count(*), count(*) FILTER (customer_id IS NOT NULL AND product_id IS NOT NULL) "
-        f"FROM read_parquet({literal(part)}, hive_partitioning = false)"
+        f"SELECT count(*), count(*) FILTER (customer_id IS NOT NULL AND product_id IS NOT NULL) FROM {parquet(part)}"
     ).fetchall()[0]
     if whole < rows:
         raise _broken(

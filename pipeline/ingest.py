@@ -16,7 +16,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow.parquet as pq
 
-from pipeline.duck import connection, literal
+from pipeline.duck import connection, literal, parquet
 from pipeline.errors import BudgetError, ConservationError, SourceError
 from pipeline.files import sha256_of_text, written_atomically
 from pipeline.handoffs import Ingested, Plan
@@ -30,6 +30,8 @@ from pipeline.settings import Settings
 from pipeline.weeks import Week
 
 FILES_AT_ONCE = 2
+NAMED_REJECTS = 3
+"""So many rejects are quoted in a refusal."""
 
 
 def ingest(settings: Settings, plan: Plan) -> Ingested:
@@ -221,12 +223,13 @@ def _hold_against_budget(settings: Settings, name: str, read: SourceRead, reject
 
 
 def _first_reasons(settings: Settings, read: SourceRead) -> list[str]:
-    files = [file for file in read.files if file.rejects]
+    reasons: list[str] = []
     with connection(settings) as con:
-        rows = con.execute(
-            f"SELECT filename, __line, {casts.REASON} FROM read_parquet(?, filename = true, hive_partitioning = false) "
-            f"WHERE {casts.REASON} IS NOT NULL ORDER BY filename, __line LIMIT 3",
-            [[str(file.parquet) for file in files]],
-        ).fetchall()
-    names = {str(file.parquet): Path(file.uri).name for file in files}
-    return [f"{names[parquet]} line {line}: {reason}" for parquet, line, reason in rows]
+        for file in read.files:
+            if file.rejects and len(reasons) < NAMED_REJECTS:
+                rows = con.execute(
+                    f"SELECT __line, {casts.REASON} FROM {parquet(file.parquet)} WHERE {casts.REASON} IS NOT NULL "
+                    f"ORDER BY __line LIMIT {NAMED_REJECTS - len(reasons)}"
+                ).fetchall()
+                reasons += [f"{Path(file.uri).name} line {line}: {reason}" for line, reason in rows]
+    return reasons

@@ -11,6 +11,9 @@ import pytest
 from pipeline.settings import Settings
 from tests.company import company_settings, write_company
 
+HOME = "a home=1 [x]"
+"""Hard on whoever takes a path for a pattern, a partition or a word of a shell."""
+
 for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
     del os.environ[name]  # a developer's own installation must never be touched
 
@@ -26,7 +29,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(company: Path, tmp_path: Path) -> Settings:
     """Settings of the test company with a home of its own, without a database."""
-    return company_settings(company, tmp_path / "home")
+    return company_settings(company, tmp_path / HOME)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +49,4 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def warehouse_settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
     """Settings of the test company with a home and three databases of its own."""
-    return company_settings(
-        company, tmp_path / "home", DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}"
-    )
+    return company_settings(company, tmp_path / HOME, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")

@@ -122,6 +122,7 @@ class Stage(BaseOperator):
             task.xcom_push(ERROR, {"found": error.found, "expected": error.expected, "do": error.do})
             raise (RefusedForGood if isinstance(error, TerminalError) else Refused)(error) from None
         content = handoff.model_dump(mode="json")
+        log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in content.items()))
         task.xcom_push(HANDOFF, content)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = content
@@ -168,7 +169,11 @@ def record_death(context: Context) -> None:
     """Mark the run as failed when no stage could, being killed or timed out: a DAG's `on_failure_callback`."""
     from pipeline.warehouse import runs
 
-    reason = f"The DAG run {context['run_id']} ended without its stages' doing: {context.get('reason')}."
+    reason = (
+        f"The DAG run {context['run_id']} ended ({context.get('reason')}) before a stage could say why."
+        " Expected: every stage to finish, or to say what it needs."
+        " What to do: read the log of the task that failed; running the week again is safe."
+    )
     runs.fail_unfinished(load_settings(), context["run_id"], reason)
 
 

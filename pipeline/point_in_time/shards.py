@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from pipeline.duck import literal, quoted
+from pipeline.duck import parquet, quoted
 from pipeline.files import sha256_of_file, written_atomically
 from pipeline.manifests import FeatureColumn, Shard
 from pipeline.settings import Settings
@@ -42,14 +42,14 @@ def write_shards(
         Parquet: the keys, the columns as a model sees them, and `HASH`.
     """
     total, subjects = con.execute(
-        f"SELECT (SELECT count(*) FROM {_table(rows)}), "
-        f"(SELECT count(*) FROM (SELECT DISTINCT customer_id, product_id FROM {_table(rows)}))"
+        f"SELECT (SELECT count(*) FROM {parquet(rows)}), "
+        f"(SELECT count(*) FROM (SELECT DISTINCT customer_id, product_id FROM {parquet(rows)}))"
     ).fetchall()[0]
     names = ["customer_id", "product_id", *(column.name for column in columns)]
     # Sorting by all columns makes the order total even where a subject stands in several rows; it costs, so only then.
     order = ", ".join(map(quoted, names if subjects < total else names[:2]))
     count = max(1, math.ceil(total / settings.resources.shard_rows))
-    selected = f"SELECT {', '.join(map(quoted, names))} FROM {_table(rows)}"
+    selected = f"SELECT {', '.join(map(quoted, names))} FROM {parquet(rows)}"
     shards = [
         _write(
             con,
@@ -59,10 +59,6 @@ def write_shards(
         for index in range(count)
     ]
     return shards, subjects
-
-
-def _table(rows: Path) -> str:
-    return f"read_parquet({literal(rows)}, hive_partitioning = false)"
 
 
 def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> Shard:

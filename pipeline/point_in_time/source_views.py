@@ -14,7 +14,7 @@ from datetime import datetime
 
 import duckdb
 
-from pipeline.duck import literal, quoted
+from pipeline.duck import literal, parquet, quoted
 from pipeline.manifests import SourceRead, SourcesManifest
 from pipeline.readers.casts import REASON
 from pipeline.settings import Settings, Source
@@ -40,8 +40,7 @@ def create_raw_views(con: duckdb.DuckDBPyConnection, manifest: SourcesManifest) 
 
 
 def _rows(read: SourceRead) -> str:
-    files = ", ".join(literal(file.parquet) for file in read.files)
-    return f"read_parquet([{files}], hive_partitioning = false)"  # a home below `x=1/` would have a column x
+    return parquet(*(file.parquet for file in read.files))
 
 
 class _Known:

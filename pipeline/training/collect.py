@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.duck import connection, literal, quoted
+from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.errors import FeatureError, SourceError, WeekError
 from pipeline.features import build_snapshot
 from pipeline.files import sha256_of_file, sha256_of_text
@@ -120,13 +120,13 @@ def _join(settings: Settings, folder: Path, snapshot: SnapshotManifest, labels: 
     columns = ", ".join(
         f"s.{quoted(name)}" for name in ("customer_id", "product_id", *(c.name for c in snapshot.columns))
     )
-    shards = ", ".join(literal(folder / shard.file) for shard in snapshot.shards)
+    shards = parquet(*(folder / shard.file for shard in snapshot.shards))
     with connection(settings) as con:
         con.register("labels", labels)
         rows: pa.Table = con.sql(
             f"""
             SELECT {columns}, l.satisfied AS {quoted(LABEL)}
-            FROM read_parquet([{shards}]) AS s
+            FROM {shards} AS s
             JOIN labels AS l USING (customer_id, product_id)
             WHERE l.week = DATE {literal(snapshot.week)}
             QUALIFY count(*) OVER (PARTITION BY s.customer_id, s.product_id) = 1

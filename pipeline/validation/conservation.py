@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.duck import literal
+from pipeline.duck import parquet
 from pipeline.errors import ConservationError
 
 _FAULTS = {
@@ -94,9 +94,9 @@ def _counting_sql(number: int, shard: Path, part: Path, quarantine: Path) -> str
                 count_if(place = 1) AS in_snapshot, count_if(place = 2) AS in_predictions,
                 count_if(place = 3) AS in_quarantine
             FROM (
-                {keys}, 1 AS place FROM read_parquet({literal(shard)})
-                UNION ALL {keys}, 2 FROM read_parquet({literal(part)})
-                UNION ALL {keys}, 3 FROM read_parquet({literal(quarantine)}) WHERE shard = {number}
+                {keys}, 1 AS place FROM {parquet(shard)}
+                UNION ALL {keys}, 2 FROM {parquet(part)}
+                UNION ALL {keys}, 3 FROM {parquet(quarantine)} WHERE shard = {number}
             )
             GROUP BY customer_id, product_id
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.duck import literal, quoted
+from pipeline.duck import literal, parquet, quoted
 from pipeline.files import written_atomically
 from pipeline.manifests import SnapshotManifest
 from pipeline.validation.gx import Result
@@ -49,8 +49,7 @@ class Failure:
 def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path]) -> list[str]:
     """Make the view `features` of these shards of the snapshot, and return its columns."""
     columns = [*KEYS, *manifest.names("number", "category", "info")]
-    parquet = f"read_parquet([{', '.join(map(literal, files))}])"
-    con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {', '.join(map(quoted, columns))} FROM {parquet}")
+    con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {', '.join(map(quoted, columns))} FROM {parquet(*files)}")
     return columns
 
 
@@ -154,7 +153,7 @@ def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: S
         SELECT
             {shard}, file_row_number, rows.customer_id, rows.product_id,
             list_transform(faults, lambda fault: [{titles}][fault.number] || fault.fault)
-        FROM read_parquet({literal(file)}) AS rows
+        FROM {parquet(file)} AS rows
         JOIN subjects
             ON rows.customer_id IS NOT DISTINCT FROM subjects.customer_id
             AND rows.product_id IS NOT DISTINCT FROM subjects.product_id

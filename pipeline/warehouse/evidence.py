@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import text
 
-from pipeline.duck import connection, literal, quoted
+from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourceFile
 from pipeline.settings import Settings
@@ -108,7 +108,7 @@ def record_quarantine(settings: Settings, plan: Plan, snapshot_manifest: Path, q
 
 
 def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: Path) -> str:
-    files = ", ".join(literal(folder / shard.file) for shard in manifest.shards)
+    files = parquet(*(folder / shard.file for shard in manifest.shards))
     keys = ["customer_id", "product_id"]
     cells = [f"{literal(name)}, {_number(name)}" for name in manifest.names("number")]
     cells += [f"{literal(name)}, {_text(name)}" for name in [*keys, *manifest.names("category", "info")]]
@@ -120,9 +120,9 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
             SELECT
                 {", ".join(f"{_text(key)} AS {key}" for key in keys)},
                 kept_out.__reasons AS reasons, kept_out.__row AS row, json_object({", ".join(cells)}) AS cells
-            FROM read_parquet([{files}]) AS snapshot
+            FROM {files} AS snapshot
             JOIN (  -- names that no feature has
-                SELECT shard AS __shard, row AS __row, reasons AS __reasons FROM read_parquet({literal(quarantine)})
+                SELECT shard AS __shard, row AS __row, reasons AS __reasons FROM {parquet(quarantine)}
             ) AS kept_out ON kept_out.__shard = snapshot.file_index AND kept_out.__row = snapshot.file_row_number
         )
         GROUP BY customer_id, product_id
