@@ -1,6 +1,8 @@
 """Fixtures: a company in a folder, its settings, and one embedded server for all tests that need a database."""
 
+import atexit
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +12,9 @@ import pytest
 
 from pipeline.settings import Settings
 from tests.company import company_settings, write_company
+
+# DuckDB's bindings list what they call leaks when the interpreter goes; registered first, this runs last.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
 
 HOME = "a home=1 [x]"
 """Hard on whoever takes a path for a pattern, a partition or a word of a shell."""
