@@ -1,31 +1,42 @@
-"""`barometer report`: where a week's report lies."""
+"""`barometer report`: a week's report, made anew from what the warehouse knows now."""
 
 import click
 
 from pipeline.cli.console import WeekArgument
 from pipeline.errors import WeekError
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 
 @click.command()
-@click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the latest with a report]")
+@click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the latest published]")
 def report(week: Week | None) -> None:
-    r"""Print the path of a week's report.
+    r"""Write a week's report anew and print its path.
 
-    It is one HTML file that needs nothing else.
+    It is one HTML file that needs nothing else. The weeks before it may have been published after the page that
+    the run wrote; this one shows them.
 
     \b
     Examples:
       barometer report
       xdg-open "$(barometer report --week 2026-03-02)"
     """
-    folder = load_settings().site / "reports"
-    pages = sorted(folder.glob(f"{week or '????-??-??'}.html"))
-    if not pages:
+    from pipeline.report import write_report
+
+    settings = load_settings()
+    path, _ = write_report(settings, week or _latest(settings))
+    click.echo(path)
+
+
+def _latest(settings: Settings) -> Week:
+    from sqlalchemy import text
+
+    from pipeline import warehouse
+
+    with warehouse.transaction(settings) as connection:
+        monday = connection.execute(text("SELECT max(week) FROM published_weeks")).scalar_one()
+    if monday is None:
         raise WeekError(
-            found=f"There is no report of {f'the week {week}' if week else 'any week'} in {folder}.",
-            expected="a week that was published.",
-            do=f"run barometer run{f' --week {week}' if week else ''}.",
+            found="No week is published yet.", expected="a week that was published.", do="run barometer run."
         )
-    click.echo(pages[-1])
+    return Week(monday)

@@ -94,19 +94,6 @@ def test_an_unreadable_url_is_not_printed_at_all(barometer):
     assert "s3cret" not in barometer("config", DATABASE__URL="someone:s3cret@host").stdout
 
 
-def test_report_prints_the_latest_or_the_named_weeks_page(barometer, home):
-    refused = barometer("report")
-    assert refused.exit_code == 1
-    assert "any week" in refused.stderr
-    folder = home / "site/reports"
-    folder.mkdir(parents=True)
-    for name in ("2026-02-23", "2026-03-02", "index"):
-        (folder / f"{name}.html").touch()
-    assert barometer("report").stdout.strip() == str(folder / "2026-03-02.html")
-    assert barometer("report", "--week", "2026-02-23").stdout.strip() == str(folder / "2026-02-23.html")
-    assert "2026-03-09" in barometer("report", "--week", "2026-03-09").stderr
-
-
 def test_status_of_an_empty_home_starts_no_server_and_says_what_to_do(barometer, home):
     result = barometer("status")
     assert result.exit_code == 0
