@@ -2,12 +2,18 @@
 
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import check
+from pipeline.code_version import code_version
 from pipeline.errors import BarometerError, ModelError, RunError
+from pipeline.files import sha256_of_file
+from pipeline.handoffs import Plan
+from pipeline.manifests import SnapshotManifest
+from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.warehouse import runs
 from tests.dags.weeks import AS_OF, WEEK, digest, rows
 
@@ -31,6 +37,25 @@ def test_a_run_publishes_its_week_and_conserves_its_subjects(installation, publi
     assert tuple(counted) == (published.predicted, published.run_id, published.run_id)
     assert published.source_lines == published.source_rows + published.rejects
     assert published.rejects == 1
+
+
+def test_one_join_leads_from_a_prediction_to_all_that_made_it(installation, published):
+    query = """
+        SELECT DISTINCT p.model_version, r.model_version AS recorded, r.bundle_digest, r.snapshot_digest,
+            r.snapshot_manifest, r.code_version
+        FROM predictions AS p JOIN prediction_runs AS r USING (run_id) WHERE p.week = :week
+    """
+    (made,) = rows(installation, query, week=WEEK.monday)
+    path = Path(made.snapshot_manifest)
+    snapshot = SnapshotManifest.read(path)
+    assert made.snapshot_digest == snapshot.digest
+    assert [sha256_of_file(path.with_name(shard.file)) for shard in snapshot.shards] == [
+        s.digest for s in snapshot.shards
+    ]
+    plan = Plan.model_validate_json((installation.home / f"runs/{published.run_id}/plan.json").read_text())
+    assert made.bundle_digest == sha256_of_file(plan.bundle / BUNDLE_FILE)
+    assert made.model_version == made.recorded == plan.model_version
+    assert made.code_version == code_version()
 
 
 def test_the_record_tells_what_each_stage_cost(published):
