@@ -1,4 +1,7 @@
-"""The commands that run DAGs: what they print, and how they end."""
+"""The commands that run DAGs: what they print, and how they end.
+
+After `test_weekly_run`, whose weeks it publishes again.
+"""
 
 import subprocess
 import sys
