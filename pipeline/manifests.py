@@ -116,24 +116,27 @@ class SnapshotManifest(_Manifest):
         content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
         return sha256_of_text(json.dumps(content, sort_keys=True))
 
-    def checked_files(self, folder: Path) -> list[Path]:
-        """Return the shards' files below `folder`, in order, each checked to be the one that was written.
+    def checked_file(self, folder: Path, shard: int) -> Path:
+        """Return one shard's file below `folder`, checked to be the one that was written.
 
         Raises
         ------
         ConservationError
-            If one is gone or has changed.
+            If it is gone or has changed.
         """
-        files = [folder / shard.file for shard in self.shards]
-        for file, shard in zip(files, self.shards, strict=True):
-            found = sha256_of_file(file) if file.exists() else "absent"
-            if found != shard.digest:
-                raise ConservationError(
-                    found=f"The snapshot's file {file} is not as it was written (sha256 {found[:12]}).",
-                    expected=f"sha256 {shard.digest[:12]}, as its manifest says.",
-                    do="run the week again with rebuild, which makes its files anew.",
-                )
-        return files
+        file, digest = folder / self.shards[shard].file, self.shards[shard].digest
+        found = sha256_of_file(file) if file.exists() else "absent"
+        if found != digest:
+            raise ConservationError(
+                found=f"The snapshot's file {file} is gone or is not what was written (sha256 {found[:12]}).",
+                expected=f"sha256 {digest[:12]}, as its manifest says.",
+                do="run the week again with rebuild, which makes its files anew.",
+            )
+        return file
+
+    def checked_files(self, folder: Path) -> list[Path]:
+        """Return all shards' files below `folder`, in order, each checked like `checked_file`."""
+        return [self.checked_file(folder, shard) for shard in range(len(self.shards))]
 
     def names(self, *kinds: ColumnKind) -> list[str]:
         """Return the names of the columns of these kinds, in order."""

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConservationError
 from pipeline.files import sha256_of_file, written_atomically
 from pipeline.handoffs import FeaturesValidated, Plan, Scored, Snapshot
 from pipeline.manifests import SnapshotManifest
@@ -53,7 +52,7 @@ def score(
     """
     started_at = datetime.now(UTC)
     scorer = Scorer.load(plan.bundle, plan.bundle_digest, threshold=settings.model.threshold)
-    features = _checked_shard(snapshot, shard)
+    features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
     quarantined = _quarantined_rows(features_validated.quarantine, shard)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
     rows = 0
@@ -69,20 +68,6 @@ def score(
         started_at=started_at,
         finished_at=datetime.now(UTC),
     )
-
-
-def _checked_shard(snapshot: Snapshot, shard: int) -> Path:
-    manifest = SnapshotManifest.read(snapshot.manifest)
-    sealed = manifest.shards[shard]
-    path = snapshot.manifest.parent / sealed.file
-    found = sha256_of_file(path) if path.exists() else "absent"
-    if found != sealed.digest:
-        raise ConservationError(
-            found=f"Shard {shard} of the snapshot, {path}, is not the file that was written (sha256 {found[:12]}).",
-            expected=f"sha256 {sealed.digest[:12]}, as its manifest says.",
-            do="run the week again with rebuild, which makes its files anew.",
-        )
-    return path
 
 
 def _quarantined_rows(quarantine: Path, shard: int) -> np.ndarray:
