@@ -1,0 +1,71 @@
+"""All settings as one object. The class is `Settings`."""
+
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from pipeline.settings.base import Identifier, Table, ZoneName
+from pipeline.settings.model import Model, Promotion, Routing, Tuning
+from pipeline.settings.tables import Budget, Database, Paths, Resources, Services, Source
+
+ROOT = Path(__file__).absolute().parent.parent.parent
+"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here."""
+
+
+class Settings(Table):
+    """All settings; see the comments in `pipeline.toml`."""
+
+    config_file: Path
+    home: Path
+    company: str = "Your company"
+    timezone: ZoneName = "UTC"
+    paths: Paths = Paths()
+    sources: Annotated[dict[Identifier, Source], Field(min_length=1)]
+    database: Database = Database()
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    model: Model = Model()
+    tuning: Tuning = Tuning()
+    promotion: Promotion = Promotion()
+    routing: Routing = Routing()
+    services: Services = Services()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The company's time zone."""
+        return ZoneInfo(self.timezone)
+
+    def path(self, text: str) -> Path:
+        """Return a configured path, relative ones to the configuration file, `{home}` filled in."""
+        return self.config_file.parent / text.replace("{home}", str(self.home))
+
+    @property
+    def landing(self) -> Path:
+        """The landing zone."""
+        return self.path(self.paths.landing)
+
+    @property
+    def site(self) -> Path:
+        """The folder of pages for people: `reports/` and `data_docs/`."""
+        return self.home / "site"
+
+    @property
+    def features_sql(self) -> Path:
+        """The query that makes a week's features."""
+        return self.path(self.paths.features_sql)
+
+    @property
+    def labels_sql(self) -> Path:
+        """The query that makes labels."""
+        return self.path(self.paths.labels_sql)
+
+    @property
+    def expectations(self) -> Path:
+        """The folder of the suites."""
+        return self.path(self.paths.expectations)
+
+    def source_zone(self, name: str) -> ZoneInfo:
+        """Return the zone of a source's timestamps that carry none."""
+        return ZoneInfo(self.sources[name].timezone or self.timezone)
