@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
+from pipeline.handoffs import FeaturesValidated, Plan, Routing, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
 from pipeline.models.bundle import Feature, TrainingData, seal
 from pipeline.models.scorer import MISSING
@@ -38,6 +38,7 @@ FEATURES = [Feature(name=f"number_{n}", kind="number") for n in range(16)] + [
 ]
 FITTING_ROWS = 60_000
 MISSING_FRACTION = 0.1
+PARAMETERS: dict[str, float | int | str | bool] = {"max_iter": 200, "max_leaf_nodes": 15, "learning_rate": 0.05}
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ def measured(side: str, folder: str) -> dict[str, float]:
 
 def prepare(folder: Path, rows: int) -> None:
     """Write a snapshot of one shard and a bundle."""
-    from pipeline.training.estimator import PARAMETERS, calibrated, estimator
+    from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
     from pipeline.training.export import export
     from pipeline.training.training_set import frame
 
@@ -84,7 +85,7 @@ def prepare(folder: Path, rows: int) -> None:
     fitting = frame(made_up(random, FITTING_ROWS, 0), FEATURES)
     margin = fitting["number_0"].fillna(0) + fitting["number_1"].fillna(0) * (fitting["category_0"] == CATEGORIES[0])
     labels = (margin + random.logistic(size=FITTING_ROWS) > 0).astype("int8")
-    fitted = estimator(FEATURES, 7, PARAMETERS).fit(fitting[:50_000], labels[:50_000])
+    fitted = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 7).fit(fitting[:50_000], labels[:50_000])
     export(calibrated(fitted, fitting[50_000:], labels[50_000:]), FEATURES, fitting[:50_000], folder / "model")
     training = TrainingData(cutoff=CUTOFF, train_weeks=[], validation_weeks=[], test_weeks=[], rows=0, digest="")
     facts: dict[str, Any] = {"parameters": {}, "metrics": {}, "code_version": "", "libraries": {}}
@@ -111,7 +112,7 @@ def made_up(random: np.random.Generator, rows: int, first: int) -> pa.Table:
     return pa.table(columns)
 
 
-def with_pipeline(folder: Path) -> tuple[float, float]:
+def with_pipeline(folder: Path, routing: Routing | None = None) -> tuple[float, float]:
     """Score the shard as the weekly run does."""
     snapshot = folder / "snapshot"
     shard = snapshot / "shard-0000.parquet"
@@ -132,6 +133,7 @@ def with_pipeline(folder: Path) -> tuple[float, float]:
         trained_after_cutoff=False,
         bundle=folder / "model",
         bundle_digest=(folder / "digest").read_text(),
+        routing=routing or Routing(),
         reused_snapshot=None,
         folder=folder / "run",
     )

@@ -57,7 +57,7 @@ Running a week again is always safe: it leaves exactly one set of rows. A task t
             examples=["auto", "current"],
             title="Model",
             description="auto: the version the week was published with, or the one in force at its end. "
-            "current: today's champion. Or a version's number.",
+            "current: today's champion, with the challenger as [routing] says. Or a version's number.",
         ),
         "rebuild": Param(
             default=False,
@@ -74,8 +74,9 @@ Running a week again is always safe: it leaves exactly one set of rows. A task t
         function="pipeline.plan:plan",
         execution_timeout=timedelta(minutes=10),
         doc_md="""
-Decides the week, the model version and whether the week's snapshot is reused, and opens the run's record in
-`prediction_runs`. Every later task only reads this plan.
+Decides the week, the model version, the challenger's part (`[routing]`; a published week is repeated as it was) and
+whether the week's snapshot is reused, and opens the run's record in `prediction_runs`. Every later task only reads this
+plan.
 
 **If it fails:** the week has not ended yet (wait, or name a past week), or no model was in force at its end: train one
 with `barometer train --as-of WEEK`, or trigger the run with the param `model` set to `current`.
@@ -146,7 +147,8 @@ the suite, then trigger the week again with `rebuild`.
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['snapshot']['shards'] }}",
         doc_md="""
 Turns one shard of the snapshot into predictions with the planned model version (ONNX, nothing unpickled, the
-version's digests checked first). One task for each shard, each in bounded memory.
+version's digests checked first). One task for each shard, each in bounded memory. In an A/B test the challenger scores
+its customers; in the shadow it scores everybody, and that it cannot is a warning of the task `check`.
 
 **If it fails:** a file of the model version or the snapshot is not what was written. Run the week again with `rebuild`;
 if it is the model, train a new version or name another in the param `model`.
@@ -161,7 +163,7 @@ if it is the model, train a new version or name another in the param `model`.
         trigger_rule="none_failed",
         doc_md="""
 The last gate before readers see anything: every subject was predicted or quarantined exactly once, every shard is there
-and is what was written, and `expectations/predictions.json` holds.
+and is what was written, each row is by its customer's model, and `expectations/predictions.json` holds.
 
 **If it fails:** nothing was published. *Data Docs* (tab *Details*) shows a failed expectation; the log names a missing
 shard. Clear the task `score` to make its files again.

@@ -1,24 +1,28 @@
 """Check: the last look before publish. Nothing was lost, nothing was made up, and the predictions are as expected.
 
 Every shard was scored exactly once and its file is the one that was handed over; subjects = predictions + quarantined,
-each exactly once, counted from the files themselves; then the suite `expectations/predictions.json`. (Drift is to be
-compared here, after the suite.)
+each exactly once, counted from the files themselves; each row is by the model whose customer it is; then the suite
+`expectations/predictions.json`. (Drift is to be compared here, after the suite.)
 
-The one entry point is `check`.
+The shadow's scores are held to the same law. A challenger that could not score them, or not sensibly, is a warning: the
+week is published without them. The one entry point is `check`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import duckdb
 
 from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Snapshot
+from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Shadow, Snapshot
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
-from pipeline.validation.gx import validate
+from pipeline.validation.gx import Result, validate
+from pipeline.validation.roles import check_roles
 from pipeline.validation.suites import load_suite, week_parameters
 from pipeline.validation.verdicts import counts, record, stop_on
 
@@ -39,34 +43,41 @@ def check(
     Raises
     ------
     ConservationError
-        If a shard or a subject is missing, there twice or unknown, or a file is not what was handed over.
+        If a shard or a subject is missing, there twice or unknown, a file is not what was handed over, or a row is by
+        another model than its customer's.
     ExpectationError
         If a satisfaction is not between 0 and 1, or a critical expectation fails.
     """
     manifest = SnapshotManifest.read(snapshot.manifest)
     parts = _whole_parts(manifest, scored)
+    files = [part.file for part in parts]
     with connection(settings) as con:
-        con.execute(f"CREATE VIEW predictions AS FROM {parquet(*(part.file for part in parts))}")
-        _check_rows(con, plan)
-        predicted = check_conserved(
+        conserved = partial(
+            check_conserved,
             con,
             shards=[snapshot.manifest.parent / shard.file for shard in manifest.shards],
-            parts=[part.file for part in parts],
             quarantine=features_validated.quarantine,
             subjects=manifest.subjects,
             quarantined=features_validated.quarantined,
         )
+        if outside := _rows_outside(con, plan, "predictions", files):
+            raise _no_probabilities(plan, outside)
+        check_roles(plan, files)
+        predicted = conserved(parts=files)
+        shadow_files, results = _shadow(con, plan, parts, conserved)
         columns = [row[0] for row in con.execute("DESCRIBE predictions").fetchall()]
         file = settings.expectations / "predictions.json"
         suite = load_suite("predictions", file, columns, week_parameters(settings, plan))
         evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=["customer_id", "product_id"])
-    record(settings, plan, "check", evaluated.results, {"predictions": evaluated.sections})
-    stop_on([result for result in evaluated.results if result.stops], settings, plan, about="the predictions")
+    results += evaluated.results
+    record(settings, plan, "check", results, {"predictions": evaluated.sections})
+    stop_on([result for result in results if result.stops], settings, plan, about="the predictions")
     return Checked(
-        files=[part.file for part in parts],
+        files=files,
+        shadow_files=shadow_files,
         predicted=predicted,
         quarantined=features_validated.quarantined,
-        **counts(evaluated.results),
+        **counts(results),
     )
 
 
@@ -80,43 +91,76 @@ def _whole_parts(manifest: SnapshotManifest, scored: Sequence[Scored]) -> list[S
             do="clear the scoring tasks and let them run again.",
         )
     for part in parts:
-        _check_file(part)
+        _check_file(part.shard, part)
     return parts
 
 
-def _check_file(part: Scored) -> None:
+def _check_file(shard: int, part: Scored | Shadow) -> None:
     try:
         digest = sha256_of_file(part.file)
     except OSError as error:
         digest = f"nothing: {error.strerror}"
     if digest != part.digest:
         raise ConservationError(
-            found=f"The predictions of shard {part.shard}, {part.file}, have the digest {digest}.",
+            found=f"The predictions of shard {shard}, {part.file}, have the digest {digest}.",
             expected=f"{part.digest}, as handed over when they were scored.",
             do="clear the scoring task of this shard and let it run again.",
         )
 
 
-def _check_rows(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: Sequence[Path]) -> int:
+    """Make a view of the files and return how many of its rows are no probability; refuse those of another run."""
+    con.execute(f"CREATE VIEW {name} AS FROM {parquet(*files)}")
     strange, outside = con.execute(
-        """
+        f"""
         SELECT
             count(*) FILTER (week IS DISTINCT FROM $week::DATE OR run_id IS DISTINCT FROM $run_id),
             -- NaN is greater than every number to DuckDB.
             count(*) FILTER (NOT coalesce(satisfaction BETWEEN 0 AND 1, false) OR likely_satisfied IS NULL)
-        FROM predictions
+        FROM {name}
         """,
         {"week": plan.week, "run_id": plan.run_id},
     ).fetchone() or (0, 0)
     if strange:
         raise ConservationError(
-            found=f"{strange} predictions are not of the run {plan.run_id}.",
+            found=f"{strange} {name} are not of the run {plan.run_id}.",
             expected=f"only predictions of {plan.run_id} for the week {plan.week}.",
             do=_AGAIN,
         )
-    if outside:
-        raise ExpectationError(
-            found=f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
-            expected=f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
-            do="run the week with another model version; this one must not be used.",
-        )
+    return int(outside)
+
+
+def _no_probabilities(plan: Plan, outside: int) -> ExpectationError:
+    return ExpectationError(
+        found=f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
+        expected=f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
+        do="run the week with another model version; this one must not be used.",
+    )
+
+
+def _shadow(
+    con: duckdb.DuckDBPyConnection, plan: Plan, parts: Sequence[Scored], conserved: Callable[..., int]
+) -> tuple[list[Path], list[Result]]:
+    """Return the files of the shadow's scores, none unless all are there and sensible, and what was found of them."""
+    if plan.routing.mode != "shadow":
+        return [], []
+    shadows = [(part.shard, part.shadow) for part in parts if part.shadow]
+    failure = next((f"in shard {part.shard}: {part.shadow_failure}" for part in parts if not part.shadow), None)
+    files = [shadow.file for _, shadow in shadows]
+    if failure is None:
+        for shard, shadow in shadows:
+            _check_file(shard, shadow)
+        if outside := _rows_outside(con, plan, "shadow_predictions", files):
+            failure = f"{outside} rows have no satisfaction between 0 and 1"
+        else:
+            conserved(parts=files)
+    result = Result(
+        suite="shadow",
+        type="challenger_scores_everybody",
+        kwargs={},
+        severity="warning",
+        status="failed" if failure else "passed",
+        observed=failure or "it did",
+        expected="a satisfaction from 0 to 1 for every subject that is served; without, the week has no shadow scores",
+    )
+    return [] if failure else files, [result]

@@ -22,6 +22,8 @@ The branch alone decides a retry: Airflow retries a `TransientError` and whateve
 killed process), never a `TerminalError`.
 """
 
+import re
+
 
 class BarometerError(Exception):
     """An error a person can act on: what was found, what was expected, what to do.
@@ -37,10 +39,8 @@ class BarometerError(Exception):
     """
 
     def __init__(self, *, found: str, expected: str, do: str) -> None:
-        super().__init__(found, expected, do)
-        self.found = found
-        self.expected = expected
-        self.do = do
+        self.found, self.expected, self.do = map(_in_one_line, (found, expected, do))
+        super().__init__(self.found, self.expected, self.do)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by keyword (processes hand errors to each other)."""
@@ -49,6 +49,11 @@ class BarometerError(Exception):
     def __str__(self) -> str:
         """Return the three parts as one paragraph."""
         return f"{self.found} Expected: {self.expected} What to do: {self.do}"
+
+
+def _in_one_line(text: str) -> str:
+    """Return the text without what would break its line, or drive a terminal: it may quote a library, or bad data."""
+    return re.sub(r" \.$", ".", re.sub(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*", " ", text))
 
 
 def _rebuild(cls: type[BarometerError], found: str, expected: str, do: str) -> BarometerError:

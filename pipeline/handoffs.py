@@ -2,12 +2,36 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 
 class _Handoff(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Challenger(_Handoff):
+    """The model version that takes part beside the run's own, the champion."""
+
+    model_version: str
+    trained_after_cutoff: bool
+    bundle: Path
+    bundle_digest: str
+
+
+class Routing(_Handoff):
+    """Which part the challenger has in a run."""
+
+    mode: Literal["off", "ab", "shadow"] = "off"
+    """ab: it serves a fraction of the customers; shadow: it scores everybody into `shadow_predictions`."""
+    fraction: float = 0
+    """With ab: of the customers."""
+    salt: str = ""
+    challenger: Challenger | None = None
+    """None when off."""
+    reason: str = "routing is off"
+    """Why this mode: in words."""
 
 
 class Plan(_Handoff):
@@ -27,6 +51,7 @@ class Plan(_Handoff):
     """Folder of the model version's files."""
     bundle_digest: str
     """sha256 of the folder's `bundle.json`, as the registry holds it."""
+    routing: Routing = Routing()
     reused_snapshot: Path | None
     """Manifest of the published run's snapshot, when this run reuses it."""
     folder: Path
@@ -72,6 +97,15 @@ class FeaturesValidated(_Handoff):
     warnings: int
 
 
+class Shadow(_Handoff):
+    """One shard's shadow scores: the challenger's, which nobody is served."""
+
+    file: Path
+    """Parquet, columns as `pipeline.score.SHADOW_SCHEMA`."""
+    digest: str
+    """sha256 of the file."""
+
+
 class Scored(_Handoff):
     """One shard's predictions."""
 
@@ -81,6 +115,9 @@ class Scored(_Handoff):
     rows: int
     digest: str
     """sha256 of the file."""
+    shadow: Shadow | None = None
+    shadow_failure: str | None = None
+    """Why the challenger could not score in the shadow."""
     started_at: datetime
     finished_at: datetime
 
@@ -89,6 +126,8 @@ class Checked(_Handoff):
     """The run may be published."""
 
     files: list[Path]
+    shadow_files: list[Path] = []
+    """Empty when nothing was scored in the shadow, or not everybody."""
     predicted: int
     quarantined: int
     expectations: int
@@ -124,6 +163,8 @@ class TrainingPlan(_Handoff):
     """The past weeks that have matured by then, oldest first."""
     folder: Path
     """The training's own folder under the home: `training/<training_id>`."""
+    pipeline: Path | None = None
+    """A team's own pipeline, a copy in that folder, to fit instead of searching for one."""
 
 
 class TrainingSet(_Handoff):
@@ -135,6 +176,19 @@ class TrainingSet(_Handoff):
     weeks: int
     rows: int
     satisfied: int
+
+
+class Tuned(_Handoff):
+    """The hyperparameters that the search chose."""
+
+    family: str
+    """`logistic_regression`, `hist_gradient_boosting`, or `own`: a team's pipeline, for which nothing is searched."""
+    parameters: dict[str, float | int | str | bool]
+    trials: Path
+    """`pipeline.training.trials.Trials` as JSON."""
+    left_out: list[str]
+    """What was not tried, and why, in words: then another machine may choose otherwise on the same data."""
+    seconds: float
 
 
 class Fitted(_Handoff):
@@ -166,3 +220,36 @@ class Registered(_Handoff):
     """The week from which the version is in force; None when another one is in force by then."""
     reason: str
     metrics: dict[str, float]
+
+
+class Gated(_Handoff):
+    """A promotion that the gate lets pass."""
+
+    promotion_id: int
+    """Its entry in `model_promotions`."""
+    version: str
+    role: Literal["champion", "challenger"]
+    from_week: str
+    asked_by: str
+    reason: str
+    checks: list[str]
+    """Each check's name and its outcome, in words."""
+
+
+class Approved(_Handoff):
+    """Whether the promotion is to be carried out."""
+
+    approved: bool
+    decided_by: str
+    """The approver; who asked, where no approval is configured."""
+    comment: str = ""
+
+
+class Promoted(_Handoff):
+    """A promotion that was carried out."""
+
+    promotion_id: int
+    version: str
+    role: str
+    from_week: str
+    from_version: str | None

@@ -24,12 +24,17 @@ from pipeline.manifests import SnapshotManifest, SourceFile, SourceRead, Sources
 from pipeline.readers import casts
 from pipeline.readers.database import Digest, database_uri, read_database
 from pipeline.readers.landing import Located, fetched, format_of, is_gzip, locate
+from pipeline.readers.repeats import refuse_repeats
 from pipeline.readers.sources import read_file
 from pipeline.readers.texts import RECORDS, Texts
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Source
 from pipeline.weeks import Week
 
 FILES_AT_ONCE = 2
+HOW_READ = {
+    "delimiter", "null_values", "timestamp_format", "date_format", "decimal_separator", "thousands_separator",
+}  # fmt: skip
+"""Settings of a source that decide, beside its columns, how bytes are read."""
 NAMED_REJECTS = 3
 """So many rejects are quoted in a refusal."""
 
@@ -42,13 +47,15 @@ def ingest(settings: Settings, plan: Plan) -> Ingested:
     Raises
     ------
     SourceError
-        If a source is absent, unreadable or not as declared.
+        If a source is absent, unreadable or not as declared, or delivers what came before.
     BudgetError
         If a source has more rejects than its budget; they are on record all the same.
     """
     if plan.reused_snapshot is not None:
         return _counted(None, SnapshotManifest.read(plan.reused_snapshot).sources)
-    manifest = settle_rejects(settings, plan.run_id, read_sources(settings, Week.parse(plan.week)))
+    read = read_sources(settings, Week.parse(plan.week))
+    refuse_repeats(settings, read)
+    manifest = settle_rejects(settings, plan.run_id, read)
     path = plan.folder / "sources.json"
     manifest.write(path)
     return _counted(path, manifest.sources)
@@ -94,7 +101,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
 
 
 def settle_rejects(settings: Settings, run_id: str, manifest: SourcesManifest) -> SourcesManifest:
-    """Record the rejects, and accept them if every source is within its budget.
+    """Record what was read and the rejects, and accept these if every source is within its budget.
 
     A reject counts once, however often its file is read: when a run has accepted it, it is no longer new.
 
@@ -104,24 +111,28 @@ def settle_rejects(settings: Settings, run_id: str, manifest: SourcesManifest) -
         If a source has more new rejects than its budget allows. They stay on record and stay new.
     """
     from pipeline.warehouse.evidence import accept_rejects, record_rejects
+    from pipeline.warehouse.runs import update_run
 
     new = {
         name: record_rejects(settings, run_id, name, [file for file in read.files if file.rejects])
         for name, read in manifest.sources.items()
         if read.rejects
     }
+    sources = {
+        name: read.model_copy(update={"new_rejects": new.get(name, 0)}) for name, read in manifest.sources.items()
+    }
+    update_run(settings, run_id, sources={name: read.model_dump(mode="json") for name, read in sources.items()})
     for name, rejects in new.items():
-        _hold_against_budget(settings, name, manifest.sources[name], rejects)
+        _hold_against_budget(settings, name, sources[name], rejects)
     for name in new:
-        accept_rejects(settings, run_id, name, [file for file in manifest.sources[name].files if file.rejects])
-    return manifest.model_copy(
-        update={
-            "sources": {
-                name: read.model_copy(update={"new_rejects": new.get(name, 0)})
-                for name, read in manifest.sources.items()
-            }
-        }
-    )
+        accept_rejects(settings, run_id, name, [file for file in sources[name].files if file.rejects])
+    return manifest.model_copy(update={"sources": sources})
+
+
+def allowed_rejects(source: Source, read: SourceRead) -> tuple[int, int]:
+    """Return how many lines the files with rejects have, and how many new rejects the source's budget allows for."""
+    lines = sum(file.rows + file.rejects for file in read.files if file.rejects)
+    return lines, max(source.reject_rows, int(source.reject_fraction * lines))
 
 
 def _counted(path: Path | None, sources: dict[str, SourceRead]) -> Ingested:
@@ -135,11 +146,13 @@ def _read(settings: Settings, name: str, located: Located | None) -> tuple[Sourc
     if located is None:
         return _read_database(settings, name)
     with fetched(settings, located) as file:
-        target = _folder(settings, name) / f"{file.digest}-{_declaration(settings, name, located.uri)}.parquet"
+        declaration = _declaration(settings, name, located.uri)
+        target = _folder(settings, name) / f"{file.digest}-{declaration}.parquet"
         if not target.exists():
             with written_atomically(target) as temporary:
                 _write(settings, name, file.located.uri, read_file(settings.sources[name], file), temporary)
-    return _ingested(located.uri, file.size_bytes, file.digest, target)
+    ingested, undeclared = _ingested(located.uri, file.size_bytes, file.digest, declaration, target)
+    return ingested.model_copy(update={"week": located.week and str(located.week)}), undeclared
 
 
 def _read_database(settings: Settings, name: str) -> tuple[SourceFile, list[str]]:
@@ -150,11 +163,12 @@ def _read_database(settings: Settings, name: str) -> tuple[SourceFile, list[str]
     try:
         with written_atomically(part) as temporary:
             _write(settings, name, uri, read_database(name, source, digest), temporary)
-        target = part.with_name(f"{digest.hexdigest()}-{_declaration(settings, name, uri)}.parquet")
+        declaration = _declaration(settings, name, uri)
+        target = part.with_name(f"{digest.hexdigest()}-{declaration}.parquet")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return _ingested(uri, digest.size_bytes, digest.hexdigest(), target)
+    return _ingested(uri, digest.size_bytes, digest.hexdigest(), declaration, target)
 
 
 def _folder(settings: Settings, name: str) -> Path:
@@ -164,7 +178,7 @@ def _folder(settings: Settings, name: str) -> Path:
 def _declaration(settings: Settings, name: str, uri: str) -> str:
     """Return a short digest of everything that decides how the same bytes are read and cast."""
     source = settings.sources[name]
-    declared = source.model_dump(include={"delimiter", "null_values", "timestamp_format", "date_format"})
+    declared = source.model_dump(include=HOW_READ)
     declared["columns"] = [(column, declaration.type) for column, declaration in source.columns.items()]
     declared["zone"] = settings.source_zone(name).key
     if source.path is not None:
@@ -175,7 +189,8 @@ def _declaration(settings: Settings, name: str, uri: str) -> str:
 def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) -> None:
     """Cast the texts into a Parquet file, streaming, and check that every line is in it."""
     query = casts.cast_query(settings.sources[name], settings.source_zone(name), texts)
-    noted = f"KV_METADATA {{undeclared: {literal(json.dumps(texts.undeclared))}}}"
+    notes = {"undeclared": texts.undeclared, "header": texts.header}
+    noted = f"KV_METADATA {{{', '.join(f'{key}: {literal(json.dumps(note))}' for key, note in notes.items())}}}"
     copy = f"COPY ({query}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd, {noted})"
     with connection(settings) as con:
         con.register(RECORDS, texts.reader())
@@ -195,24 +210,30 @@ def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) ->
         )
 
 
-def _ingested(uri: str, size_bytes: int, digest: str, parquet: Path) -> tuple[SourceFile, list[str]]:
+def _ingested(uri: str, size_bytes: int, digest: str, declaration: str, parquet: Path) -> tuple[SourceFile, list[str]]:
     metadata = pq.read_metadata(parquet)
     reason = metadata.schema.names.index(casts.REASON)
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     rows = sum(group.column(reason).statistics.null_count for group in groups)
     file = SourceFile(
-        uri=uri, size_bytes=size_bytes, digest=digest, rows=rows, rejects=metadata.num_rows - rows, parquet=parquet
+        uri=uri,
+        size_bytes=size_bytes,
+        digest=digest,
+        rows=rows,
+        rejects=metadata.num_rows - rows,
+        parquet=parquet,
+        declaration=declaration,
+        header=json.loads(metadata.metadata[b"header"]),
     )
     return file, json.loads(metadata.metadata[b"undeclared"])
 
 
 def _hold_against_budget(settings: Settings, name: str, read: SourceRead, rejects: int) -> None:
     source = settings.sources[name]
-    lines = sum(file.rows + file.rejects for file in read.files if file.rejects)
-    allowed = max(source.reject_rows, int(source.reject_fraction * lines))
+    lines, allowed = allowed_rejects(source, read)
     if rejects <= allowed:
         return
-    reasons = "; ".join(_first_reasons(settings, read))
+    reasons = "; ".join(first_reasons(settings, read))
     raise BudgetError(
         found=f"Source {name} has {rejects} new rejects among {lines} lines, for example {reasons}.",
         expected=f"at most {allowed} (reject_rows {source.reject_rows}, reject_fraction {source.reject_fraction}).",
@@ -222,7 +243,8 @@ def _hold_against_budget(settings: Settings, name: str, read: SourceRead, reject
     )
 
 
-def _first_reasons(settings: Settings, read: SourceRead) -> list[str]:
+def first_reasons(settings: Settings, read: SourceRead) -> list[str]:
+    """Return line and reason of the source's first rejects."""
     reasons: list[str] = []
     with connection(settings) as con:
         for file in read.files:

@@ -50,6 +50,12 @@ class SourceFile(_Manifest):
     rejects: int
     parquet: Path
     """The cast rows, under the home; see `pipeline.ingest`."""
+    declaration: str = ""
+    """Short digest of what decided how the bytes were read."""
+    week: str | None = None
+    """The week whose file it is, for a source with a file for each week."""
+    header: str | None = None
+    """The header as it stands in the file, marks included (`pipeline.readers.stream`); None for a format without."""
 
 
 class SourceRead(_Manifest):
@@ -155,6 +161,42 @@ class TrainingWeek(_Manifest):
     """sha256 of the file."""
 
 
+class WeekCleaning(_Manifest):
+    """What became of a past week's features and labels on their way into a training set; the numbers add up.
+
+    `feature_rows` = `quarantined_rows` + `unlabelled_rows` + `rows`, and
+    `labels` = `labels_without_row` + `labels_of_quarantined` + `rows`.
+    """
+
+    week: str
+    feature_rows: int
+    """Rows that features.sql returned."""
+    quarantined_rows: int
+    """Rows that the weekly run would have kept out, and why: by reason, so that a row with two counts for both."""
+    quarantined: dict[str, int]
+    unlabelled_rows: int
+    """Rows whose subject has no label that was known in time."""
+    rows: int
+    labels: int
+    """Labels of this week that were known in time."""
+    labels_without_row: int
+    """Those whose subject features.sql does not return."""
+    labels_of_quarantined: int
+    failures: list[str]
+    """Critical expectations on the table as a whole that the week fails; the weekly run would have stopped."""
+
+
+class LabelCounts(_Manifest):
+    """What labels.sql returned: `returned` = `unanswered` + `later` + `known`."""
+
+    returned: int
+    unanswered: int
+    """Rows without `satisfied`."""
+    later: int
+    """Rows that were not known by the training cutoff."""
+    known: int
+
+
 class TrainingSetManifest(_Manifest):
     """The features of past weeks, as of each week's cutoff, with the labels known by the training cutoff."""
 
@@ -164,8 +206,14 @@ class TrainingSetManifest(_Manifest):
     labels_sql_digest: str
     weeks: list[TrainingWeek]
     """Oldest first; only weeks with labels."""
+    cleaning: list[WeekCleaning] = []
+    """Oldest first; every week that was looked at."""
+    labels: LabelCounts | None = None
+    sources: dict[str, SourceRead] = {}
+    """What all weeks together were made from, each file once."""
 
     @property
     def digest(self) -> str:
-        """sha256 of all that it holds."""
-        return sha256_of_text(json.dumps(self.model_dump(mode="json"), sort_keys=True))
+        """sha256 of what a model learns from; how that came about is told beside it."""
+        content = self.model_dump(mode="json", exclude={"cleaning", "labels", "sources"})
+        return sha256_of_text(json.dumps(content, sort_keys=True))

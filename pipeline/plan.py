@@ -1,16 +1,17 @@
 """Plan, the first stage: open the run's record and pin what the run will use.
 
-The week, the model version (by the as-of rule) and whether the published snapshot is reused are decided once, here;
-every later stage only reads the `Plan`. The entry point is `plan`.
+The week, the model version (by the as-of rule), the challenger's part and whether the published snapshot is reused are
+decided once, here; every later stage only reads the `Plan`. The entry point is `plan`.
 """
 
 from pathlib import Path
 
 from pipeline.code_version import code_version
-from pipeline.errors import BarometerError
+from pipeline.errors import BarometerError, ModelError
 from pipeline.files import sha256_of_text, write_text
-from pipeline.handoffs import Plan
-from pipeline.models import registry
+from pipeline.handoffs import Challenger, Plan, Routing
+from pipeline.models import history, registry
+from pipeline.models.routing import blaming_challenger
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.weeks import Week
@@ -35,7 +36,7 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
     Raises
     ------
     ModelError
-        If no model version is in force, or the named one does not exist.
+        If no model version is in force, or the named one does not exist, or the challenger of an A/B test.
     """
     run_id = runs.open_run(
         settings,
@@ -54,8 +55,9 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
         run_id,
         model_version=made.model_version,
         model_reason=made.model_reason,
-        trained_after_cutoff=made.trained_after_cutoff,
+        trained_after_cutoff=_knows_later_data(made),
         bundle_digest=made.bundle_digest,
+        routing=made.routing.model_dump(mode="json", exclude={"challenger": {"bundle"}}),
     )
     write_text(made.folder / "plan.json", made.model_dump_json(indent=1))
     return made
@@ -68,6 +70,7 @@ def config_digest(settings: Settings) -> str:
 
 def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild: bool) -> Plan:
     published = runs.published_run(settings, week)
+    history.repair(settings)
     choice = registry.choose_model(
         settings, week=week, requested=model, published_version=published.model_version if published else None
     )
@@ -81,6 +84,58 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
         trained_after_cutoff=choice.trained_after_cutoff,
         bundle=choice.bundle,
         bundle_digest=choice.bundle_digest,
+        routing=_routing(settings, week, choice, published if model == "auto" else None),
         reused_snapshot=Path(reusable) if reusable else None,
         folder=settings.home / "runs" / run_id,
     )
+
+
+def _routing(settings: Settings, week: Week, choice: registry.ModelChoice, repeated: runs.RunRecord | None) -> Routing:
+    """Return the routing of the run that is repeated, as recorded; else today's, where today's champion serves."""
+    if repeated:
+        return _repeated_routing(settings, week, repeated)
+    if not choice.is_current:
+        return Routing(reason="only today's champion has a challenger beside it")
+    if settings.routing.mode == "off":
+        return Routing()
+    version = registry.challenger(settings)
+    if version in {None, choice.version}:
+        return Routing(reason=f"{settings.routing.mode} is configured, but there is no challenger beside the champion")
+    return _with_challenger(settings, week, version, Routing(**settings.routing.model_dump(), reason="as configured"))
+
+
+def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) -> Routing:
+    recorded = repeated.routing or {}
+    challenger = recorded.get("challenger")
+    reason = f"as in the run {repeated.run_id}, which is repeated"
+    if challenger is None:
+        return Routing(reason=reason)
+    routing = Routing.model_validate({**recorded, "challenger": None, "reason": reason})
+    return _with_challenger(settings, week, challenger["model_version"], routing, challenger["bundle_digest"])
+
+
+def _with_challenger(
+    settings: Settings, week: Week, version: str, routing: Routing, recorded_digest: str | None = None
+) -> Routing:
+    """Return the routing with its challenger; one that cannot score ends an A/B run, and only the shadow of another."""
+    try:
+        with blaming_challenger(version):
+            choice = registry.choose_model(settings, week=week, requested=version, published_version=None)
+    except ModelError as error:
+        if routing.mode == "ab":
+            raise
+        failure = error.found.rstrip(".")
+        return Routing(reason=f"{routing.reason}, but nothing is scored in the shadow. {failure}")
+    challenger = Challenger(
+        model_version=version,
+        trained_after_cutoff=choice.trained_after_cutoff,
+        bundle=choice.bundle,
+        bundle_digest=recorded_digest or choice.bundle_digest,
+    )
+    return routing.model_copy(update={"challenger": challenger})
+
+
+def _knows_later_data(made: Plan) -> bool:
+    """Return whether a model that serves saw data from after the week's cutoff."""
+    challenger = made.routing.challenger if made.routing.mode == "ab" else None
+    return made.trained_after_cutoff or bool(challenger and challenger.trained_after_cutoff)

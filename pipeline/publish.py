@@ -1,8 +1,9 @@
 """Publish, the seventh stage: make a checked week visible, whole, without ever making a reader wait.
 
-A run's rows are loaded into a table of their own, which nobody can see. One short transaction then attaches it below
-`storage.predictions` and points the week at the run; that pointer is what the views follow. Who is reading the
-superseded run keeps its rows: `pipeline.warehouse.superseded` drops them when nobody can see them any more.
+A run's rows are loaded into a table of their own, which nobody can see, and what was scored in the shadow into another.
+One short transaction then attaches them below `storage.predictions` and `storage.shadow_predictions` and points the
+week at the run; that pointer is what the views follow. Who is reading the superseded run keeps its rows:
+`pipeline.warehouse.superseded` drops them when nobody can see them any more.
 
 Runs of one week take turns on an advisory lock, so the later commit wins, and whatever a killed publish leaves behind
 is replaced or completed by trying again. The one entry point is `publish`.
@@ -24,7 +25,7 @@ from pipeline.handoffs import Checked, Plan, Published
 from pipeline.settings import Settings
 from pipeline.warehouse import JSONB_VERSION, available, engine, loading
 from pipeline.warehouse.export import export
-from pipeline.warehouse.superseded import PUBLISHING, drop_superseded, run_table
+from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
 from pipeline.weeks import Week
 
 BATCH_ROWS = 65_536
@@ -45,7 +46,7 @@ def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
             is_published, is_loaded = _is_published(connection, plan), _is_attached(connection, run_table(plan.run_id))
         if not is_published:
             if not is_loaded:
-                _load(settings, plan, checked.files)
+                _load(settings, plan, checked)
             with connection.begin():
                 _check_conservation(connection, plan, checked)
                 _switch(connection, plan, checked)
@@ -80,23 +81,31 @@ def _is_attached(connection: Connection, table: str) -> bool:
     return bool(connection.execute(query, {"table": f"storage.{table}"}).scalar_one())
 
 
-def _load(settings: Settings, plan: Plan, files: Sequence[Path]) -> None:
-    """Load the parts into the run's own table, with its sums by product, in one transaction.
+def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
+    """Load the parts into the run's own tables, with its sums by product, in one transaction."""
+    with _one_row_each(plan), loading(settings) as cursor:
+        for kind in KINDS:  # also what an earlier attempt left of either
+            cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
+        _load_rows(cursor, plan, "predictions", checked.files)
+        _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
+        if checked.shadow_files:
+            _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
+            _check_shadow(cursor, plan, checked)
+
+
+def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
+    """Load files into the run's table of one kind.
 
     The CHECK lets the table be attached without a look at its rows. (Without WAL too: see `pipeline.postgres.cluster`.)
     """
-    table = f"storage.{run_table(plan.run_id)}"
-    week, run_id = literal(plan.week), literal(plan.run_id)
-    with _one_row_each(plan), loading(settings) as cursor:
-        cursor.execute(f"DROP TABLE IF EXISTS {table}")
-        cursor.execute(
-            f"CREATE TABLE {table} (LIKE storage.predictions INCLUDING COMMENTS,"
-            f" CHECK (week = {week} AND run_id = {run_id}))"
-        )
-        cursor.adbc_ingest(run_table(plan.run_id), _rows(files), mode="append", db_schema_name="storage")
-        cursor.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (customer_id, product_id)")
-        cursor.execute(f"ANALYZE {table}")
-        _sum_by_product(cursor, table, run_id)
+    name = run_table(plan.run_id, kind)
+    cursor.execute(
+        f"CREATE TABLE storage.{name} (LIKE storage.{kind} INCLUDING COMMENTS,"
+        f" CHECK (week = {literal(plan.week)} AND run_id = {literal(plan.run_id)}))"
+    )
+    cursor.adbc_ingest(name, _rows(files), mode="append", db_schema_name="storage")
+    cursor.execute(f"ALTER TABLE storage.{name} ADD PRIMARY KEY (customer_id, product_id)")
+    cursor.execute(f"ANALYZE storage.{name}")
 
 
 def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
@@ -137,17 +146,33 @@ def _one_row_each(plan: Plan) -> Iterator[None]:
 
 
 def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
-    """Return the parts' rows, `info` in the binary form of jsonb."""
+    """Return the parts' rows, `info`, where there is one, in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
     place = schema.get_field_index("info")
+    binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
             for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
+                if place < 0:
+                    yield batch
+                    continue
                 info = pc.binary_join_element_wise(JSONB_VERSION, batch["info"].cast(pa.binary()), b"")
-                yield batch.set_column(place, pa.field("info", pa.binary()), info)
+                yield batch.set_column(place, binary.field(place), info)
 
-    return pa.RecordBatchReader.from_batches(schema.set(place, pa.field("info", pa.binary())), batches())
+    return pa.RecordBatchReader.from_batches(binary, batches())
+
+
+def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
+    """Count the shadow scores in the warehouse; that none is there twice or by another run the table has seen to."""
+    cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
+    ((in_shadow,),) = cursor.fetchall()
+    if in_shadow != checked.predicted:
+        raise ConservationError(
+            found=f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
+            expected=f"{checked.predicted}, one for each prediction, as checked.",
+            do="run the week again; if it happens twice, compare the run's files.",
+        )
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
@@ -175,7 +200,8 @@ def _check_conservation(connection: Connection, plan: Plan, checked: Checked) ->
 
 def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
     """Show the run instead of the one before; no reader can block this, or notice."""
-    _attach(connection, plan)
+    for kind in KINDS:
+        _attach(connection, plan, kind)
     facts = {
         "week": Week.parse(plan.week).monday,
         "run_id": plan.run_id,
@@ -194,14 +220,19 @@ def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
         connection.execute(text(statement), facts)
 
 
-def _attach(connection: Connection, plan: Plan) -> None:
-    """Attach the run's table to its week's, and that to the root; unlike PARTITION OF, ATTACH lets readers go on."""
-    run, week = run_table(plan.run_id), run_table(plan.week)
+def _attach(connection: Connection, plan: Plan, kind: str) -> None:
+    """Attach the run's table, if any, to its week's, and that to the root; unlike PARTITION OF, it lets readers go on.
+
+    A run without shadow scores has no table of them.
+    """
+    run, week = run_table(plan.run_id, kind), run_table(plan.week, kind)
+    if not connection.execute(text("SELECT to_regclass(:table)"), {"table": f"storage.{run}"}).scalar_one():
+        return
     if not _is_attached(connection, week):
-        like = "LIKE storage.predictions INCLUDING COMMENTS"
+        like = f"LIKE storage.{kind} INCLUDING COMMENTS"
         connection.execute(text(f"CREATE TABLE storage.{week} ({like}) PARTITION BY LIST (run_id)"))
         values = f"FOR VALUES IN ({literal(plan.week)})"
-        connection.execute(text(f"ALTER TABLE storage.predictions ATTACH PARTITION storage.{week} {values}"))
+        connection.execute(text(f"ALTER TABLE storage.{kind} ATTACH PARTITION storage.{week} {values}"))
     if not _is_attached(connection, run):
         values = f"FOR VALUES IN ({literal(plan.run_id)})"
         connection.execute(text(f"ALTER TABLE storage.{week} ATTACH PARTITION storage.{run} {values}"))

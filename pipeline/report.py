@@ -67,11 +67,14 @@ def render(settings: Settings, template: str, **facts: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "cell": words.cell,
         "change": words.points,
         "count": words.count,
         "counted": words.counted,
         "day": words.day,
+        "figure": words.figure,
         "label": words.label,
+        "measure": words.measure,
         "moment": partial(words.moment, zone=settings.zone),
         "more_or_fewer": words.more_or_fewer,
         "percent": words.percent,

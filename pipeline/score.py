@@ -1,23 +1,31 @@
 """Score, the fifth stage: one shard's features through the pinned model version, into one file of predictions.
 
 It streams record batches from Parquet to Parquet, so memory does not grow with the shard, and leaves out the rows in
-quarantine. The same shard and version give the same bytes but for the run's id. The entry point is `score`.
+quarantine. The same shard, versions and routing give the same bytes but for the run's id.
+
+In an A/B test the challenger scores the rows of its customers, into the same file. In the shadow it scores everybody,
+into a second file and after the first is whole: that it cannot is handed on, and stops nobody's prediction. The entry
+point is `score`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.handoffs import FeaturesValidated, Plan, Scored, Snapshot
+from pipeline.handoffs import FeaturesValidated, Plan, Scored, Shadow, Snapshot
 from pipeline.manifests import SnapshotManifest
-from pipeline.models.scorer import Scorer
+from pipeline.models.routing import CHALLENGER, CHAMPION, blaming_challenger, is_challengers, routed_scores
+from pipeline.models.scorer import Scorer, inputs
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -35,7 +43,11 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("info", pa.string()),
     ]
 )
+SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name not in {"role", "info"}])
 INFO_PREFIX = "info_"
+
+Predict = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""From features to rows of one of these schemas."""
 
 
 def score(
@@ -46,25 +58,29 @@ def score(
     Raises
     ------
     ModelError
-        If the model version fails its checks or wants other features.
+        If a model version that serves fails its checks or wants other features.
     ConservationError
         If the shard is not the file that the features stage wrote.
     """
     started_at = datetime.now(UTC)
-    scorer = Scorer.load(plan.bundle, plan.bundle_digest, threshold=settings.model.threshold)
     features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
     quarantined = _quarantined_rows(features_validated.quarantine, shard)
+    kept = partial(_kept, features, quarantined, settings.resources.batch_rows)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    rows = 0
-    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, PREDICTIONS_SCHEMA) as writer:
-        for batch in _kept(features, quarantined, settings.resources.batch_rows):
-            writer.write_batch(_predictions(plan, scorer, batch))
-            rows += batch.num_rows
+    rows = _write(file, PREDICTIONS_SCHEMA, map(_served(settings, plan, features), kept()))
+    shadow = failure = None
+    if plan.routing.mode == "shadow":
+        try:
+            shadow = _scored_in_shadow(settings, plan, features, kept(), file.name)
+        except ModelError as error:
+            failure = error.found
     return Scored(
         shard=shard,
         file=file,
         rows=rows,
         digest=sha256_of_file(file),
+        shadow=shadow,
+        shadow_failure=failure,
         started_at=started_at,
         finished_at=datetime.now(UTC),
     )
@@ -94,20 +110,67 @@ def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
 
 
-def _predictions(plan: Plan, scorer: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
-    scores = scorer.score(batch)
-    same_in_every_row = {
-        "week": pa.scalar(Week.parse(plan.week).monday, pa.date32()),
-        "role": pa.scalar("champion"),
-        "model_version": pa.scalar(plan.model_version),
-        "run_id": pa.scalar(plan.run_id),
-        "trained_after_cutoff": pa.scalar(plan.trained_after_cutoff),
+def _write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    rows = 0
+    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _served(settings: Settings, plan: Plan, features: Path) -> Predict:
+    """Return what makes the rows that people are served: by the champion, or in an A/B test by either."""
+    champion = Scorer.load(plan.bundle, plan.bundle_digest, threshold=settings.model.threshold)
+    if plan.routing.mode != "ab":
+        return lambda batch: _rows(plan, PREDICTIONS_SCHEMA, batch, champion.score(batch), np.zeros(len(batch), bool))
+    challenger = _challenger(settings, plan, features)
+
+    def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
+        challengers = is_challengers(batch.column("customer_id"), plan.routing.fraction, plan.routing.salt)
+        scores = routed_scores(batch, challengers, champion, challenger)
+        return _rows(plan, PREDICTIONS_SCHEMA, batch, scores, challengers)
+
+    return predict
+
+
+def _scored_in_shadow(
+    settings: Settings, plan: Plan, features: Path, batches: Iterable[pa.RecordBatch], name: str
+) -> Shadow:
+    """Have the challenger score everybody."""
+    challenger = _challenger(settings, plan, features)
+    everybody = (_rows(plan, SHADOW_SCHEMA, b, challenger.score(b), np.ones(len(b), bool)) for b in batches)
+    file = plan.folder / "shadow_predictions" / name
+    _write(file, SHADOW_SCHEMA, everybody)
+    return Shadow(file=file, digest=sha256_of_file(file))
+
+
+def _challenger(settings: Settings, plan: Plan, features: Path) -> Scorer:
+    """Return the challenger's scorer; that it wants other features than there are is noticed before it scores."""
+    challenger = plan.routing.challenger
+    assert challenger is not None, "the plan pins it where routing is on"
+    with blaming_challenger(challenger.model_version):
+        scorer = Scorer.load(challenger.bundle, challenger.bundle_digest, threshold=settings.model.threshold)
+        inputs(pq.read_schema(features).empty_table(), scorer.features)
+    return scorer
+
+
+def _rows(
+    plan: Plan, schema: pa.Schema, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
+) -> pa.RecordBatch:
+    mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan
+    columns = {
+        "week": pa.repeat(pa.scalar(Week.parse(plan.week).monday, pa.date32()), batch.num_rows),
+        "role": pc.if_else(mask, CHALLENGER, CHAMPION),
+        "model_version": pc.if_else(mask, challenger.model_version, plan.model_version),
+        "run_id": pa.repeat(plan.run_id, batch.num_rows),
+        "trained_after_cutoff": pc.if_else(mask, challenger.trained_after_cutoff, plan.trained_after_cutoff),
     }
-    columns = {name: pa.repeat(value, batch.num_rows) for name, value in same_in_every_row.items()}
     columns |= {name: batch.column(name).cast(pa.string()) for name in ("customer_id", "product_id")}
     columns |= {name: scores.column(name) for name in scores.schema.names}
-    columns["info"] = _info(batch)
-    return pa.record_batch([columns[name] for name in PREDICTIONS_SCHEMA.names], schema=PREDICTIONS_SCHEMA)
+    if "info" in schema.names:
+        columns["info"] = _info(batch)
+    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
 def _info(batch: pa.RecordBatch) -> pa.Array:

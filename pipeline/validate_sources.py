@@ -1,13 +1,14 @@
 """Validate sources: each source's rows of the week against its suite, before anything is averaged into features.
 
 The second look at the data, after ingest has read and cast it. A suite in `expectations/sources/<source>.json` sees
-the rows that the source dates into the week (all rows, for one without times), and may compare their number with
-`recent_rows`, the median of the weeks before. So a feed that is four-fifths empty, or doubled, stops the run.
+the rows that the source dates into the week (all rows, for one without times), one in
+`expectations/sources/whole/<source>.json` all rows that were read; both may compare their number with `recent_rows`,
+the median of the weeks before. So a feed that is four-fifths empty, or doubled, stops the run.
 
 The one entry point is `validate_sources`.
 """
 
-from statistics import median
+from collections.abc import Iterator
 
 import duckdb
 
@@ -17,11 +18,10 @@ from pipeline.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.manifests import SourcesManifest
 from pipeline.settings import Settings
 from pipeline.validation.gx import Evaluated, Result, validate
+from pipeline.validation.history import RECENT_WEEKS, recent_rows
 from pipeline.validation.suites import load_suite, week_parameters
 from pipeline.validation.verdicts import counts, record, stop_on
 from pipeline.weeks import Week
-
-RECENT_WEEKS = 8
 
 
 def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> SourcesValidated:
@@ -41,10 +41,12 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
     from pipeline.point_in_time.source_views import create_raw_views
 
     manifest = SourcesManifest.read(ingested.manifest)
-    _refuse_stray_suites(settings)
+    refuse_stray_suites(settings)
     with connection(settings) as con:
         create_raw_views(con, manifest)
-        evaluated = {f"sources/{name}": _evaluated(con, settings, plan, name) for name in manifest.sources}
+        evaluated = {
+            suite: result for name in manifest.sources for suite, result in _evaluated(con, settings, plan, name)
+        }
     results = [result for suite in evaluated.values() for result in suite.results]
     sections = {name: suite.sections for name, suite in evaluated.items() if suite.sections}
     record(settings, plan, "validate_sources", results, sections)
@@ -64,25 +66,35 @@ def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
     ]
 
 
-def _refuse_stray_suites(settings: Settings) -> None:
+def refuse_stray_suites(settings: Settings) -> None:
+    """Refuse a suite that is for no source, and so would never be evaluated."""
     folder = settings.expectations / "sources"
-    stray = sorted({file.stem for file in folder.glob("*.json")} - set(settings.sources))
+    known = {suite for source in settings.sources for suite in (f"{source}.json", f"whole/{source}.json")}
+    stray = sorted({str(file.relative_to(folder)) for file in folder.rglob("*.json")} - known)
     if stray:
         raise ConfigError(
-            found=f"The folder {folder} has a suite for {', '.join(stray)}, which is no source.",
-            expected=f"suites named after sources: {', '.join(settings.sources)}.",
+            found=f"The folder {folder} has {', '.join(stray)}, a suite for no source.",
+            expected=f"<source>.json and whole/<source>.json, for the sources {', '.join(settings.sources)}.",
             do="rename or remove the file, or declare the source.",
         )
 
 
-def _evaluated(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str) -> Evaluated:
-    name, file = f"sources/{source}", settings.expectations / "sources" / f"{source}.json"
-    if not file.exists():
-        return Evaluated(results=[_no_suite(name)], sections="", queries=[])
-    con.execute(f"CREATE VIEW {quoted(source)} AS SELECT * FROM raw.{quoted(source)}{_in_week(settings, plan, source)}")
-    parameters = week_parameters(settings, plan) | {"recent_rows": _recent_rows(con, settings, plan, source)}
-    suite = load_suite(name, file, list(settings.sources[source].columns), parameters)
-    return validate(con, source, suite, timezone=settings.timezone)
+def _evaluated(
+    con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str
+) -> Iterator[tuple[str, Evaluated]]:
+    """Yield the results of the source's suites by their names: on the week's rows, and on all rows."""
+    conditions = {f"sources/{source}": _in_week(settings, plan, source), f"sources/whole/{source}": ""}
+    files = {name: settings.expectations / f"{name}.json" for name in conditions}
+    for name, condition in conditions.items():
+        if not files[name].exists():
+            continue
+        con.execute(f"CREATE OR REPLACE VIEW {quoted(source)} AS SELECT * FROM raw.{quoted(source)}{condition}")
+        recent = _recent_rows(con, settings, plan, source) if condition else recent_rows(settings, plan, source)
+        parameters = week_parameters(settings, plan) | {"recent_rows": recent}
+        suite = load_suite(name, files[name], list(settings.sources[source].columns), parameters)
+        yield name, validate(con, source, suite, timezone=settings.timezone)
+    if not any(file.exists() for file in files.values()):
+        yield f"sources/{source}", Evaluated(results=[_no_suite(f"sources/{source}")], sections="", queries=[])
 
 
 def _no_suite(name: str) -> Result:
@@ -120,7 +132,7 @@ def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan,
     time = _time_column(settings, source)
     lookback = settings.sources[source].lookback_weeks
     if time is None or lookback == 1:
-        return _rows_of_published_runs(settings, plan, source)
+        return recent_rows(settings, plan, source)
     week = Week.parse(plan.week)
     earliest = week.plus(-min(RECENT_WEEKS, (lookback or RECENT_WEEKS + 1) - 1))
     # Without lookback the first week in the data may have begun before the data did.
@@ -136,18 +148,3 @@ def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan,
         {"earliest": earliest.start(settings.zone), "start": week.start(settings.zone)},
     ).fetchone()
     return None if row is None or row[0] is None else float(row[0])
-
-
-def _rows_of_published_runs(settings: Settings, plan: Plan, source: str) -> float | None:
-    from sqlalchemy import text
-
-    from pipeline.warehouse import transaction
-
-    query = text(
-        "SELECT sources -> CAST(:source AS text) FROM prediction_runs WHERE state = 'published'"
-        " AND week < CAST(:week AS date) AND sources ? CAST(:source AS text) ORDER BY week DESC LIMIT :weeks"
-    )
-    with transaction(settings) as warehouse:
-        arguments = {"source": source, "week": plan.week, "weeks": RECENT_WEEKS}
-        reads = warehouse.execute(query, arguments).scalars().all()
-    return median(sum(file["rows"] for file in read["files"]) for read in reads) if reads else None

@@ -14,8 +14,14 @@ from pipeline.cli.backfill import backfill
 from pipeline.cli.clean import clean
 from pipeline.cli.config import config
 from pipeline.cli.console import show_error
+from pipeline.cli.init import init
+from pipeline.cli.models import models
+from pipeline.cli.promote import promote
+from pipeline.cli.quarantine import quarantine
 from pipeline.cli.query import query
+from pipeline.cli.replay import replay
 from pipeline.cli.report import report
+from pipeline.cli.rollback import rollback
 from pipeline.cli.run import run
 from pipeline.cli.sample import sample
 from pipeline.cli.services import down, up
@@ -58,5 +64,23 @@ def main() -> None:
     """
 
 
-for command in (run, backfill, train, query, report, status, sample, config, up, down, clean):
+for command in (
+    run,
+    backfill,
+    train,
+    models,
+    promote,
+    rollback,
+    query,
+    report,
+    status,
+    quarantine,
+    replay,
+    sample,
+    init,
+    config,
+    up,
+    down,
+    clean,
+):
     main.add_command(command)

@@ -1,54 +1,118 @@
-"""`barometer config`: the settings in force."""
+"""`barometer config`: the settings in force and where they came from, and whether a company's set-up would run."""
 
 import json
-from typing import Any
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.settings import load_settings
+from pipeline.cli.console import WeekArgument
+from pipeline.settings import Settings, load
+from pipeline.settings.secrets import masked
+from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.onboarding.findings import Finding
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
-def config(*, as_json: bool) -> None:
-    r"""Print the settings in force.
+@click.group()
+def config() -> None:
+    """Show the configuration, or check it before anything runs."""
 
-    What pipeline.toml and the environment give, with passwords masked.
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print {name: {value, from}} as JSON.")
+def show(*, as_json: bool) -> None:
+    r"""Print every setting in force with where its value came from.
+
+    That is the default, the file, the profile that BAROMETER_PROFILE chose, or an environment variable. Passwords
+    are masked.
 
     \b
     Examples:
-      barometer config
-      BAROMETER__BUDGET__QUARANTINE_ROWS=50 barometer config --json | jq .budget
+      barometer config show
+      BAROMETER_PROFILE=production barometer config show | grep production
+      barometer config show --json | jq '.["budget.quarantine_rows"]'
     """
-    values = _masked(load_settings().model_dump(mode="json"))
+    loaded = load()
+    rows = {
+        ".".join(map(_key, name)): {"value": _shown(value), "from": loaded.origin(name)}
+        for name, value in _flat(loaded.settings.model_dump(mode="json"))
+    }
     if as_json:
-        click.echo(json.dumps(values, indent=1))
-    else:
-        for name, value in _flat(values):
-            click.echo(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    lines = [(f"{name} = {json.dumps(row['value'], ensure_ascii=False)}", row["from"]) for name, row in rows.items()]
+    width = min(60, max(len(line) for line, _ in lines))
+    for line, origin in lines:
+        click.echo(f"{line:<{width}}  # {origin}")
 
 
-def _masked(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _masked(item, key) for key, item in value.items()}
-    return _without_password(value) if name == "url" and value else value
-
-
-def _without_password(url: str) -> str:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "***"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flat(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     pairs = []
     for key, value in values.items():
         if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{key}.")
+            pairs += _flat(value, (*parents, key))
         elif value is not None:
-            pairs.append((f"{prefix}{key}", value))
+            pairs.append(((*parents, key), value))
     return pairs
+
+
+def _key(part: str) -> str:
+    return part if part.replace("_", "a").replace("-", "a").isalnum() and part.isascii() else json.dumps(part)
+
+
+def _shown(value: Any) -> Any:
+    is_address = isinstance(value, str) and ("://" in value or "@" in value)
+    return masked(value) if is_address else value
+
+
+@config.command()
+@click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last one that the data holds]")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
+def check(week: Week | None, *, as_json: bool) -> None:
+    r"""Say in plain words what is missing or odd, before anything runs.
+
+    Reads the sources, runs features.sql and labels.sql on one week and the weeks it would train on, and looks at
+    the suites; nothing is written to the warehouse. Exits with 1 when there is a problem, which would stop a run
+    or spoil its numbers; a remark is worth a look.
+
+    \b
+    Examples:
+      barometer config check
+      barometer config check --week 2026-03-02
+      barometer config check --json | jq '.[] | select(.severity == "problem")'
+    """
+    from pipeline.onboarding.check import check as findings_of
+
+    settings = load().settings
+    _lend_connections(settings)
+    found = findings_of(settings, week, os.environ, on_progress=lambda text: click.echo(f"{text} …", err=True))
+    problems = [finding for finding in found if finding.severity == "problem"]
+    if as_json:
+        click.echo(json.dumps([finding.model_dump() for finding in found], indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join([*map(_told, found), _summary(len(problems), len(found) - len(problems))]))
+    sys.exit(1 if problems else 0)
+
+
+def _lend_connections(settings: Settings) -> None:
+    """Look up Airflow's connections outside a task, where a source names one: as Airflow's own services do."""
+    if any(source.connection for source in settings.sources.values()):
+        from pipeline.orchestration.airflow_environment import airflow_environment
+
+        os.environ.update({**airflow_environment(settings), "_AIRFLOW_PROCESS_CONTEXT": "server"})
+        from pipeline.orchestration.airflow_connections import lend_connections
+
+        lend_connections()
+
+
+def _told(finding: "Finding") -> str:
+    what_to_do = f"\n         → {finding.do}" if finding.do else ""
+    return f"{finding.severity:<7}  {finding.about}: {finding.found}{what_to_do}"
+
+
+def _summary(problems: int, remarks: int) -> str:
+    counted = f"{problems} problem{'s' * (problems != 1)}, {remarks} remark{'s' * (remarks != 1)}."
+    return f"{counted} {'Mend the problems, then check again.' if problems else 'Ready to run.'}"

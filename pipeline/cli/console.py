@@ -1,7 +1,10 @@
 """What people see while and after a command works: progress and errors on standard error."""
 
+import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -80,6 +83,17 @@ class StageProgress:
             self._console.print(f"  {event.task} failed")
         shards = f", {self._done} shards done" if event.shard >= 0 else ""
         self._status.update(f"{self._title}: {event.task}{shards}")
+
+    @contextmanager
+    def telling(self, logger: logging.Logger) -> Iterator[None]:
+        """Show what `logger` says beside the stage that runs."""
+        handler = logging.Handler(logging.INFO)
+        handler.emit = lambda record: self._status.update(f"{self._title}: {record.getMessage()}")  # type: ignore[method-assign]
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     def _tell(self) -> None:
         """Print the line of the stage that has ended: a mapped one only when all its shards have."""

@@ -24,7 +24,7 @@ def query(sql: str, form: "Format", out: Path | None) -> None:
     r"""Ask the warehouse with SQL.
 
     It can only be read this way, and needs no server to be started. What there is: predictions, latest_predictions,
-    weekly_satisfaction_by_product, prediction_runs, rejects, quarantine, model_promotions.
+    weekly_satisfaction_by_product, shadow_predictions, prediction_runs, rejects, quarantine, model_promotions.
 
     \b
     Examples:

@@ -82,6 +82,7 @@ def summary(settings: Settings, record: "RunRecord") -> str:
         ("quarantined", f"{record.quarantined:,}"),
         ("rejects", f"{record.rejects:,} of {record.source_lines:,} source lines"),
         ("model version", f"{record.model_version} ({record.model_reason})"),
+        *_routing(record),
         ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _in_order(record.stage_seconds))),
         ("report", settings.site / f"reports/{record.week}.html"),
     ]
@@ -93,6 +94,15 @@ def summary(settings: Settings, record: "RunRecord") -> str:
         ("see it in Airflow", "make up"),
     ]
     return "\n".join([f"Week {record.week} is published.", aligned(rows), "", "What to do next:", aligned(next_steps)])
+
+
+def _routing(record: "RunRecord") -> list[tuple[str, str]]:
+    """Return the challenger's part, where it has one."""
+    routing = record.routing or {}
+    if not routing.get("challenger"):
+        return []
+    part = f"A/B, {routing['fraction']:.0%} of the customers" if routing["mode"] == "ab" else "in the shadow"
+    return [("challenger", f"{routing['challenger']['model_version']} ({part})")]
 
 
 def _in_order(stage_seconds: dict[str, float]) -> list[tuple[str, float]]:

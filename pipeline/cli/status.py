@@ -31,6 +31,7 @@ def status(*, as_json: bool) -> None:
 
 
 def _look(settings: Settings) -> dict[str, Any]:
+    from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
     from pipeline.orchestration.service_lock import services_are_up
 
     found: dict[str, Any] = {
@@ -47,6 +48,8 @@ def _look(settings: Settings) -> dict[str, Any]:
         from pipeline.up import addresses
 
         found["services"] = addresses(settings)
+    else:
+        close_dead_runs_if_alone(settings)
     return {**found, **_recorded(settings)}
 
 

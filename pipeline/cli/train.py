@@ -1,6 +1,8 @@
 """`barometer train`: a new model version."""
 
 import json
+import logging
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,8 +19,14 @@ METRICS = ("roc_auc", "brier", "calibration_error")
 @click.option(
     "--as-of", type=WeekArgument(), help="The last week the model may know. [default: the last complete week]"
 )
+@click.option(
+    "--pipeline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Fit this scikit-learn pipeline, written by skops, instead of searching for one. See docs/own-model.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was registered as JSON.")
-def train(as_of: Week | None, *, as_json: bool) -> None:
+def train(as_of: Week | None, pipeline: Path | None, *, as_json: bool) -> None:
     r"""Train and register a model version.
 
     Runs the DAG train_model. The first version becomes the champion. A version trained as of an earlier week is
@@ -28,20 +36,29 @@ def train(as_of: Week | None, *, as_json: bool) -> None:
     Examples:
       barometer train
       barometer train --as-of 2026-03-02
+      barometer train --pipeline ours.skops
     """
-    registered = train_version(load_settings(), as_of)
+    registered = train_version(load_settings(), as_of, pipeline)
     if as_json:
         click.echo(json.dumps(registered, indent=1))
 
 
-def train_version(settings: Settings, as_of: Week | None) -> dict[str, Any]:
+def train_version(settings: Settings, as_of: Week | None, pipeline: Path | None = None) -> dict[str, Any]:
     """Run the training DAG to its end, with progress; say and return what was registered."""
     from pipeline.orchestration.dag_runs import run_dag
 
-    with StageProgress("Training a model") as progress:
-        params = {"as_of": str(as_of) if as_of else None}
+    with StageProgress("Training a model") as progress, progress.telling(logging.getLogger("pipeline.training")):
+        params = {
+            "as_of": str(as_of) if as_of else None,
+            "pipeline": str(pipeline.absolute()) if pipeline else None,
+        }
         registered = run_dag(settings, "train_model", params, result_of="register", watch=progress.watch)
     metrics = ", ".join(f"{name} {registered['metrics'][name]:.3f}" for name in METRICS)
-    rows = [("model version", registered["version"]), ("why", registered["reason"]), ("on the test weeks", metrics)]
+    rows = [
+        ("model version", registered["version"]),
+        ("why", registered["reason"]),
+        ("on the test weeks", metrics),
+        ("reports", settings.site / "training/index.html"),
+    ]
     click.echo(aligned(rows), err=True)
     return registered

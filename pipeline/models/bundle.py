@@ -53,7 +53,7 @@ class Bundle(_Part):
     features: list[Feature]
     """In the order of the model's inputs."""
     training: TrainingData
-    parameters: dict[str, float | int | str]
+    parameters: dict[str, float | int | str | bool]
     metrics: dict[str, float]
     """On the test weeks."""
     code_version: str

@@ -7,6 +7,7 @@ digest must be. Entry points: `choose_model`, and `champion` for whoever only as
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,23 @@ from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 BUNDLE_TAG = "barometer.bundle"
 """A version's folder, relative to the home."""
 DIGEST_TAG = "barometer.bundle_digest"
 """sha256 of the folder's `bundle.json`."""
+TRAINING_TAG = "barometer.training"
+"""The training that made it: its folder below `training/` in the home."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as the registry has it."""
+
+    version: str
+    registered_at: datetime
+    metrics: dict[str, float]
+    """On its test weeks."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class ModelChoice:
     training_cutoff: datetime
     trained_after_cutoff: bool
     """Whether it was trained on data from after the week's cutoff."""
+    is_current: bool
+    """Whether it is taken as today's champion, so that today's routing applies."""
 
 
 def choose_model(
@@ -64,15 +79,18 @@ def choose_model(
         If there is no such version, none is in force, or its bundle fails its checks.
     """
     last_complete = Week.last_complete(now or datetime.now(UTC), settings.zone)
+    is_current = False
     if requested not in {"auto", "current"}:
         version, reason = requested, "named for this run"
     elif requested == "auto" and published_version is not None:
         version, reason = published_version, "made the week's published predictions"
+        if withdrawn(settings, version):  # a rerun repeats what was published; rescoring is asked for by a number
+            reason += ", though it was withdrawn since"
     elif requested == "current" or week >= last_complete:
-        version, reason = _champion_or_refuse(settings), "the champion"
+        version, reason, is_current = _champion_or_refuse(settings), "the champion", True
     else:
         version, reason = _in_force_or_refuse(settings, week), f"in force in the week {week}"
-    folder, digest = _bundle_of(settings, version)
+    folder, digest = bundle_of(settings, version)
     cutoff = open_bundle(folder, digest).training.cutoff
     return ModelChoice(
         version=version,
@@ -81,27 +99,69 @@ def choose_model(
         bundle_digest=digest,
         training_cutoff=cutoff,
         trained_after_cutoff=cutoff > week.cutoff(settings.zone),
+        is_current=is_current,
     )
 
 
 def champion(settings: Settings) -> str | None:
     """Return the current version, if there is one."""
-    query = "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias"
-    rows = _registry_rows(settings, query, name=settings.model.name, alias=CHAMPION)
-    return str(rows[0].version) if rows else None
+    return with_alias(settings, CHAMPION)
+
+
+def challenger(settings: Settings) -> str | None:
+    """Return the candidate that takes part beside the champion, if there is one."""
+    version = with_alias(settings, CHALLENGER)
+    return None if version is None or withdrawn(settings, version) else version
+
+
+def versions(settings: Settings) -> list[Version]:
+    """Return all versions, the latest first."""
+    query = """
+        SELECT v.version, v.creation_time, m.key, m.value FROM model_versions AS v
+        LEFT JOIN latest_metrics AS m ON m.run_uuid = v.run_id
+        WHERE v.name = :name AND v.current_stage <> 'Deleted_Internal'
+        ORDER BY v.version DESC, m.key
+    """
+    rows = _registry_rows(settings, query, name=settings.model.name)
+    return [
+        Version(
+            version=str(version),
+            registered_at=datetime.fromtimestamp(group[0].creation_time / 1000, UTC),
+            metrics={row.key: row.value for row in group if row.key},
+        )
+        for version, group in ((number, list(rows)) for number, rows in groupby(rows, key=lambda row: row.version))
+    ]
+
+
+def withdrawn(settings: Settings, version: str) -> str | None:
+    """Return why a version was withdrawn, None when it was not."""
+    with warehouse.transaction(settings) as connection:
+        query = text("SELECT reason FROM withdrawn_versions WHERE model_version = :version")
+        return connection.execute(query, {"version": version}).scalar()
 
 
 def in_force(connection: Connection, week: Week) -> str | None:
     """Return the version in force in `week`, by the warehouse's history of promotions.
 
-    A promotion counts from the week it was made for, so of those made for this week or before, the one for the latest
-    week decides, and of several for one week the last.
+    A promotion counts from the week it was made for, so of those made for this week or before, the last one decides.
+    Versions trained `as of` a week fill the weeks before all others and give way to them. Withdrawn versions are passed
+    over.
     """
     query = """
-        SELECT to_version FROM model_promotions WHERE from_week <= :week
-        ORDER BY from_week DESC, promotion_id DESC LIMIT 1
+        SELECT to_version FROM model_promotions
+        WHERE role = 'champion' AND state = 'completed' AND from_week <= :week
+            AND to_version NOT IN (SELECT model_version FROM withdrawn_versions)
+        ORDER BY kind = 'as of', CASE WHEN kind = 'as of' THEN from_week END DESC, completed_at DESC, promotion_id DESC
+        LIMIT 1
     """
     return connection.execute(text(query), {"week": week.monday}).scalar()
+
+
+def with_alias(settings: Settings, alias: str) -> str | None:
+    """Return the version that has an alias in MLflow, whatever its history."""
+    query = "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias"
+    rows = _registry_rows(settings, query, name=settings.model.name, alias=alias)
+    return str(rows[0].version) if rows else None
 
 
 def _champion_or_refuse(settings: Settings) -> str:
@@ -111,6 +171,12 @@ def _champion_or_refuse(settings: Settings) -> str:
             found=f"The model {settings.model.name!r} has no champion yet.",
             expected=f"a version with the alias {CHAMPION!r} in the registry.",
             do="train the first one: barometer train.",
+        )
+    if reason := withdrawn(settings, version):
+        raise ModelError(
+            found=f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
+            expected="a champion that was not.",
+            do="put another version in its place: barometer rollback, or barometer promote VERSION.",
         )
     return version
 
@@ -128,21 +194,15 @@ def _in_force_or_refuse(settings: Settings, week: Week) -> str:
     return version
 
 
-def _bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
-    """Return the folder and the digest that the registry holds for a version."""
-    query = """
-        SELECT v.version, t.key, t.value FROM model_versions AS v
-        LEFT JOIN model_version_tags AS t ON t.name = v.name AND t.version = v.version
-        WHERE v.name = :name AND v.version::text = :version AND v.current_stage <> 'Deleted_Internal'
+def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
+    """Return the folder and the digest that the registry holds for a version.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version, or it was not registered by Barometer.
     """
-    rows = _registry_rows(settings, query, name=settings.model.name, version=version)
-    tags = {row.key: row.value for row in rows}
-    if not rows:
-        raise ModelError(
-            found=f"The model {settings.model.name!r} has no version {version!r}.",
-            expected="auto, current, or the number of a version in the registry.",
-            do="name another one; barometer train makes a new one.",
-        )
+    tags = tags_of(settings, version)
     if not {BUNDLE_TAG, DIGEST_TAG} <= tags.keys():
         raise ModelError(
             found=f"Version {version} of the model {settings.model.name!r} was not registered by Barometer.",
@@ -150,6 +210,29 @@ def _bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
             do="name another version, or train one: barometer train.",
         )
     return settings.home / tags[BUNDLE_TAG], tags[DIGEST_TAG]
+
+
+def tags_of(settings: Settings, version: str) -> dict[str, str]:
+    """Return what the registry holds beside a version.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version.
+    """
+    query = """
+        SELECT v.version, t.key, t.value FROM model_versions AS v
+        LEFT JOIN model_version_tags AS t ON t.name = v.name AND t.version = v.version
+        WHERE v.name = :name AND v.version::text = :version AND v.current_stage <> 'Deleted_Internal'
+    """
+    rows = _registry_rows(settings, query, name=settings.model.name, version=version)
+    if not rows:
+        raise ModelError(
+            found=f"The model {settings.model.name!r} has no version {version!r}.",
+            expected="auto, current, or the number of a version in the registry.",
+            do="name another one; barometer train makes a new one.",
+        )
+    return {row.key: row.value for row in rows if row.key}
 
 
 def _registry_rows(settings: Settings, query: str, **parameters: Any) -> list[Any]:

@@ -66,12 +66,19 @@ class Scorer:
         Raises
         ------
         ModelError
-            If a feature's column is absent or of the wrong type.
+            If a feature's column is absent or of the wrong type, or the ONNX file fails on the rows.
         """
         if not batch.num_rows:  # which ONNX Runtime's operators refuse
             return pa.RecordBatch.from_pylist([], schema=SCORES_SCHEMA)
         feed = {INPUT_PREFIX + name: column for name, column in inputs(batch, self.features).items()}
-        satisfaction = self._session.run([self._output], feed)[0][:, 1].astype(np.float64)
+        try:
+            satisfaction = self._session.run([self._output], feed)[0][:, 1].astype(np.float64)
+        except Exception as error:  # noqa: BLE001 - its errors have no other common base
+            raise ModelError(
+                found=f"The model's ONNX file fails on {batch.num_rows} rows: {str(error).splitlines()[0]}.",
+                expected="a satisfaction for each row.",
+                do="use another version; train one that runs on such rows: barometer train.",
+            ) from None
         return pa.record_batch([satisfaction, satisfaction >= self._threshold], schema=SCORES_SCHEMA)
 
     def _check_signature(self) -> None:
@@ -87,7 +94,7 @@ class Scorer:
 
 
 def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the model's inputs by feature name, each of shape (rows, 1): float32 with NaN, or text with `MISSING`.
+    """Return the model's inputs by feature name, each of shape (rows, 1): finite float32 or NaN; text with `MISSING`.
 
     Raises
     ------
@@ -104,7 +111,9 @@ def _input(batch: pa.RecordBatch | pa.Table, feature: Feature) -> np.ndarray[Any
     if feature.kind == "number" and _is_number(column.type):
         # Through float64, as the snapshot's numbers: rounded directly, a large integer may differ in its last bit.
         rounded = column.cast(pa.float64(), safe=False).cast(pa.float32(), safe=False)
-        return rounded.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        values = rounded.to_numpy(zero_copy_only=False)
+        # An infinite number is a mistake that no step of scikit-learn's takes, so it counts as absent.
+        return np.where(np.isinf(values), np.float32(np.nan), values)
     if feature.kind == "category" and _is_text(column.type):
         return column.cast(pa.string()).fill_null(MISSING).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
     raise _mismatch(feature, f"a column of type {column.type}")

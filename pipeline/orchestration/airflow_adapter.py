@@ -7,7 +7,8 @@ for, whether an error deserves a retry, what a stage cost, and that a run which 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -27,17 +28,17 @@ from airflow.sdk import (
 )
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel, TypeAdapter
 
 from pipeline.errors import BarometerError, RunError, TerminalError
 from pipeline.handoffs import Plan, Scored
+from pipeline.orchestration.airflow_connections import lend_connections
 from pipeline.orchestration.dag_runs import TaskEvent, Watch
+from pipeline.orchestration.facts import FACTS, HANDOFF
 from pipeline.orchestration.resource_use import ResourceUse, measured
 from pipeline.settings import Settings, load_settings
-from pipeline.weeks import Week, resolve_week
 
-HANDOFF = "handoff"
-"""XCom key of a stage's result."""
 ERROR = "error"
 """XCom key of why a stage failed: found, expected, do."""
 PEAK = "peak_mib"
@@ -89,6 +90,8 @@ class Stage(BaseOperator):
         of numbers below it. (Airflow maps over return values only, so handoffs have a key of their own.)
     links
         Links shown beside the task.
+    when
+        Says of the run's params whether there is anything to do; the task is skipped when not.
     """
 
     template_fields: Sequence[str] = ("inputs",)
@@ -102,9 +105,11 @@ class Stage(BaseOperator):
         shard: int | None = None,
         fan_out: str | None = None,
         links: Sequence[BaseOperatorLink] = (),
+        when: Callable[[Mapping[str, Any]], Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.when = when
         self.function = function
         self.inputs = dict(inputs or {})
         self.shard = shard
@@ -113,23 +118,18 @@ class Stage(BaseOperator):
 
     def execute(self, context: Context) -> list[int] | None:
         """Run the stage; hand on its result, or say why it failed."""
-        task = context["ti"]
-        try:
+        if self.when and not self.when(context["params"]):
+            raise AirflowSkipException("the params of this run ask for nothing here")
+        with refusing(context):
             handoff = self._run(context)
-        except BarometerError as error:
-            for words, text in (("Found", error.found), ("Expected", error.expected), ("What to do", error.do)):
-                log.error("%s: %s", words, text)  # noqa: TRY400 - a traceback helps nobody here
-            task.xcom_push(ERROR, {"found": error.found, "expected": error.expected, "do": error.do})
-            raise (RefusedForGood if isinstance(error, TerminalError) else Refused)(error) from None
-        content = handoff.model_dump(mode="json")
-        log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in content.items()))
-        task.xcom_push(HANDOFF, content)
+        content = hand_on(context, handoff)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = content
         return list(range(content[self.fan_out])) if self.fan_out else None
 
     def _run(self, context: Context) -> BaseModel:
         settings = load_settings()
+        lend_connections()
         function = _imported(self.function)
         arguments = self._arguments(function, settings, context)
         plan = arguments.get("plan")
@@ -160,6 +160,26 @@ class Stage(BaseOperator):
         return {**facts, **shard, **handed}
 
 
+@contextmanager
+def refusing(context: Context) -> Iterator[None]:
+    """Say in the task's log why the block failed, keep it for who asks, and end the task without a traceback."""
+    try:
+        yield
+    except BarometerError as error:
+        for words, text in (("Found", error.found), ("Expected", error.expected), ("What to do", error.do)):
+            log.error("%s: %s", words, text)  # noqa: TRY400 - a traceback helps nobody here
+        context["ti"].xcom_push(ERROR, {"found": error.found, "expected": error.expected, "do": error.do})
+        raise (RefusedForGood if isinstance(error, TerminalError) else Refused)(error) from None
+
+
+def hand_on(context: Context, handoff: BaseModel) -> dict[str, Any]:
+    """Hand a task's result on to those after it; return it as JSON."""
+    content = handoff.model_dump(mode="json")
+    log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in content.items()))
+    context["ti"].xcom_push(HANDOFF, content)
+    return content
+
+
 def handoffs(**tasks: BaseOperator | MappedOperator) -> dict[str, XComArg]:
     """Return a stage's `inputs`: by the function's parameter, the task whose handoff it gets."""
     return {name: XComArg(task, key=HANDOFF) for name, task in tasks.items()}
@@ -185,7 +205,7 @@ class Page(BaseOperatorLink):
     name
         The link's words.
     path
-        The page below the site's root; `{week}` is the run's week.
+        The page below the site's root; `{week}`, or another fact of the run's plan, stands for itself.
     """
 
     def __init__(self, name: str, path: str) -> None:
@@ -205,32 +225,8 @@ class Page(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the page's address."""
         rendered: dict[str, Any] = vars(operator).get("inputs", {})
-        week = rendered["plan"]["week"] if "plan" in rendered else ""
-        return f"http://127.0.0.1:{load_settings().services.pages_port}/{self._path.format(week=week)}"
-
-
-def _week(settings: Settings, context: Context) -> Week:
-    run = context["dag_run"]
-    logical = run.logical_date
-    by_hand = run.run_type == "manual"
-    if logical and by_hand and Week.containing(logical, settings.zone).cutoff(settings.zone) > run.run_after:
-        logical = None  # the UI's form fills in the present, which names no week that has ended
-    return resolve_week(context["params"]["week"], logical, run.run_after, settings.zone)
-
-
-def _as_of(_settings: Settings, context: Context) -> Week | None:
-    named = context["params"]["as_of"]
-    return Week.parse(named) if named else None
-
-
-FACTS: dict[str, Callable[[Settings, Context], Any]] = {
-    "week": _week,
-    "as_of": _as_of,
-    "model": lambda _settings, context: context["params"]["model"],
-    "rebuild": lambda _settings, context: context["params"]["rebuild"],
-    "airflow_run_id": lambda _settings, context: context["run_id"],
-}
-"""What a stage function may ask for by a parameter's name, beside handoffs."""
+        path = self._path.format(**rendered["plan"]) if "plan" in rendered else self._path
+        return f"http://127.0.0.1:{load_settings().services.pages_port}/{path}"
 
 
 def _imported(name: str) -> Callable[..., BaseModel]:

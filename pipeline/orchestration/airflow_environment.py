@@ -24,6 +24,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     folder = settings.home / "airflow"
     return {
         "BAROMETER_CONFIG": str(settings.config_file),
+        "BAROMETER_PROFILE": settings.profile or "",
         "BAROMETER_HOME": str(settings.home),
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BarometerError, RunError
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.airflow_environment import airflow_environment
+from pipeline.orchestration.dead_runs import close_dead_runs
 from pipeline.settings import Settings
 
 
@@ -43,7 +45,8 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
     """
     with service_lock.running_in_process(settings) as allowed:
         if allowed:
-            return _run_here(settings, dag_id, params, result_of, watch)
+            with service_lock.counted_among_runs(settings, partial(close_dead_runs, settings)):
+                return _run_here(settings, dag_id, params, result_of, watch)
     from pipeline.orchestration.airflow_api import AirflowApi
 
     with AirflowApi(settings) as api:

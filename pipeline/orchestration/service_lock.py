@@ -7,7 +7,7 @@ runs a DAG. The kernel drops the lock with the last process that holds it, howev
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipeline.settings import Settings
@@ -19,6 +19,22 @@ def running_in_process(settings: Settings) -> Iterator[bool]:
     descriptor = _open(settings)
     try:
         yield _try(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> Iterator[None]:
+    """Be known, for the block, as a process that runs DAGs itself; call `when_alone` before if there is no other.
+
+    Only inside `running_in_process`, so that the services do not run any either.
+    """
+    descriptor = _open(settings, "runs.lock")
+    try:
+        if _try(descriptor, fcntl.LOCK_EX):
+            when_alone()
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
     finally:
         os.close(descriptor)
 
@@ -38,10 +54,10 @@ def services_are_up(settings: Settings) -> bool:
         return not allowed
 
 
-def _open(settings: Settings) -> int:
+def _open(settings: Settings, name: str = "services.lock") -> int:
     folder = settings.home / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
-    return os.open(folder / "services.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _try(descriptor: int, kind: int) -> bool:

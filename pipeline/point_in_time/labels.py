@@ -1,7 +1,8 @@
 """Labels: whether subjects turned out satisfied, as far as it was known by a cutoff.
 
 Made by the company's `labels.sql`, which sees the sources only through views that hide what was not known by then.
-Stands beside the weekly run: training joins labels with past features. The entry point is `known_labels`.
+Stands beside the weekly run: training joins labels with past features. The entry points are `known_labels`, and
+`counted_labels` for whoever must say what became of the others.
 """
 
 from datetime import datetime
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.duck import connection
 from pipeline.errors import FeatureError
-from pipeline.manifests import SourcesManifest
+from pipeline.manifests import LabelCounts, SourcesManifest
 from pipeline.point_in_time.company_sql import company_query
 from pipeline.point_in_time.source_views import create_views
 from pipeline.settings import Settings
@@ -31,6 +32,11 @@ def known_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime)
     FeatureError
         If labels.sql fails or breaks its contract.
     """
+    return counted_labels(settings, sources, cutoff)[0]
+
+
+def counted_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime) -> tuple[pa.Table, LabelCounts]:
+    """Return what `known_labels` does, and how many rows of labels.sql are not among them, and why."""
     with connection(settings, readable=[settings.home / "ingested"]) as con:
         create_views(con, settings, sources, cutoff)
         query = company_query(con, settings.labels_sql, sources.sources, {})
@@ -41,7 +47,10 @@ def known_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime)
         except duckdb.Error as error:
             raise query.failed(error) from None
         _check_values(con)
-        return con.sql("SELECT * REPLACE (satisfied = 1 AS satisfied) FROM known ORDER BY ALL").to_arrow_table()
+        known = con.sql("SELECT * REPLACE (satisfied = 1 AS satisfied) FROM known ORDER BY ALL").to_arrow_table()
+        returned, unanswered = con.execute(COUNTS).fetchall()[0]
+    later = returned - unanswered - known.num_rows
+    return known, LabelCounts(returned=returned, unanswered=unanswered, later=later, known=known.num_rows)
 
 
 KNOWN = """
@@ -54,6 +63,7 @@ SELECT
 FROM labels
 WHERE CAST(observed_at AS TIMESTAMPTZ) < $cutoff AND satisfied IS NOT NULL
 """
+COUNTS = "SELECT count(*), count(*) FILTER (satisfied IS NULL) FROM labels"
 
 
 def _check_columns(con: duckdb.DuckDBPyConnection) -> None:

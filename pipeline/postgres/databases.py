@@ -15,6 +15,7 @@ from pipeline.credentials import credentials
 from pipeline.errors import ConfigError, DatabaseUnavailableError
 from pipeline.postgres import embedded
 from pipeline.settings import Settings
+from pipeline.settings.secrets import filled_url
 
 ANALYST = "analyst"
 LOCK = 0x0BA20
@@ -46,7 +47,7 @@ def databases(settings: Settings) -> Databases:
     """
     database = settings.database
     if database.url is not None:
-        server, analyst = _parsed(database.url), None
+        server, analyst = _parsed(filled_url(database.url, "database.url")), None
     else:
         running = embedded.attach(settings.home, run_as=database.run_as, port=database.port)
         server = make_url(running.url)

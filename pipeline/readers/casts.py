@@ -15,7 +15,8 @@ timestamp      an instant: ISO 8601 with an offset, or without one in the source
                time that a clock change skips or repeats is a reject
 =============  ==================================================================================================
 
-Spaces around a value are ignored but in text. What stands in `null_values` is NULL, in every format.
+Spaces around a value are ignored but in text. What stands in `null_values` is NULL, in every format. Numbers are
+written with the source's separators in CSV (`1.234,50`), plainly in JSON (`1234.50`).
 """
 
 import re
@@ -24,14 +25,14 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from pipeline.duck import literal, quoted
-from pipeline.readers.stream import MARK
+from pipeline.readers.stream import MARK, NUL
 from pipeline.readers.texts import LINE, Texts
 from pipeline.settings import Source
 
 REASON = "__reason"
 RAW = "__raw"
-VERSION = 1
-"""Raise it when a text may be cast differently: files are then read anew."""
+VERSION = 2
+"""Raise it when a text may be cast differently, or more is kept: files are then read anew."""
 
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _ISO_LOCAL = _ISO_DATE + r"[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
@@ -41,16 +42,16 @@ _ISO_ZONED = _ISO_LOCAL + r" ?(Z|UTC|[+-]\d{2}(:?\d{2})?)"
 def cast_query(source: Source, zone: ZoneInfo, texts: Texts) -> str:
     """Return the query that gives the declared columns, `__line`, `__reason` and `__raw`.
 
-    `__reason` is NULL for a good row; `__raw`, the record as text, is NULL but for a bad one.
+    `__reason` is NULL for a good row; `__raw`, the record as text with its marks, is NULL but for a bad one.
     """
     names = list(source.columns)
-    casts = [_Cast(source, zone, name, index, is_typed=name in texts.typed) for index, name in enumerate(names)]
+    casts = [_Cast(source, zone, texts, name, index) for index, name in enumerate(names)]
     text = ", ".join(f"{cast.null_aware(texts.columns[cast.name])} AS {cast.text}" for cast in casts)
     local = "".join(f", {cast.local()} AS {cast.local_result}" for cast in casts if cast.local())
     value = ", ".join(f"{cast.value()} AS {cast.result}" for cast in casts)
     reasons = ", ".join(cast.reason() for cast in casts)
     result = ", ".join(f"{cast.result} AS {quoted(cast.name)}" for cast in casts)
-    raw = f"replace(replace({texts.raw}, {literal(MARK)}, ''), chr(0), '\\x00')"
+    raw = f"replace({texts.raw}, chr(0), {literal(NUL)})"
     return f"""
         SELECT {result}, {LINE}, {REASON}, CASE WHEN {REASON} IS NOT NULL THEN {raw} END AS {RAW}
         FROM (SELECT *, nullif(concat_ws('; ', {texts.structure}, {reasons}), '') AS {REASON}
@@ -64,7 +65,7 @@ def cast_query(source: Source, zone: ZoneInfo, texts: Texts) -> str:
 class _Cast:
     """The expressions of one column."""
 
-    def __init__(self, source: Source, zone: ZoneInfo, name: str, index: int, *, is_typed: bool) -> None:
+    def __init__(self, source: Source, zone: ZoneInfo, texts: Texts, name: str, index: int) -> None:
         self.name = name
         self.text = f"__text{index}"
         self.local_result = f"__local{index}"
@@ -72,9 +73,10 @@ class _Cast:
         self._type = source.columns[name].type
         self._nulls = source.null_values
         self._zone = zone
-        self._is_typed = is_typed
+        self._is_typed = is_typed = name in texts.typed
         self._date_format = None if is_typed else source.date_format
         self._timestamp_format = None if is_typed else source.timestamp_format
+        self._separators = texts.separators
 
     def null_aware(self, text: str) -> str:
         nulls = ", ".join(map(literal, self._nulls))
@@ -102,18 +104,28 @@ class _Cast:
         )
 
     def _integer(self) -> str:
-        return self._when(r"[+-]?\d+(\.0*)?", f"TRY_CAST({self.text} AS BIGINT)")
+        return self._when(r"[+-]?\d+(\.0*)?", f"TRY_CAST({self._plain()} AS BIGINT)", self._plain())
 
     def _number(self) -> str:
-        number = f"TRY_CAST({self.text} AS DOUBLE)"
+        number = f"TRY_CAST({self._plain()} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) AND NOT contains({self.text}, '_') THEN {number} END"
 
     def _decimal(self) -> str:
-        number = f"TRY_CAST({self.text} AS {self._type})"
+        number = f"TRY_CAST({self._plain()} AS {self._type})"
         scale = int(re.findall(r"\d+", self._type)[1])
         bare_fraction = rf"|\.\d{{1,{scale}}}" if scale else ""
         pattern = rf"[+-]?(\d+\.?\d{{0,{scale}}}{bare_fraction})0*"
-        return number if self._is_typed else self._when(pattern, number)
+        return number if self._is_typed else self._when(pattern, number, self._plain())
+
+    def _plain(self) -> str:
+        """Return the expression of a number's text as `1234.5`; NULL where its separators stand wrong."""
+        decimal, thousands = self._separators
+        if (decimal, thousands) == (".", ""):
+            return self.text
+        groups = rf"\d{{1,3}}({re.escape(thousands)}\d{{3}})+|" if thousands else ""
+        pattern = rf"[+-]?({groups}\d*)({re.escape(decimal)}\d*)?([eE][+-]?\d+)?"
+        joined = f"replace({self.text}, {literal(thousands)}, '')" if thousands else self.text
+        return self._when(pattern, f"replace({joined}, {literal(decimal)}, '.')")
 
     def _boolean(self) -> str:
         text = f"lower(trim({self.text}))"
@@ -159,12 +171,12 @@ class _Cast:
     def _is_format_zoned(self) -> bool:
         return re.search("%z|%Z", self._timestamp_format or "") is not None
 
-    def _when(self, pattern: str, value: str) -> str:
-        return f"CASE WHEN {self._matches(pattern)} THEN {value} END"
+    def _when(self, pattern: str, value: str, text: str | None = None) -> str:
+        return f"CASE WHEN {self._matches(pattern, text)} THEN {value} END"
 
-    def _matches(self, pattern: str) -> str:
+    def _matches(self, pattern: str, text: str | None = None) -> str:
         spaced = rf"\s*({pattern})\s*"
-        return f"regexp_full_match({self.text}, {literal(spaced)})"
+        return f"regexp_full_match({text or self.text}, {literal(spaced)})"
 
 
 @lru_cache

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,8 +11,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.readers.connections import connection_url
 from pipeline.readers.texts import LINE, Texts
 from pipeline.settings import Source
+from pipeline.settings.secrets import filled_url
 
 _FETCH_ROWS = 10_000
 
@@ -46,7 +46,7 @@ def read_database(name: str, source: Source, digest: Digest) -> Texts:
     Raises
     ------
     ConfigError
-        If the URL is none, or names a variable that is not set.
+        If the URL is none, or names a variable that is not set, or Airflow does not know the connection.
     SourceError
         While reading: the database cannot be reached or refuses the query.
     """
@@ -62,20 +62,11 @@ def read_database(name: str, source: Source, digest: Digest) -> Texts:
 
 
 def database_url(name: str, source: Source) -> sa.URL:
-    """Return the source's URL, `$NAME` taken from the environment."""
-
-    def value(match: re.Match[str]) -> str:
-        variable = match[1] or match[2]
-        if variable not in os.environ:
-            raise ConfigError(
-                found=f"Source {name}: the environment variable {variable} is not set.",
-                expected="the variables that `url` names.",
-                do=f"set {variable} and run the week again.",
-            )
-        return os.environ[variable]
-
+    """Return the source's URL: `$NAME` taken from the environment, a connection from Airflow."""
+    if source.connection is not None:
+        return connection_url(name, source.connection)
     try:
-        return sa.make_url(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, source.url or ""))
+        return sa.make_url(filled_url(source.url or "", f"Source {name}"))
     except sa.exc.ArgumentError:
         raise ConfigError(
             found=f"Source {name}: `url` is no SQLAlchemy URL.",

@@ -12,7 +12,7 @@ from pipeline.duck import literal
 from pipeline.errors import SourceError
 from pipeline.readers.records import Memory, Records
 from pipeline.readers.stream import MARK
-from pipeline.readers.texts import LINE, RECORD_BYTES, Texts
+from pipeline.readers.texts import LINE, RECORD_BYTES, Texts, refuse_wide
 from pipeline.settings import Source
 
 _BAD = "__bad"
@@ -31,20 +31,23 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
     """
     header, rest = _header(context, blocks)
     names = _names(context, source, header.decode())
+    refuse_wide(context, len(names))
     columns = [f"c{index}" for index in range(len(names))]
     schema = pa.schema(
         [(column, pa.string()) for column in columns]
         + [(LINE, pa.int64()), (_BAD, pa.string()), (_PROBLEM, pa.string())]
     )
     records = Records(context, source.delimiter, schema, len(names), Memory(1 + len(_LINE_END.findall(header))))
-    whole = f" || {literal(source.delimiter)} || ".join(_requoted(column, source.delimiter) for column in columns)
+    values = ", ".join(_requoted(column, source.delimiter) for column in columns)
     return Texts(
         schema=schema,
         batches=records.batches(chain([rest], blocks)),
         columns={name: columns[names.index(name)] for name in source.columns},
-        raw=f"coalesce({_BAD}, {whole})",
+        raw=f"coalesce({_BAD}, concat_ws({literal(source.delimiter)}, {values}))",
         structure=_PROBLEM,
         undeclared=[name for name in names if name not in source.columns],
+        header=header.decode(),
+        separators=(source.decimal_separator, source.thousands_separator),
     )
 
 

@@ -24,7 +24,8 @@ def read_json_lines(context: str, source: Source, blocks: Iterator[bytes]) -> Te
     SourceError
         While reading: if a line is too long, or a declared column stands in no record.
     """
-    pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns)
+    pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns]
+    values = f"json_extract_string(record, [{', '.join(pointers)}])"
     is_object = "CASE WHEN json_valid(record) THEN json_type(record) = 'OBJECT' ELSE false END"
     groups = _lines(context, blocks)
     first = next(groups, [])
@@ -33,12 +34,22 @@ def read_json_lines(context: str, source: Source, blocks: Iterator[bytes]) -> Te
         batches=_batches(context, source, chain([first], groups)),
         columns={name: f"fields[{index}]" for index, name in enumerate(source.columns, start=1)},
         raw="record",
-        relation=f"(SELECT *, CASE WHEN {is_object} THEN json_extract_string(record, [{pointers}]) END AS fields "
-        f"FROM {RECORDS})",
+        relation=f"(SELECT *, CASE WHEN {is_object} THEN {values} END AS fields FROM {RECORDS})",
         structure=f"CASE WHEN contains(record, {literal(MARK)}) THEN 'is not text in UTF-8' "
-        "WHEN fields IS NULL THEN 'is no JSON object' END",
+        f"WHEN fields IS NULL THEN 'is no JSON object' ELSE {_nested(source, pointers)} END",
         undeclared=_undeclared(source, next((line for line in first if line.strip()), b"")),
     )
+
+
+def _nested(source: Source, pointers: list[str]) -> str:
+    """Return the expression of which text is none but an object or a list, whose JSON would pass for text."""
+    problems = [
+        f"CASE WHEN fields[{index}][1] IN ('{{', '[') AND json_type(record, {pointer}) IN ('OBJECT', 'ARRAY') "
+        f"THEN {literal(f'{name}: a nested value is no text')} END"
+        for index, (name, pointer) in enumerate(zip(source.columns, pointers, strict=True), start=1)
+        if source.columns[name].type == "text"
+    ]
+    return f"nullif(concat_ws('; ', {', '.join(['NULL', *problems])}), '')"
 
 
 def _batches(context: str, source: Source, groups: Iterator[list[bytes]]) -> Iterator[pa.RecordBatch]:
@@ -90,7 +101,7 @@ def _undeclared(source: Source, record: bytes) -> list[str]:
     """Return the first record's keys that nobody declared."""
     try:
         keys = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):  # it is a reject, or nested far too deep for anybody to have meant it
         return []
     return [key for key in keys if key not in source.columns] if isinstance(keys, dict) else []
 

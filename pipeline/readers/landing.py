@@ -8,7 +8,7 @@ changes meanwhile is refused. The entry points are `locate` and `fetched`.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,6 +33,8 @@ class Located:
     """The fsspec filesystem that holds it."""
     path: str
     """Its path in that filesystem."""
+    week: Week | None = None
+    """The week that `{week}` in the source's path stands for; None where it does not stand there."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def locate(settings: Settings, name: str, week: Week) -> list[Located]:
     for each in reversed(weeks):
         if each > oldest and not found[each]:
             _missing_between(name, path.replace("{week}", str(each)), each, oldest)
-    return [file for each in reversed(weeks) for file in found[each]]
+    return [replace(file, week=each) for each in reversed(weeks) for file in found[each]]
 
 
 def _files(settings: Settings, name: str, path: str) -> list[Located]:
@@ -102,13 +104,21 @@ def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
         )
     try:
         paths = sorted(landing.glob(path)) if _has_wildcard(path) else [landing / path]
-        return [Located(name, str(each), LocalFileSystem(), str(each)) for each in paths if each.is_file()]
+        files = [each for each in paths if each.is_file()]
+        strays = [each for each in files if not each.resolve().is_relative_to(landing.resolve())]
     except OSError as error:
         raise SourceError(
             found=f"Source {name}: {path} in the landing zone {landing} cannot be looked up: {error.strerror}.",
             expected="a folder that the pipeline's user may read.",
             do="check the folder's permissions and run the week again.",
         ) from None
+    if strays:
+        raise SourceError(
+            found=f"Source {name}: {strays[0]} is a link that leads out of the landing zone {landing}.",
+            expected="files that lie in the landing zone.",
+            do="drop the file itself into the landing zone, or name it by a URI (file:///…).",
+        )
+    return [Located(name, str(each), LocalFileSystem(), str(each)) for each in files]
 
 
 def _has_wildcard(path: str) -> bool:

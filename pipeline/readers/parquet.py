@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.duck import quoted
 from pipeline.errors import SourceError
 from pipeline.readers.stream import decompressed
-from pipeline.readers.texts import LINE, Texts
+from pipeline.readers.texts import LINE, Texts, refuse_wide
 from pipeline.settings import Source
 
 _BATCH_ROWS = 65_536
@@ -31,6 +31,7 @@ def read_parquet(context: str, source: Source, path: Path, *, gzipped: bool) -> 
         schema = file.schema_arrow
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(context, error) from None
+    refuse_wide(context, len(schema))
     missing = [name for name in source.columns if schema.names.count(name) != 1]
     if missing:
         raise SourceError(
@@ -38,6 +39,13 @@ def read_parquet(context: str, source: Source, path: Path, *, gzipped: bool) -> 
             expected=f"each of the declared columns once: {', '.join(source.columns)}.",
             do="deliver the file with these columns, or correct `columns` of the source.",
         )
+    for name in source.columns:
+        if pa.types.is_nested(kind := schema.field(name).type):
+            raise SourceError(
+                found=f"{context} has nested values in the column {name!r} ({kind}).",
+                expected="one value in a cell.",
+                do="deliver the file with the parts of the value in columns of their own, or correct `columns`.",
+            )
     columns = [f"c{index}" for index in range(len(schema))]
     positions = {name: schema.names.index(name) for name in source.columns}
     fields = ", ".join(f"{quoted(name)} := {column}" for name, column in zip(schema.names, columns, strict=True))
@@ -57,7 +65,7 @@ def _batches(context: str, file: pq.ParquetFile, columns: list[str]) -> Iterator
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
             lines = pa.array(np.arange(row + 1, row + 1 + batch.num_rows))
             row += batch.num_rows
-            arrays = [_marked(array.cast(_readable(array.type))) for array in batch.columns]
+            arrays = [_marked(_as_readable(array)) for array in batch.columns]
             yield pa.RecordBatch.from_arrays([*arrays, lines], names=[*columns, LINE])
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(context, error) from None
@@ -71,15 +79,28 @@ def _unpacked(context: str, path: Path) -> IO[bytes]:
     return file
 
 
+def _as_readable(array: pa.Array) -> pa.Array:
+    if _is_binary(array.type):  # whether it is text is for _marked to see, so not by a cast
+        return array.cast(pa.large_binary()).view(pa.large_string())
+    return array.cast(_readable(array.type))
+
+
 def _readable(kind: pa.DataType) -> pa.DataType:
-    """Return the type itself, or one in its place that DuckDB knows."""
+    """Return the type itself, or one in its place that DuckDB knows, or shows as it was meant."""
     if pa.types.is_float16(kind):
         return pa.float32()
+    if _is_binary(kind):  # text, written by who does not mark it as such
+        return pa.large_string()
     return pa.string() if pa.types.is_decimal256(kind) else kind
 
 
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, _is_binary)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _marked(array: pa.Array) -> pa.Array:

@@ -1,11 +1,13 @@
 r"""The bytes of a text file as clean UTF-8: decompressed, bounded, without byte-order mark.
 
 Bytes that are no text (not UTF-8, or NUL, which PostgreSQL cannot store) do not stop the file: each is written as
-`\xNN` behind the mark `MARK`, by which `casts` rejects the values that hold one. The entry point is `blocks`.
+`\xNN` behind the mark `MARK`, by which `casts` rejects the values that hold one. The entry points are `blocks` and,
+for the way back, `original`.
 """
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +16,11 @@ from pipeline.errors import SourceError
 
 MARK = "\ufdd0"
 """Stands before what was no text; a noncharacter of Unicode, which no text holds."""
+NUL = MARK + r"\x00"
+"""How a NUL is written."""
 BLOCK_BYTES = 1 << 20
 GZIP_RATIO = 250
-GZIP_FREE_BYTES = 256 << 20
+GZIP_FREE_BYTES = 64 << 20
 """A gzip file may hold so many bytes, or `GZIP_RATIO` times its own size: text compresses five- to fifty-fold."""
 
 _FOREIGN = {
@@ -74,8 +78,10 @@ def decompressed(context: str, path: Path) -> Iterator[bytes]:
     SourceError
         If it is damaged or cut short, or unpacks to far more than text does.
     """
-    bound = max(GZIP_FREE_BYTES, GZIP_RATIO * path.stat().st_size)
-    read_bytes = 0
+    size_bytes, read_bytes = path.stat().st_size, 0
+    bound = max(GZIP_FREE_BYTES, GZIP_RATIO * size_bytes)
+    if size_bytes == 0:  # which Python takes for whole
+        raise _damaged(context, "it is empty")
     try:
         with gzip.open(path) as file:
             while block := file.read(BLOCK_BYTES):
@@ -116,8 +122,16 @@ def _clean(decoder: codecs.IncrementalDecoder, block: bytes) -> bytes:
         return block
     text = decoder.decode(block)
     if "\0" in text:
-        text = text.replace("\0", MARK + "\\x00")
+        text = text.replace("\0", NUL)
     return text.encode()
+
+
+def original(text: str) -> bytes:
+    """Return the bytes that a text with marks was made from."""
+    return _MARKED.sub(lambda marked: bytes.fromhex(marked[1].decode()), text.encode())
+
+
+_MARKED = re.compile(MARK.encode() + rb"\\x([0-9a-f]{2})")
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:

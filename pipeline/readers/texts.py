@@ -5,11 +5,33 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.errors import SourceError
+
 RECORDS = "records"
 """The name under which the batches stand in SQL."""
 LINE = "__line"
 RECORD_BYTES = 4 << 20
 """The longest record; what is longer is an unclosed quote or no text at all, and would not fit in memory."""
+
+
+MOST_COLUMNS = 1000
+"""Each takes memory for every batch, whether it is declared or not."""
+
+
+def refuse_wide(context: str, columns: int) -> None:
+    """Refuse a file with more columns than `MOST_COLUMNS`.
+
+    Raises
+    ------
+    SourceError
+        If it has more.
+    """
+    if columns > MOST_COLUMNS:
+        raise SourceError(
+            found=f"{context} has {columns} columns.",
+            expected=f"at most {MOST_COLUMNS}.",
+            do="deliver the columns that are used, or correct `delimiter` of the source.",
+        )
 
 
 @dataclass
@@ -32,6 +54,10 @@ class Texts:
         Declared columns that came with a type of their own: formats of text do not apply to them.
     undeclared
         Columns that the source has and nobody declared.
+    header
+        The file's header as it stands there, for a format that has one.
+    separators
+        Of decimals and of thousands in the texts of numbers.
     """
 
     schema: pa.Schema
@@ -42,6 +68,8 @@ class Texts:
     relation: str = RECORDS
     typed: frozenset[str] = frozenset()
     undeclared: list[str] = field(default_factory=list)
+    header: str | None = None
+    separators: tuple[str, str] = (".", "")
     lines: int = 0
     """Records yielded so far."""
     error: Exception | None = None

@@ -14,7 +14,7 @@ from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.reporting import charts, figures
 from pipeline.reporting.figures import Row, records
 from pipeline.reporting.questions import Questions
-from pipeline.reporting.words import counted, headline
+from pipeline.reporting.words import counted, headline, listed, routing
 from pipeline.validation.data_docs import run_page
 from pipeline.weeks import Week
 
@@ -61,6 +61,7 @@ def page(questions: Questions, week: Week, home: Path) -> Row:
         "quarantine": records(questions.ask("quarantine", run_id=run_id)),
         "rejects": records(questions.ask("rejects", run_id=run_id)),
         **_evidence(run),
+        "routing": _routing(questions, run, week),
         "training": _training(home / "runs" / run_id / "plan.json"),
         "data_docs": f"../{run_page(run_id)}",
         "sql": questions.sql | {"quarantined": questions.show("quarantined", run_id=run_id)},
@@ -105,6 +106,11 @@ def _evidence(run: Row) -> Row:
     }
 
 
+def _routing(questions: Questions, run: Row, week: Week) -> str:
+    served_by = questions.ask("served_by", week=str(week))
+    return routing(run["routing"], served_by.groupby("part")["subjects"].sum().to_dict())
+
+
 def _training(plan_file: Path) -> TrainingData | None:
     """Return what the model was trained on; None when its files were removed since."""
     try:
@@ -117,17 +123,21 @@ def _training(plan_file: Path) -> TrainingData | None:
 def _notices(run: Row, sources: list[Row], warnings: int) -> list[str]:
     """Return what a reader must know before believing the numbers."""
     notices = []
+    is_ab_test = (run["routing"] or {}).get("mode") == "ab"
+    if is_ab_test:
+        notices.append("The week is part of an A/B test: two model versions served it; see Model.")
     if run["trained_after_cutoff"]:
+        version = "a version that served it" if is_ab_test else f"version {run['model_version']}"
         notices.append(
-            f"The model knows of later data: version {run['model_version']} was trained on data from after the end of "
+            f"The model knows of later data: {version} was trained on data from after the end of "
             "this week, so these predictions are better informed than any made at the time could be."
         )
+    if timeless := [f"“{source['name']}”" for source in sources if source["timeless"]]:
+        notices.append(
+            f"No times are declared for {listed(timeless)}, "
+            "so what became known there after the end of the week cannot be hidden from the model."
+        )
     for source in sources:
-        if source["timeless"]:
-            notices.append(
-                f"The source “{source['name']}” declares no times: "
-                "what became known in it after the end of the week cannot be hidden from the model."
-            )
         if source["undeclared_columns"]:
             columns = ", ".join(source["undeclared_columns"])
             notices.append(

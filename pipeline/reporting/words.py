@@ -1,7 +1,7 @@
-"""The words and numbers of the report, as people read them: Jinja filters and the headline.
+"""The words and numbers of the pages, as people read them: Jinja filters and the headline.
 
-Used by `pipeline.report`. Shares are shown in percent, changes of shares in percentage points;
-a missing value as a dash.
+Used by `pipeline.report` and by training's report and card. Shares are shown in percent, changes of shares in
+percentage points; a missing value as a dash.
 """
 
 from datetime import date
@@ -16,6 +16,13 @@ MISSING = "\N{EN DASH}"
 MINUTE_SECONDS = 60
 UNCHANGED = 0.0005
 """Changes that read 0.0 points when rounded."""
+MEASURES = {
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+}
 
 
 def headline(satisfaction: Number, change: Number) -> str:
@@ -40,6 +47,45 @@ def headline(satisfaction: Number, change: Number) -> str:
         return f"Satisfaction held at {percent(satisfaction)}."
     verb = "rose" if change > 0 else "fell"
     return f"Satisfaction {verb} {abs(change) * 100:.1f} points to {percent(satisfaction)}."
+
+
+def routing(recorded: dict[str, Any] | None, subjects: dict[str, int]) -> str:
+    """Return which part the challenger had in a run.
+
+    Parameters
+    ----------
+    recorded
+        The run's `routing` in `prediction_runs`.
+    subjects
+        How many there are in each part: champion, challenger, shadow; none where nobody is.
+
+    Examples
+    --------
+    >>> routing({"mode": "off", "challenger": None, "reason": "routing is off"}, {"champion": 5})
+    'None: routing is off.'
+    """
+    if not recorded or not recorded["challenger"]:
+        return f"None: {recorded['reason'] if recorded else 'routing is off'}."
+    challenger = f"version {recorded['challenger']['model_version']}, the challenger,"
+    if recorded["mode"] == "ab":
+        of = counted(sum(subjects.get(role, 0) for role in ("champion", "challenger")), "subject")
+        served = f"{challenger} served {count(subjects.get('challenger', 0))} of {of}"
+        return f"A/B test: {served}; {percent(recorded['fraction'])} of the customers are its own."
+    if not subjects.get("shadow"):
+        return f"Shadow: {challenger} could not score the week; see Sources and checks."
+    return f"Shadow: {challenger} scored every subject too; nobody is served that, and nothing here counts it."
+
+
+def listed(names: list[str]) -> str:
+    """Return names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def is_missing(value: object) -> bool:
@@ -147,6 +193,39 @@ def seconds(value: Number) -> str:
     if value < MINUTE_SECONDS:
         return f"{value:.1f} s"
     return f"{int(value // MINUTE_SECONDS)} min {int(value % MINUTE_SECONDS)} s"
+
+
+def figure(value: Number) -> str:
+    r"""Return a measure of a model with three decimals.
+
+    Examples
+    --------
+    >>> figure(0.74249), figure(-0.0012) == "\N{MINUS SIGN}0.001", figure(None) == MISSING
+    ('0.742', True, True)
+    """
+    return MISSING if is_missing(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def measure(name: str) -> str:
+    """Return the name of a measure of a model.
+
+    Examples
+    --------
+    >>> measure("brier")
+    'Brier score'
+    """
+    return MEASURES.get(name, label(name))
+
+
+def cell(text: str) -> str:
+    r"""Return a text that stays in its cell of a Markdown table, and plain.
+
+    Examples
+    --------
+    >>> print(cell("a|b  <c>"))
+    a\|b &lt;c&gt;
+    """
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def label(name: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from pipeline.settings.base import Identifier, Table, ZoneName
 from pipeline.settings.model import Model, Promotion, Routing, Tuning
 from pipeline.settings.tables import Budget, Database, Paths, Resources, Services, Source
+from pipeline.settings.variables import filled
 
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here."""
@@ -18,6 +19,8 @@ class Settings(Table):
     """All settings; see the comments in `pipeline.toml`."""
 
     config_file: Path
+    profile: str | None = None
+    """The overlay of the file that BAROMETER_PROFILE chose."""
     home: Path
     company: str = "Your company"
     timezone: ZoneName = "UTC"
@@ -38,8 +41,8 @@ class Settings(Table):
         return ZoneInfo(self.timezone)
 
     def path(self, text: str) -> Path:
-        """Return a configured path, relative ones to the configuration file, `{home}` filled in."""
-        return self.config_file.parent / text.replace("{home}", str(self.home))
+        """Return a configured path, relative ones to the configuration file, `{home}` and `$NAME` filled in."""
+        return self.config_file.parent / filled(text, "[paths]").replace("{home}", str(self.home))
 
     @property
     def landing(self) -> Path:

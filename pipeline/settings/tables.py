@@ -20,12 +20,14 @@ def _column(value: Any) -> Any:
 
 
 class Source(Table):
-    """A raw input: files under `path`, or the rows of `table` or `query` behind `url`."""
+    """A raw input: files under `path`, or the rows of `table` or `query` behind `url` or `connection`."""
 
     path: str | None = None
     """A file, relative to the landing zone, or any fsspec URI; may hold `{week}` and shell wildcards."""
     url: str | None = None
     """A SQLAlchemy URL; `$NAME` is taken from the environment."""
+    connection: str | None = None
+    """Instead of `url`, the id of a connection that Airflow knows."""
     table: str | None = None
     query: str | None = None
     format: Literal["csv", "jsonl", "parquet"] | None = None
@@ -41,6 +43,9 @@ class Source(Table):
     """With `{week}` in `path`: the week's own file and those of so many minus one weeks before."""
     delimiter: Annotated[str, Field(pattern=r"^[\t -!#-~]$")] = ","
     null_values: tuple[str, ...] = ("",)
+    decimal_separator: Annotated[str, Field(pattern=r"^[^\d\s+-]$")] = "."
+    thousands_separator: Annotated[str, Field(pattern=r"^[^\d+-]?$")] = ""
+    """In numbers that are text, groups of three digits may be apart by this; empty: they are not."""
     timestamp_format: str | None = None
     """strptime format of timestamps; ISO 8601 when not given."""
     date_format: str | None = None
@@ -51,12 +56,14 @@ class Source(Table):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("give either path or url")
-        if self.url is not None and (self.table is None) == (self.query is None):
-            raise ValueError("with url, give either table or query")
+        if [self.path, self.url, self.connection].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise ValueError("give either path or url or connection")
+        if self.path is None and (self.table is None) == (self.query is None):
+            raise ValueError("with url or connection, give either table or query")
         if (self.lookback_weeks is not None) != ("{week}" in (self.path or "")):
             raise ValueError("lookback_weeks goes with {week} in path")
+        if self.decimal_separator == self.thousands_separator:
+            raise ValueError("decimal_separator and thousands_separator must differ")
         lowered = [name.lower() for name in self.columns]
         for column in self.columns:
             if column.startswith("__") or lowered.count(column.lower()) > 1:

@@ -1,46 +1,129 @@
-"""The scikit-learn pipeline: preprocessing inside, gradient boosting, and a sigmoid on its margin.
+"""The scikit-learn pipelines, preprocessing inside: two families, and a sigmoid on the chosen one's margin.
 
-Only forms that skl2onnx converts exactly (see `export`, which proves it for every version). Entry points: `estimator`
-and `calibrated`.
+Only forms that skl2onnx converts exactly (see `export`, which proves it for every version). Entry points, in the order
+of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `rounded` and `calibrated` (fit).
 """
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.models.bundle import Feature
+from pipeline.settings.model import Space, Span
+from pipeline.training.trials import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
-PARAMETERS: dict[str, float | int | str] = {
-    "learning_rate": 0.05,
-    "max_iter": 200,
-    "max_leaf_nodes": 15,
-    "min_samples_leaf": 30,
-    "l2_regularization": 1.0,
+LOGISTIC_REGRESSION = "logistic_regression"
+HIST_GRADIENT_BOOSTING = "hist_gradient_boosting"
+SPACES: dict[str, Space] = {
+    LOGISTIC_REGRESSION: {"C": Span(low=0.001, high=10, log=True)},
+    HIST_GRADIENT_BOOSTING: {
+        "learning_rate": Span(low=0.03, high=0.3, log=True),
+        "max_iter": Span(low=50, high=400, log=True, integer=True),
+        "max_leaf_nodes": Span(low=4, high=63, log=True, integer=True),
+        "min_samples_leaf": Span(low=10, high=200, log=True, integer=True),
+        "l2_regularization": Span(low=0.01, high=10, log=True),
+    },
 }
+"""What is searched where `[tuning.space]` says nothing."""
+HANDLING = {
+    LOGISTIC_REGRESSION: "An absent number becomes the train rows' median; each number becomes its rank among them,"
+    " from 0 to 1, so that no extreme one weighs more than the highest they had; categories are one-hot, unseen ones"
+    " zero.",
+    HIST_GRADIENT_BOOSTING: "Trees ask whether a number lies beyond a threshold, so that an extreme one counts as"
+    " merely beyond; absent numbers go the way that fitted the train rows; categories are ordinals, unseen ones -1.",
+}
+"""What each family does with absent, extreme and unseen values, for the training's report."""
+ROWS_FOR_THREADS = 100_000
+QUANTILES = 30
+"""More tell hardly more, and skl2onnx takes steeply longer to compile them: for 100 a hundred times as long."""
 
 
-def estimator(features: list[Feature], seed: int, parameters: dict[str, float | int | str]) -> "Pipeline":
-    """Return the pipeline, not fitted yet.
+def estimator(features: list[Feature], family: str, parameters: Parameters, seed: int) -> "Pipeline":
+    """Return the family's pipeline with the classifier's `parameters`, not fitted yet.
 
-    Categories become ordinals, unseen ones -1; numbers pass through with NaN, which the trees route by themselves.
+    It takes a frame as `pipeline.training.training_set.frame` makes it.
     """
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.feature_selection import VarianceThreshold
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OrdinalEncoder
 
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    by_kind: dict[str, tuple[str, Any]] = {"number": ("numbers", "passthrough"), "category": ("categories", encoder)}
+    steps = _logistic_regression if family == LOGISTIC_REGRESSION else _hist_gradient_boosting
+    numbers, categories, classifier = steps(seed)
+    by_kind = {"number": ("numbers", numbers), "category": ("categories", categories)}
     transformers = [
         (*by_kind[kind], [feature.name for feature in features if feature.kind == kind])
         for kind in by_kind
         if any(feature.kind == kind for feature in features)
     ]
+    classifier.set_params(**parameters)
+    # The trees fail on a column without any number, as a rare feature's may be in the few rows of a first rung.
+    return Pipeline(
+        [("features", ColumnTransformer(transformers)), ("varied", VarianceThreshold()), ("classifier", classifier)]
+    )
+
+
+def _logistic_regression(seed: int) -> tuple[Any, Any, "BaseEstimator"]:
+    """Numbers as ranks rather than standardised: one outlier would leave the others no room."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    rank = QuantileTransformer(n_quantiles=QUANTILES, random_state=seed)
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+    return Pipeline([("impute", impute), ("rank", rank)]), one_hot, LogisticRegression(max_iter=1000, random_state=seed)
+
+
+def _hist_gradient_boosting(seed: int) -> tuple[Any, Any, "BaseEstimator"]:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.preprocessing import OrdinalEncoder
+
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     # No early stopping: scikit-learn would hold out rows at random, across weeks.
-    classifier = HistGradientBoostingClassifier(**parameters, early_stopping=False, random_state=seed)
-    return Pipeline([("features", ColumnTransformer(transformers)), ("classifier", classifier)])
+    return "passthrough", ordinal, HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+
+
+def threads_for(rows: int) -> AbstractContextManager[object]:
+    """Return a context in which few rows are fitted by one thread.
+
+    Threads share out every node of every tree; on a busy machine they wait for each other longer than they help (54 s
+    for a fit of 1 s, as measured).
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1 if rows < ROWS_FOR_THREADS else None)
+    return limits
+
+
+def rounded(fitted: "Pipeline") -> "Pipeline":
+    """Return our fitted pipeline with the numbers it compares with rounded to float32, as ONNX stores them.
+
+    A quantile's last digits decide ranks (by 0.007 of satisfaction, as measured) where two are nearly equal. A tree's
+    threshold lies half-way between two values: rounded down, it keeps neighbours in float32 on their sides; ONNX would
+    round some up. A team's own pipeline stays as it is; where it matters, the export refuses it.
+    """
+    rank = fitted.get_params().get("features__numbers__rank")
+    if rank is not None:
+        rank = fitted["features"].named_transformers_["numbers"]["rank"]
+        rank.quantiles_ = rank.quantiles_.astype("f4").astype("f8")
+        rank.references_ = rank.references_.astype("f4").astype("f8")
+    for trees in getattr(fitted[-1], "_predictors", []):
+        for tree in trees:
+            tree.nodes["num_threshold"] = _rounded_down(tree.nodes["num_threshold"])
+    return fitted
+
+
+def _rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
+    near = values.astype("f4")
+    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
 
 
 def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":

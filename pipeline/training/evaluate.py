@@ -1,73 +1,98 @@
-"""Evaluate, the fourth stage of a training: score the test weeks as the weekly run would, and seal the bundle.
+"""Evaluate, the fifth stage of a training: score the test weeks as the weekly run would, and seal the bundle.
 
 The entry point is `evaluate`.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.code_version import code_version
+from pipeline.errors import ModelError
+from pipeline.files import write_text
 from pipeline.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
-from pipeline.models.bundle import ONNX_FILE, Feature, seal
+from pipeline.metrics import metrics
+from pipeline.models import registry
+from pipeline.models.bundle import ONNX_FILE, Bundle, Feature, open_bundle, seal
+from pipeline.models.profile import PROFILE_FILE, profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
+from pipeline.training.card import CARD_FILE, card
+from pipeline.training.evaluation import EVALUATION_FILE, AgainstChampion, Evaluation
 from pipeline.training.export import libraries
-from pipeline.training.training_set import answers, read_weeks, split
+from pipeline.training.feature_auc import feature_auc
+from pipeline.training.measure import TestRows, measured
+from pipeline.training.training_set import read_weeks, segments, split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CALIBRATION_BINS = 15
-
 
 def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, fitted: Fitted) -> Evaluated:
-    """Score the test weeks from the ONNX file, and seal the bundle with its metrics."""
-    del plan  # the folder is the fitted model's
+    """Score the test weeks from the ONNX file, measure, and seal the bundle with what was found.
+
+    Raises
+    ------
+    ConfigError
+        If a segment is no column of features.sql.
+    """
+    manifest = TrainingSetManifest.read(training_set.manifest)
+    parts, folder = split(settings, manifest), training_set.manifest.parent
+    train, test = read_weeks(folder, parts.train), read_weeks(folder, parts.test)
     facts = json.loads(fitted.facts.read_text(encoding="utf-8"))
     features = [Feature.model_validate(feature) for feature in facts["features"]]
     scorer = Scorer((fitted.model / ONNX_FILE).read_bytes(), features, settings.model.threshold)
-    test_weeks = split(settings, TrainingSetManifest.read(training_set.manifest)).test
-    test = read_weeks(training_set.manifest.parent, test_weeks)
-    satisfaction = np.concatenate([scorer.score(batch).column("satisfaction") for batch in test.to_batches()])
-    measured = metrics(answers(test).to_numpy(), satisfaction)
-    digest = seal(fitted.model, **facts, metrics=measured, code_version=code_version(), libraries=libraries())
-    return Evaluated(bundle=fitted.model, bundle_digest=digest, test_rows=test.num_rows, metrics=measured)
-
-
-def metrics(labels: "NDArray[Any]", satisfaction: "NDArray[np.float64]") -> dict[str, float]:
-    """Return how well `satisfaction` foretold `labels` (0 and 1, both present).
-
-    `base_rate_log_loss` and `base_rate_brier` are what answering everybody with the base rate would give.
-    """
-    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
-
-    base_rate = np.full(len(labels), labels.mean())
-    measured = {
-        "roc_auc": roc_auc_score(labels, satisfaction),
-        "pr_auc": average_precision_score(labels, satisfaction),
-        "log_loss": log_loss(labels, satisfaction),
-        "brier": brier_score_loss(labels, satisfaction),
-        "calibration_error": calibration_error(labels, satisfaction),
-        "base_rate": labels.mean(),
-        "base_rate_log_loss": log_loss(labels, base_rate),
-        "base_rate_brier": brier_score_loss(labels, base_rate),
-        "rows": len(labels),
+    satisfaction = satisfaction_of(scorer, test)
+    champion, champions = _champion(settings, test, [week.week for week in parts.test])
+    rows = TestRows.of(test, satisfaction, champions, settings.model.seed)
+    if champion is not None and champions is not None:
+        theirs = TestRows(rows.labels, rows.subjects, champions, None, rows.seed)
+        champion = champion.model_copy(update={"overall": theirs.overall(), "differences": rows.against(champions)})
+    evaluation = Evaluation(
+        weeks=[week.week for week in parts.test],
+        champion=champion,
+        feature_auc=feature_auc(train, test, features),
+        **measured(rows, test, segments(settings, manifest)),
+    )
+    facts |= {
+        "metrics": metrics(rows.labels, satisfaction),
+        "code_version": code_version(),
+        "libraries": libraries(),
     }
-    return {name: float(value) for name, value in measured.items()}
+    write_text(fitted.model / EVALUATION_FILE, evaluation.model_dump_json(indent=1))
+    # The profile's predictions are of rows that fitting has not seen; on those it has, it is too sure of itself.
+    made = profile(settings, train, features, satisfaction)
+    write_text(fitted.model / PROFILE_FILE, made.model_dump_json(indent=1))
+    write_text(fitted.model / CARD_FILE, card(settings, plan, manifest, facts, evaluation))
+    digest = seal(fitted.model, **facts)
+    return Evaluated(bundle=fitted.model, bundle_digest=digest, test_rows=test.num_rows, metrics=facts["metrics"])
 
 
-def calibration_error(labels: "NDArray[Any]", satisfaction: "NDArray[np.float64]") -> float:
-    """Return the expected calibration error over bins of equal mass: how far a bin's mean lies from its share.
+def satisfaction_of(scorer: Scorer, rows: pa.Table) -> "NDArray[np.float64]":
+    """Return the predictions for each row, in order."""
+    return np.concatenate([scorer.score(batch).column("satisfaction") for batch in rows.to_batches()])
 
-    Examples
-    --------
-    >>> calibration_error(np.array([0, 1, 0, 1]), np.array([0.5, 0.5, 0.5, 0.5]))
-    0.5
-    """
-    order = np.argsort(satisfaction, kind="stable")
-    bins = np.array_split(order, min(CALIBRATION_BINS, len(order)))
-    gaps = [abs(labels[rows].mean() - satisfaction[rows].mean()) * len(rows) for rows in bins]
-    return float(sum(gaps) / len(order))
+
+def _champion(
+    settings: Settings, test: pa.Table, weeks: list[str]
+) -> tuple[AgainstChampion | None, "NDArray[np.float64] | None"]:
+    """Return who the champion is and what it says of the test rows; None where there is none, or it cannot."""
+    version = registry.champion(settings)
+    if version is None:
+        return None, None
+    refusal, knows, satisfaction = None, [], None
+    try:
+        folder, digest = registry.bundle_of(settings, version)
+        knows = _known(open_bundle(folder, digest), weeks)
+        satisfaction = satisfaction_of(Scorer.load(folder, digest, threshold=settings.model.threshold), test)
+    except ModelError as error:  # a broken champion must not keep its successor from being made
+        refusal = error.found
+    champion = AgainstChampion(version=version, refusal=refusal, knows_weeks=knows, overall={}, differences={})
+    return champion, satisfaction
+
+
+def _known(bundle: Bundle, weeks: list[str]) -> list[str]:
+    return sorted({*bundle.training.train_weeks, *bundle.training.validation_weeks} & set(weeks))

@@ -8,31 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature
-from pipeline.models.scorer import INPUT_PREFIX, MISSING, Scorer
+from pipeline.models.scorer import INPUT_PREFIX, Scorer
+from pipeline.training.parity import check_parity
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-TOLERANCE = 1e-5
-"""How far the two forms' satisfaction may differ in any row."""
-PARITY_ROWS = 50_000
-"""Training rows compared, at most; and for each feature and unusual value, as many as `VARIANT_ROWS`."""
-VARIANT_ROWS = 500
-UNUSUAL_NUMBERS = (
-    np.nan,
-    np.inf,
-    -np.inf,
-    np.finfo("f4").max,
-    np.finfo("f4").min,
-    0.0,
-    np.finfo("f4").smallest_subnormal,
-)
-UNUSUAL_CATEGORIES = (MISSING, "", "unseen in training", "None", "nan", "ünseen ✓")
+DATA_TYPES = {"numpy.dtype"}
+"""Types beside scikit-learn's that hold no code: an imputer keeps that of the numbers it was fitted on."""
 
 
 def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
@@ -93,46 +80,6 @@ def _name_inputs(graph: Any, features: list[Feature]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
 
 
-def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> int:
-    """Compare the two forms on training rows, and with each feature in turn made absent, unseen or extreme.
-
-    Returns
-    -------
-    The number of rows compared.
-
-    Raises
-    ------
-    ModelError
-        If they differ in any row by more than `TOLERANCE`; it names the feature at fault.
-    """
-    sample = rows.iloc[np.linspace(0, len(rows) - 1, min(PARITY_ROWS, len(rows))).astype(int)]
-    _compare(pipeline, scorer, sample, "rows as in training")
-    compared = len(sample)
-    few = rows.iloc[np.linspace(0, len(rows) - 1, min(VARIANT_ROWS, len(rows))).astype(int)]
-    for feature in scorer.features:
-        unusual = UNUSUAL_NUMBERS if feature.kind == "number" else UNUSUAL_CATEGORIES
-        for value in unusual:
-            variant = few.assign(**{feature.name: np.full(len(few), value, dtype=few[feature.name].dtype)})
-            _compare(pipeline, scorer, variant, f"rows with feature {feature.name!r} = {value!r}")
-            compared += len(variant)
-    return compared
-
-
-def _compare(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", words: str) -> None:
-    expected = pipeline.predict_proba(rows)[:, 1]
-    batch = pa.RecordBatch.from_pydict({name: pa.array(rows[name].to_numpy()) for name in rows})
-    difference = np.abs(scorer.score(batch).column("satisfaction").to_numpy() - expected)
-    unequal = ~(difference <= TOLERANCE)  # a NaN is unequal too
-    if unequal.any():
-        raise ModelError(
-            found=f"ONNX and scikit-learn differ by up to {difference.max():.2g} in {unequal.sum()} of"
-            f" {len(rows)} {words}.",
-            expected=f"a difference of at most {TOLERANCE:g} in every row.",
-            do="replace the step that handles this feature by one that converts exactly"
-            " (see docs/decisions/0006-float32-and-onnx.md).",
-        )
-
-
 def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> None:
     """Write an MLflow model: the pipeline as skops, its signature, an input example, its requirements."""
     import mlflow.sklearn
@@ -165,7 +112,7 @@ def _types_to_trust(pipeline: "Pipeline") -> list[str]:
     import skops.io
 
     types = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    foreign = [name for name in types if not name.startswith("sklearn.")]
+    foreign = [name for name in types if not name.startswith("sklearn.") and name not in DATA_TYPES]
     if foreign:
         raise ModelError(
             found=f"The pipeline holds objects of {', '.join(foreign)}.",

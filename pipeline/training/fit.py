@@ -1,39 +1,47 @@
-"""Fit, the third stage of a training: learn from the train weeks, calibrate on the validation weeks, export.
+"""Fit, the fourth stage of a training: learn from the train weeks, calibrate on the validation weeks, export.
 
 The entry point is `fit`.
 """
 
 import json
 import shutil
+from typing import TYPE_CHECKING
 
 from pipeline.files import write_text
-from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet
+from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest
-from pipeline.models.bundle import TrainingData
+from pipeline.models.bundle import Feature, TrainingData
 from pipeline.settings import Settings
-from pipeline.training.estimator import PARAMETERS, calibrated, estimator
+from pipeline.training.estimator import calibrated, estimator, rounded, threads_for
 from pipeline.training.export import export
+from pipeline.training.own_pipeline import fitted_on, own_pipeline
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
+from pipeline.training.trials import TRIALS_FILE
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
-def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet) -> Fitted:
+def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned: Tuned) -> Fitted:
     """Fit and calibrate the pipeline, and write it in both forms.
 
     Raises
     ------
     ModelError
-        If the labels are too few, or the pipeline does not export exactly.
+        If the labels are too few, or the pipeline cannot be fitted or does not export exactly.
     """
     manifest = TrainingSetManifest.read(training_set.manifest)
     parts = split(settings, manifest)
     train, validation = (read_weeks(training_set.manifest.parent, part) for part in (parts.train, parts.validation))
     features = features_of(manifest, train)
     rows = frame(train, features)
-    fitted = estimator(features, settings.model.seed, PARAMETERS).fit(rows, answers(train))
-    pipeline = calibrated(fitted, frame(validation, features), answers(validation))
+    with threads_for(len(rows)):
+        fitted = fitted_on(_pipeline(settings, plan, features, tuned), rows, answers(train))
+    pipeline = calibrated(rounded(fitted), frame(validation, features), answers(validation))
     model, facts = plan.folder / "model", plan.folder / "facts.json"
     shutil.rmtree(model, ignore_errors=True)  # what an attempt before this one left
     compared = export(pipeline, features, rows, model)
+    shutil.copyfile(tuned.trials, model / TRIALS_FILE)
     training = TrainingData(
         cutoff=manifest.cutoff,
         train_weeks=[week.week for week in parts.train],
@@ -45,7 +53,13 @@ def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet) -> Fi
     stated = {
         "features": [feature.model_dump() for feature in features],
         "training": training.model_dump(mode="json"),
-        "parameters": {**PARAMETERS, "seed": settings.model.seed},
+        "parameters": {"family": tuned.family, **tuned.parameters, "seed": settings.model.seed},
     }
     write_text(facts, json.dumps(stated))
     return Fitted(model=model, facts=facts, parity_rows=compared)
+
+
+def _pipeline(settings: Settings, plan: TrainingPlan, features: list[Feature], tuned: Tuned) -> "Pipeline":
+    if plan.pipeline:
+        return own_pipeline(plan.pipeline, settings.model.seed)
+    return estimator(features, tuned.family, tuned.parameters, settings.model.seed)

@@ -1,15 +1,19 @@
 """Plan, the first stage of a training: pin the cutoff and the weeks. The entry point is `plan_training`."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
 from pipeline.handoffs import TrainingPlan
 from pipeline.settings import Settings
+from pipeline.training.own_pipeline import admitted
 from pipeline.weeks import Week
 
 
-def plan_training(settings: Settings, *, as_of: Week | None, airflow_run_id: str) -> TrainingPlan:
+def plan_training(
+    settings: Settings, *, as_of: Week | None, airflow_run_id: str, pipeline: Path | None = None
+) -> TrainingPlan:
     """Return what a training will do.
 
     Parameters
@@ -20,11 +24,15 @@ def plan_training(settings: Settings, *, as_of: Week | None, airflow_run_id: str
         Train as at the end of this week; of the last complete one when not given.
     airflow_run_id
         The DAG run on whose behalf this is.
+    pipeline
+        File of a team's own pipeline, which is checked and copied.
 
     Raises
     ------
     WeekError
         If the week is not complete yet.
+    ConfigError, ModelError
+        If the team's own pipeline is not there, or is none.
     """
     last_complete = Week.last_complete(datetime.now(UTC), settings.zone)
     as_of = as_of or last_complete
@@ -35,12 +43,14 @@ def plan_training(settings: Settings, *, as_of: Week | None, airflow_run_id: str
             do=f"train as of {last_complete}, the last complete week, or an earlier one.",
         )
     training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
+    folder = settings.home / "training" / training_id
     return TrainingPlan(
         training_id=training_id,
         as_of=str(as_of),
         cutoff=as_of.cutoff(settings.zone),
         weeks=[str(week) for week in _matured_weeks(settings, as_of)],
-        folder=settings.home / "training" / training_id,
+        folder=folder,
+        pipeline=admitted(pipeline, folder / "own") if pipeline else None,
     )
 
 

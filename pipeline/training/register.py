@@ -6,24 +6,20 @@ trained as of an earlier week than any before. It becomes champion where there i
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from pipeline import warehouse
 from pipeline.handoffs import Evaluated, Registered, TrainingPlan
-from pipeline.models import registry
+from pipeline.models import history, registry
 from pipeline.models.bundle import Bundle, open_bundle
-from pipeline.postgres.databases import databases
+from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
+from pipeline.training.trials import TRIALS_FILE, Trials, log_trials
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-TRAINING_TAG = "barometer.training"
-LOCK = 0x0BA25
-"""Advisory lock of whoever changes what is in force."""
 
 
 def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Registered:
@@ -39,13 +35,13 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     bundle = open_bundle(evaluated.bundle, evaluated.bundle_digest)
     for name in bundle.files:
         bundle.read(evaluated.bundle, name)
-    client = _client(settings)
+    client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
-    with warehouse.transaction(settings) as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    with history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
-        _put_into_force(settings, client, connection, week, version)
-        is_in_force = registry.in_force(connection, week) == version
+        _put_into_force(settings, connection, week, version)
+        with connection.begin():
+            is_in_force = registry.in_force(connection, week) == version
     is_champion = registry.champion(settings) == version
     return Registered(
         version=version,
@@ -54,15 +50,6 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
         reason=_reason(week, is_in_force=is_in_force, is_champion=is_champion),
         metrics=evaluated.metrics,
     )
-
-
-def _client(settings: Settings) -> "MlflowClient":
-    import mlflow
-
-    url = databases(settings).mlflow
-    mlflow.set_tracking_uri(url)  # its registry looks models up through the default client
-    mlflow.set_registry_uri(url)
-    return mlflow.MlflowClient()
 
 
 def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Evaluated) -> str | None:
@@ -78,6 +65,9 @@ def _create(
     """Log the training as a run of the experiment, copy the bundle to MLflow's artifacts, create the version."""
     name = settings.model.name
     run_id = _logged_run(settings, client, plan, bundle)
+    if TRIALS_FILE in bundle.files:
+        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE))
+        log_trials(client, _experiment(settings, client), run_id, trials)
     model = client.create_logged_model(_experiment(settings, client), name=name, source_run_id=run_id)
     client.log_model_artifacts(model.model_id, str(evaluated.bundle))
     client.finalize_logged_model(model.model_id, "READY")
@@ -87,7 +77,7 @@ def _create(
     tags = {
         registry.BUNDLE_TAG: folder.relative_to(settings.home).as_posix(),
         registry.DIGEST_TAG: evaluated.bundle_digest,
-        TRAINING_TAG: plan.training_id,
+        registry.TRAINING_TAG: plan.training_id,
     }
     made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run_id, tags=tags)
     client.set_terminated(run_id)
@@ -109,7 +99,7 @@ def _logged_run(settings: Settings, client: "MlflowClient", plan: TrainingPlan, 
     from mlflow.entities import Metric, Param
 
     run = client.create_run(
-        _experiment(settings, client), run_name=plan.training_id, tags={TRAINING_TAG: plan.training_id}
+        _experiment(settings, client), run_name=plan.training_id, tags={registry.TRAINING_TAG: plan.training_id}
     )
     facts = {
         **bundle.parameters,
@@ -127,20 +117,18 @@ def _logged_run(settings: Settings, client: "MlflowClient", plan: TrainingPlan, 
     return str(run.info.run_id)
 
 
-def _put_into_force(
-    settings: Settings, client: "MlflowClient", connection: Connection, week: Week, version: str
-) -> None:
-    """Make the version champion if there is none, and enter it in the history if none is in force in `week`."""
-    current = registry.champion(settings)
-    if current is None:
-        client.set_registered_model_alias(settings.model.name, registry.CHAMPION, version)
-    if registry.in_force(connection, week) is None:
-        entry = """
-            INSERT INTO model_promotions (from_week, from_version, to_version, promoted_by, reason)
-            VALUES (:week, NULL, :version, 'training', :reason)
-        """
-        reason = "first champion" if current in {None, version} else f"trained as of {week}; none was in force"
-        connection.execute(text(entry), {"week": week.monday, "version": version, "reason": reason})
+def _put_into_force(settings: Settings, connection: Connection, week: Week, version: str) -> None:
+    """Make the version champion if there is none; else put it in force from `week` on if none is by then."""
+    made: dict[str, Any] = {"from_week": week, "from_version": None, "to_version": version, "asked_by": "training"}
+    if registry.champion(settings) is None:
+        with connection.begin():
+            begun = history.ask(connection, kind="training", reason="first champion", state="begun", **made)
+        history.carry_out(settings, connection, begun, decided_by="training")
+        return
+    with connection.begin():
+        if registry.in_force(connection, week) is None:
+            reason = f"trained as of {week}; none was in force"
+            history.ask(connection, kind="as of", reason=reason, state="completed", **made)
 
 
 def _reason(week: Week, *, is_in_force: bool, is_champion: bool) -> str:

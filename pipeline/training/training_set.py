@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConservationError, ModelError
+from pipeline.errors import ConfigError, ConservationError, ModelError
 from pipeline.files import sha256_of_file
-from pipeline.manifests import TrainingSetManifest, TrainingWeek
+from pipeline.manifests import ColumnKind, TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import Feature
 from pipeline.models.scorer import MISSING, inputs
 from pipeline.settings import Settings
@@ -97,14 +97,15 @@ def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
 def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
     """Return the model's signature: the numbers, then the categories, with those that `rows` hold.
 
-    A column that is NULL in every row teaches nothing (and scikit-learn's trees fail on it), so it is left out.
+    A column without a value, or a finite number, in any row teaches nothing (and scikit-learn's trees fail on it), so
+    it is left out.
 
     Raises
     ------
     ModelError
         If every column is NULL in every row.
     """
-    known = [c for c in manifest.columns if c.kind != "info" and rows.column(c.name).null_count < rows.num_rows]
+    known = [c for c in manifest.columns if c.kind != "info" and _has_values(rows.column(c.name), c.kind)]
     if not known:
         raise ModelError(
             found=f"Every feature is NULL in all {rows.num_rows} training rows.",
@@ -118,8 +119,32 @@ def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
     return numbers + categories
 
 
+def _has_values(column: pa.ChunkedArray, kind: ColumnKind) -> bool:
+    known = pc.is_finite(column) if kind == "number" else pc.is_valid(column)  # infinite ones count as absent
+    return bool(pc.any(known).as_py())
+
+
 def _values(rows: pa.Table, name: str) -> list[str]:
     return sorted(set(pc.unique(rows.column(name)).to_pylist()) - {None, MISSING})
+
+
+def segments(settings: Settings, manifest: TrainingSetManifest) -> tuple[str, ...]:
+    """Return the columns by whose values a version is evaluated, beside the product.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is no text of features.sql.
+    """
+    texts = [column.name for column in manifest.columns if column.kind != "number"]
+    unknown = [name for name in settings.model.segments if name not in texts]
+    if unknown:
+        raise ConfigError(
+            found=f"features.sql returns no text {', '.join(unknown)}, named in segments of [model].",
+            expected=f"some of its categories and info columns: {', '.join(texts) or 'it returns none'}.",
+            do="correct the names, or let features.sql return the column.",
+        )
+    return settings.model.segments
 
 
 def frame(rows: pa.Table, features: list[Feature]) -> "pd.DataFrame":

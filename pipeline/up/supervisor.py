@@ -13,9 +13,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-import sqlalchemy
-
 from pipeline import warehouse
+from pipeline.orchestration.dead_runs import close_dead_runs
 from pipeline.postgres.databases import databases
 from pipeline.settings import Settings, load_settings
 from pipeline.up.components import SCHEDULER, Component, components, python
@@ -63,16 +62,9 @@ def _prepare(settings: Settings, lock: int) -> None:
     Otherwise the scheduler would take such a run up again, perhaps weeks later. None can be alive: we hold the lock.
     """
     warehouse.engine(settings)
-    url = databases(settings).airflow  # also keeps the embedded server for as long as this process lives
+    databases(settings)  # also keeps the embedded server for as long as this process lives
     subprocess.run(python("airflow", "db", "migrate"), check=True, pass_fds=[lock])
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    with engine.begin() as connection:
-        connection.execute(
-            sqlalchemy.text(
-                "UPDATE dag_run SET state = 'failed', end_date = now()"
-                " WHERE state = 'running' AND triggered_by = 'TEST'"
-            )
-        )
+    close_dead_runs(settings)
 
 
 def _keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:

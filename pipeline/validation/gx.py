@@ -188,7 +188,8 @@ def _observed(result: dict[str, Any]) -> str:
     if _is_about_rows(result):
         text = f"{result['unexpected_count']} of {result['element_count']} rows fail"
         return f"{text}, for example {sample}" if sample else text
-    return str(result.get("observed_value") or sample or "not so")
+    observed = result.get("observed_value")
+    return str(observed) if observed is not None else sample or "nothing"
 
 
 def _expected(spec: ExpectationSpec) -> str:

@@ -3,19 +3,22 @@
 Some rows no model may see, whatever the suite says: a subject that is there twice, a number that is not finite, a key
 that is empty. These are found here; the rest comes from the suite's critical row-level expectations.
 
-The entry points, in the order of their use, are `create_view`, `built_in_failures` and `write_quarantine`.
+The one entry point is `examine`, for the weekly run and for the weeks that train a model alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from pipeline.duck import literal, parquet, quoted
+from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
 from pipeline.manifests import SnapshotManifest
-from pipeline.validation.gx import Result
+from pipeline.settings import Settings
+from pipeline.validation.gx import Result, validate
+from pipeline.validation.suites import load_suite
 
 KEYS = ["customer_id", "product_id"]
 SUITE = "features, built in"
@@ -44,6 +47,64 @@ class Failure:
     result: Result
     query: str
     faults: list[str]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the built-in checks and the suite found in a snapshot.
+
+    Attributes
+    ----------
+    results
+        What became of each check and expectation.
+    about_rows
+        Those of them for which subjects are kept out.
+    sections
+        Great Expectations' account of the suite, as HTML.
+    quarantined
+        Subjects kept out.
+    """
+
+    results: list[Result]
+    about_rows: list[Result]
+    sections: str
+    quarantined: int
+
+
+def examine(
+    settings: Settings, manifest: SnapshotManifest, files: Sequence[Path], parameters: Mapping[str, Any], path: Path
+) -> Examined:
+    """Validate a snapshot's features, and write to `path` which subjects are kept out and why.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    manifest, files
+        The snapshot and its shards.
+    parameters
+        Of the suite; see `pipeline.validation.suites`.
+    path
+        The quarantine's file; see `pipeline.handoffs.FeaturesValidated`.
+
+    Raises
+    ------
+    ConfigError
+        If the suite is absent or broken.
+    """
+    with connection(settings) as con:
+        columns = create_view(con, manifest, files)
+        suite = load_suite("features", settings.expectations / "features.json", columns, parameters)
+        evaluated = validate(con, "features", suite, timezone=settings.timezone, index=KEYS)
+        results, failures = built_in_failures(con, manifest)
+        failures += [_failure(result, query) for result, query in evaluated.queries if result.stops]
+        quarantined = write_quarantine(con, manifest, files, failures, path)
+    about_rows = [failure.result for failure in failures]
+    return Examined([*results, *evaluated.results], about_rows, evaluated.sections, quarantined)
+
+
+def _failure(result: Result, query: str) -> Failure:
+    return Failure(result, query, ["value"] if len(result.columns) == 1 else result.columns)
 
 
 def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path]) -> list[str]:

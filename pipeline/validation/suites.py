@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ConfigError
 from pipeline.handoffs import Plan
+from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -106,10 +107,10 @@ def load_suite(name: str, file: Path, columns: list[str], parameters: Mapping[st
     return Suite(name, file, dict(sorted(filled.items())), skipped)
 
 
-def week_parameters(settings: Settings, plan: Plan) -> dict[str, Any]:
+def week_parameters(settings: Settings, of: Plan | SnapshotManifest) -> dict[str, Any]:
     """Return the parameters that say which week it is, as instants."""
-    week = Week.parse(plan.week)
-    return {"week_start": week.start(settings.zone).isoformat(), "cutoff": plan.cutoff.isoformat()}
+    week = Week.parse(of.week)
+    return {"week_start": week.start(settings.zone).isoformat(), "cutoff": of.cutoff.isoformat()}
 
 
 def named_columns(kwargs: Mapping[str, Any]) -> list[str]:

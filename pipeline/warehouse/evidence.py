@@ -15,15 +15,18 @@ from sqlalchemy import text
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourceFile
+from pipeline.readers.stream import MARK, NUL, original
 from pipeline.settings import Settings
 from pipeline.warehouse import JSONB_VERSION, loading, transaction
 
 BATCH_ROWS = 16_384
-REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("file_digest", "uri", "reason", "content")]).append(
-    pa.field("line", pa.int64())
+REJECTS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("file_digest", "declaration", "uri", "reason", "content")),
+        ("line", pa.int64()),
+        ("content_bytes", pa.binary()),
+    ]
 )
-NUL = "\0"
-"""The one character that PostgreSQL's text cannot hold; it is kept as the four characters \\x00."""
 
 
 def record_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> int:
@@ -38,14 +41,15 @@ def record_rejects(settings: Settings, run_id: str, source: str, files: Sequence
     with loading(settings) as cursor:
         cursor.adbc_ingest("met", rejects, mode="create", temporary=True)
         cursor.execute(
-            "INSERT INTO rejects (source, file_digest, line, uri, reason, content, first_run_id)"
-            " SELECT $1, file_digest, line, uri, reason, content, $2 FROM met ORDER BY file_digest, line"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO rejects"
+            " (source, file_digest, declaration, line, uri, reason, content, content_bytes, first_run_id)"
+            " SELECT $1, file_digest, declaration, line, uri, reason, content, content_bytes, $2 FROM met"
+            " ORDER BY file_digest, line ON CONFLICT DO NOTHING",
             (source, run_id),
         )
         cursor.execute(
-            "SELECT count(*) FROM rejects WHERE source = $1 AND accepted_run_id IS NULL"
-            " AND (file_digest, line) IN (SELECT file_digest, line FROM met)",
+            "SELECT count(*) FROM (SELECT file_digest, line FROM met EXCEPT"
+            " SELECT file_digest, line FROM rejects WHERE source = $1 AND accepted_run_id IS NOT NULL) AS new",
             (source,),
         )
         row = cursor.fetchone()
@@ -59,18 +63,24 @@ def _rejects(files: Sequence[SourceFile]) -> Iterator[pa.RecordBatch]:
             continue
         for batch in pq.ParquetFile(file.parquet).iter_batches(BATCH_ROWS, columns=["__line", "__reason", "__raw"]):
             bad = batch.filter(pc.is_valid(batch["__reason"]))
+            raw = bad["__raw"].cast(pa.string())
             columns = {
                 "file_digest": pa.repeat(file.digest, len(bad)),
+                "declaration": pa.repeat(file.declaration, len(bad)),
                 "uri": pa.repeat(file.uri, len(bad)),
-                "reason": _without_nul(bad["__reason"]),
-                "content": _without_nul(bad["__raw"]),
+                "reason": bad["__reason"].cast(pa.string()),
+                "content": pc.replace_substring(raw, MARK, ""),
                 "line": bad["__line"].cast(pa.int64()),
+                "content_bytes": _bytes(raw),
             }
             yield pa.record_batch([columns[name] for name in REJECTS_SCHEMA.names], schema=REJECTS_SCHEMA)
 
 
-def _without_nul(texts: pa.Array) -> pa.Array:
-    return pc.replace_substring(texts.cast(pa.string()), NUL, r"\x00")
+def _bytes(raw: pa.Array) -> pa.Array:
+    """Return the bytes of the records that are no text; null for the others."""
+    if not pc.any(pc.match_substring(raw, MARK)).as_py():
+        return pa.nulls(len(raw), pa.binary())
+    return pa.array([original(text) if MARK in text else None for text in raw.to_pylist()], pa.binary())
 
 
 def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> None:
@@ -114,7 +124,8 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
     cells += [f"{literal(name)}, {_text(name)}" for name in [*keys, *manifest.names("category", "info")]]
     return f"""
         SELECT
-            $run_id AS run_id, customer_id, product_id, any_value(reasons) AS reasons,
+            $run_id AS run_id, customer_id, product_id,
+            list_transform(any_value(reasons), lambda reason: {_text("reason")}) AS reasons,
             $version || encode('[' || string_agg(cells, ',' ORDER BY row) || ']') AS rows
         FROM (
             SELECT
@@ -130,9 +141,11 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
 
 
 def _number(name: str) -> str:
-    """JSON has no word for NaN and infinity: they become text."""
-    return f"CASE WHEN isfinite({quoted(name)}) THEN to_json({quoted(name)}) ELSE to_json({quoted(name)}::TEXT) END"
+    """JSON has no word for NaN and infinity, nor PostgreSQL's for -0: they become text."""
+    number = quoted(name)
+    is_plain = f"isfinite({number}) AND NOT ({number} = 0 AND signbit({number}))"
+    return f"CASE WHEN {is_plain} THEN to_json({number}) ELSE to_json({number}::TEXT) END"
 
 
 def _text(name: str) -> str:
-    return f"replace({quoted(name)}, chr(0), '\\x00')"
+    return f"replace({quoted(name)}, chr(0), {literal(NUL)})"

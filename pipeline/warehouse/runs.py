@@ -91,12 +91,15 @@ def update_run(settings: Settings, run_id: str, **columns: Any) -> None:
 
 
 def record_stage(settings: Settings, run_id: str, stage: str, seconds: float, peak_mib: float) -> None:
-    """Record what a stage cost; a retry replaces it."""
+    """Record what a stage cost; a retry replaces it. A run that had failed goes on: its task was cleared."""
     with transaction(settings) as connection:
         connection.execute(
             text(
                 "UPDATE prediction_runs SET stage_seconds = stage_seconds || :seconds,"
-                " stage_peak_mib = stage_peak_mib || :peak_mib WHERE run_id = :run_id"
+                " stage_peak_mib = stage_peak_mib || :peak_mib,"
+                " state = CASE state WHEN 'failed' THEN 'running' ELSE state END,"
+                " error = CASE state WHEN 'failed' THEN NULL ELSE error END,"
+                " finished_at = CASE state WHEN 'failed' THEN NULL ELSE finished_at END WHERE run_id = :run_id"
             ),
             {
                 "run_id": run_id,
@@ -117,12 +120,12 @@ def record_validation(settings: Settings, run_id: str, results: Sequence[dict[st
 
 
 def fail_run(settings: Settings, run_id: str, error: str, *, state: State = "failed") -> None:
-    """Close a run that is still running as failed (or held), with the reason; a published one stays published."""
+    """Close a run as failed (or held), with the reason, the last one if it fails again; a published one stays so."""
     with transaction(settings) as connection:
         connection.execute(
             text(
                 "UPDATE prediction_runs SET state = :state, error = :error, finished_at = now()"
-                " WHERE run_id = :run_id AND state = 'running'"
+                " WHERE run_id = :run_id AND state IN ('running', 'failed')"
             ),
             {"run_id": run_id, "error": error, "state": state},
         )

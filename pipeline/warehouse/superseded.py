@@ -1,7 +1,8 @@
 """Superseded runs: their tables are dropped when no reader can see them any more; part of publish.
 
 Dropping a partition needs its week's table for itself, for a moment: it is tried with a very short timeout, and what
-cannot be dropped now is dropped after a later publish. The one entry point is `drop_superseded`.
+cannot be dropped now is dropped after a later publish. A run's shadow scores go with its predictions. The one entry
+point is `drop_superseded`.
 """
 
 from psycopg.errors import LockNotAvailable
@@ -14,6 +15,8 @@ from pipeline.warehouse import AS_IT_STANDS
 PUBLISHING = "hashtextextended('publish ' || :week, 0)"
 """Key of the advisory lock on which the publishes of a week take turns."""
 LOCK_TIMEOUT = "50ms"
+KINDS = ("predictions", "shadow_predictions")
+"""The tables of `storage` that have a partition for each week, and in it for each run."""
 
 
 def drop_superseded(connection: Connection) -> None:
@@ -30,13 +33,14 @@ def drop_superseded(connection: Connection) -> None:
         _drop(connection, f"{day[:4]}-{day[4:6]}-{day[6:]}.{n}")
 
 
-def run_table(run_id: str) -> str:
-    """Return the name, in the schema `storage`, of a run's table; given a week, of the week's."""
-    return f"predictions_{run_id.replace('-', '').replace('.', '_')}"
+def run_table(run_id: str, kind: str = "predictions") -> str:
+    """Return the name, in the schema `storage`, of a run's table of one of `KINDS`; given a week, of the week's."""
+    return f"{kind}_{run_id.replace('-', '').replace('.', '_')}"
 
 
 def _drop(connection: Connection, run_id: str) -> None:
     facts = {"week": run_id.partition(".")[0], "run_id": run_id}
+    tables = ", ".join(f"storage.{run_table(run_id, kind)}" for kind in KINDS)
     try:
         with connection.begin():
             if _is_needed(connection, facts):
@@ -45,7 +49,7 @@ def _drop(connection: Connection, run_id: str) -> None:
             connection.exec_driver_sql(
                 f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
                 f" DELETE FROM storage.satisfaction_by_product WHERE run_id = {literal(run_id)};"
-                f" DROP TABLE storage.{run_table(run_id)}; COMMIT",
+                f" DROP TABLE IF EXISTS {tables}; COMMIT",
                 execution_options=AS_IT_STANDS,
             )
     except OperationalError as error:

@@ -7,6 +7,7 @@ SELECT
     model_reason,
     trained_after_cutoff,
     bundle_digest,
+    routing,
     snapshot_digest,
     code_version,
     config_digest,

@@ -1,0 +1,45 @@
+"""What a challenger adds to scoring a shard: in an A/B test little, in the shadow a second scoring.
+
+    python -m benchmarks.routing [--rows 500000]
+
+Every row is another customer's, the worst case for drawing lots. The challenger is a copy of the champion, so that only
+routing makes a difference.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from benchmarks.scoring import prepare, with_pipeline
+from pipeline.handoffs import Challenger, Routing
+from pipeline.models.routing import is_challengers
+
+
+def main() -> None:
+    """Print the CPU seconds of each mode, and of drawing lots alone."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=500_000)
+    rows = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(folder, rows)
+        digest = (folder / "digest").read_text()
+        copy = Challenger(model_version="2", trained_after_cutoff=False, bundle=folder / "model", bundle_digest=digest)
+        with_pipeline(folder)  # reads the libraries and the shard once
+        for mode in ("off", "ab", "shadow"):
+            challenger = None if mode == "off" else copy
+            routing = Routing.model_validate({"mode": mode, "fraction": 0.5, "challenger": challenger})
+            _, seconds = with_pipeline(folder, routing)
+            print(f"{mode:12}{seconds:8.2f} CPU seconds, {seconds / rows * 1e6:5.2f} microseconds a row")
+    customers = pa.array(f"c{number:09d}" for number in range(rows))
+    started = time.process_time()
+    is_challengers(customers, 0.5, "salt")
+    seconds = time.process_time() - started
+    print(f"{'lots alone':12}{seconds:8.2f} CPU seconds, {seconds / rows * 1e6:5.2f} microseconds a customer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""`barometer init`: drafts of a company's configuration from its files."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder of the company's files; it becomes the landing zone.",
+)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder to write the drafts to. [default: the working directory]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was drafted as JSON.")
+def init(folder: Path, target: Path, *, as_json: bool) -> None:
+    r"""Draft pipeline.toml, SQL and suites from a company's files.
+
+    Looks at CSV, JSON Lines and Parquet files (plain or .gz) and drafts what they look like: columns, types, formats,
+    times, observed ranges. Every draft says so and wants to be read. Nothing is replaced.
+
+    \b
+    Examples:
+      barometer init --from /data/acme --to acme
+      BAROMETER_CONFIG=acme/pipeline.toml barometer config check
+    """
+    from pipeline.onboarding.init import init as drafts_from
+
+    drafted = drafts_from(folder, target, on_progress=lambda text: click.echo(f"{text} …", err=True))
+    left_out = {str(path): reason for path, reason in drafted.left_out.items()}
+    if as_json:
+        content = {"files": list(map(str, drafted.files)), "sources": list(drafted.sources), "left_out": left_out}
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    click.echo("Drafted, to be read and mended:")
+    for file in drafted.files:
+        click.echo(f"  {file}")
+    for path, reason in left_out.items():
+        click.echo(f"Left out: {path}: {reason}")
+    config = target / "pipeline.toml"
+    click.echo(
+        f"\nWhat to do next: read the drafts, then\n  export BAROMETER_CONFIG={config}\n  barometer config check"
+    )

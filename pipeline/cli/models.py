@@ -1,0 +1,111 @@
+"""`barometer models`: what is in production, why it is there, and how good it is."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.compare import compare
+from pipeline.cli.console import aligned
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline.models.history import Entry
+    from pipeline.promotion.overview import Files, Overview
+
+COLUMNS = f"{'version':<9}{'state':<25}{'from week':<12}{'weeks':>6}{'ROC AUC':>9}{'Brier':>8}  why"
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(ctx: click.Context) -> None:
+    r"""Show what is in production, why it is there, and how good it is.
+
+    Without a further word: list.
+
+    \b
+    Examples:
+      barometer models
+      barometer models show 3
+      barometer models compare
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_models)
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, with their history.")
+def list_models(*, as_json: bool = False) -> None:
+    """List all versions, the latest first: their state, since when, the weeks they published, metrics, why."""
+    from pipeline.promotion.overview import overview
+
+    found = overview(load_settings())
+    if as_json:
+        click.echo(json.dumps([version.model_dump(mode="json") for version in found], indent=1))
+    elif not found:
+        click.echo("There is no version yet: barometer train makes one.")
+    else:
+        click.echo("\n".join([COLUMNS, *(_line(version) for version in found)]))
+
+
+@models.command()
+@click.argument("version")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(version: str, *, as_json: bool) -> None:
+    """Show one version: what it was made from, its metrics, its history with the gate's checks, its files."""
+    from pipeline.promotion.overview import files_of, overview
+
+    settings = load_settings()
+    (found,) = overview(settings, version)
+    files = files_of(settings, version)
+    if as_json:
+        facts = {**found.model_dump(mode="json"), "files": files.model_dump(mode="json")}
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        click.echo(_in_words(found, files))
+
+
+models.add_command(compare)
+
+
+def _line(version: "Overview") -> str:
+    auc, brier = (f"{version.metrics[name]:.3f}" if name in version.metrics else "" for name in ("roc_auc", "brier"))
+    return (
+        f"{version.version:<9}{version.state:<25}{version.from_week or '':<12}{len(version.published_weeks):>6}"
+        f"{auc:>9}{brier:>8}  {version.why}"
+    )
+
+
+def _in_words(version: "Overview", files: "Files") -> str:
+    weeks = version.published_weeks
+    rows = [
+        ("state", version.state),
+        ("why", version.why),
+        ("in force from", version.from_week or "never"),
+        ("published weeks", f"{len(weeks)}, {weeks[0]} to {weeks[-1]}" if weeks else "none"),
+        ("registered", f"{version.registered_at:%Y-%m-%d %H:%M} UTC"),
+        ("files", f"{files.words} ({files.folder})"),
+    ]
+    if files.training:
+        made_from = files.training
+        rows += [
+            ("training cutoff", f"{made_from.cutoff:%Y-%m-%d %H:%M} UTC"),
+            ("test weeks", ", ".join(made_from.test_weeks)),
+            ("training set", f"{made_from.rows:,} rows, sha256 {made_from.digest}"),
+            ("code", files.code_version or ""),
+            ("parameters", ", ".join(f"{name} {value}" for name, value in files.parameters.items())),
+        ]
+    rows += [(name, f"{value:,.4f}".removesuffix(".0000")) for name, value in version.metrics.items()]
+    lines = [f"Version {version.version}", aligned(rows), "", "History:"]
+    return "\n".join([*lines, *(line for entry in version.history for line in _history(entry))])
+
+
+def _history(entry: "Entry") -> list[str]:
+    moved = f"{entry.role} {entry.from_version or 'none'} → {entry.to_version or 'none'}"
+    told = f"{entry.kind}, {entry.state}, from week {entry.from_week}, by {entry.promoted_by}: {entry.reason}"
+    lines = [f"  {entry.promoted_at:%Y-%m-%d %H:%M}  {moved}: {told}"]
+    lines += [f"      repaired: {entry.repaired}"] if entry.repaired else []
+    return lines + [
+        f"      {'passed' if check['passed'] else 'FAILED'}  {check['name']}: {check['words']}"
+        for check in entry.checks
+    ]

@@ -1,0 +1,130 @@
+"""`barometer promote`: a version becomes champion or challenger, through the gate."""
+
+import getpass
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import StageProgress, WeekArgument, aligned
+from pipeline.errors import ModelError, RunError
+from pipeline.handoffs import Approved, Promoted
+from pipeline.settings import Settings, load_settings
+from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.models.history import Role
+    from pipeline.orchestration.dag_runs import TaskEvent
+
+
+@click.command()
+@click.argument("version")
+@click.option(
+    "--as",
+    "role",
+    type=click.Choice(["champion", "challenger"]),
+    default="champion",
+    show_default=True,
+    help="What it is to be; a challenger need not be as good as the champion.",
+)
+@click.option(
+    "--from-week", type=WeekArgument(), help="The first week it is in force. [default: the last complete week]"
+)
+@click.option("--reason", help="Why, for the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def promote(version: str, role: "Role", from_week: Week | None, reason: str | None, *, as_json: bool) -> None:
+    r"""Make a version the champion, or the challenger.
+
+    It has to pass the gate: files as sealed, features as features.sql returns them, no sign that it has seen the
+    answer, not worse than the champion on its test weeks, in no product or segment much worse, calibrated, quick. Where
+    `[promotion] approval` is on, the command then waits for a person's approval in Airflow.
+
+    \b
+    Examples:
+      barometer promote 3 --reason "knows the new carrier"
+      barometer promote 4 --as challenger
+      barometer promote 3 --from-week 2026-03-02
+    """
+    settings = load_settings()
+    start = _through_airflow if settings.promotion.approval else _here
+    promoted = start(settings, version, role, from_week, reason)
+    if as_json:
+        click.echo(promoted.model_dump_json(indent=1))
+    else:
+        click.echo(f"Version {promoted.version} is the {promoted.role} now.")
+        before = f"version {promoted.from_version}" if promoted.from_version else "none"
+        click.echo(aligned([("in force from", promoted.from_week), ("before", before)]))
+
+
+def _here(settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None) -> Promoted:
+    """Run the gate and promote in this process: nobody has to be asked."""
+    from pipeline.promotion.gate import gate
+    from pipeline.promotion.promote import promote
+
+    user = getpass.getuser()
+    gated = gate(
+        settings, version=version, role=role, from_week=from_week, reason=reason, asked_by=user, airflow_run_id=None
+    )
+    for words in gated.checks:
+        click.echo(f"  {words}", err=True)
+    return promote(settings, gated, Approved(approved=True, decided_by=user))
+
+
+def _through_airflow(
+    settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None
+) -> Promoted:
+    """Start the DAG for the version and wait for a person's answer."""
+    from pipeline.orchestration.dag_runs import run_dag
+    from pipeline.orchestration.service_lock import services_are_up
+
+    if not services_are_up(settings):
+        raise RunError(
+            found="A promotion needs a person's approval in Airflow ([promotion] approval), whose services are down.",
+            expected="the services of make up.",
+            do=f"make up, then barometer promote {version}.",
+        )
+    params = {
+        "version": version,
+        "role": role,
+        "from_week": str(from_week) if from_week else None,
+        "reason": f"{reason or 'no reason given'} (asked for by {getpass.getuser()})",
+    }
+    with StageProgress(f"Promoting version {version}") as progress:
+        watch = _Watch(settings, progress)
+        answer = Approved.model_validate(run_dag(settings, "train_model", params, result_of="approve", watch=watch))
+    if not answer.approved:
+        raise ModelError(
+            found=f"{answer.decided_by} rejected the promotion of version {version}: {answer.comment or 'no comment'}.",
+            expected="an approval.",
+            do=f"it is on record: barometer models show {version}.",
+        )
+    return _recorded(settings, version, role)
+
+
+class _Watch:
+    """Tells a person where the answer is waited for."""
+
+    def __init__(self, settings: Settings, progress: StageProgress) -> None:
+        self._settings = settings
+        self._progress = progress
+
+    def __call__(self, event: "TaskEvent") -> None:
+        if event.state == "awaiting_input":
+            url = f"http://127.0.0.1:{self._settings.services.airflow_port}/required_actions"
+            click.echo(f"  waits for an approval at {url}; interrupting this command does not cancel it", err=True)
+        self._progress.watch(event)
+
+
+def _recorded(settings: Settings, version: str, role: "Role") -> Promoted:
+    from pipeline.models import history
+    from pipeline.warehouse import transaction
+
+    mine = "to_version = :version AND role = :role AND state = 'completed'"
+    with transaction(settings) as connection:
+        entry = history.entries(connection, mine, version=version, role=role)[-1]
+    return Promoted(
+        promotion_id=entry.promotion_id,
+        version=version,
+        role=role,
+        from_week=str(entry.from_week),
+        from_version=entry.from_version,
+    )

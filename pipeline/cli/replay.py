@@ -1,0 +1,99 @@
+"""`barometer replay`: a week rebuilt after a fix, and what became of every row that had been kept out."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import WeekArgument
+from pipeline.cli.run import publish_week
+from pipeline.errors import BarometerError
+from pipeline.settings import load_settings
+from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.kept_out.replayed import Replayed
+
+EXAMPLES = 3
+"""Rows told of for each outcome; --json gives all."""
+
+
+@click.command()
+@click.option("--week", type=WeekArgument(), required=True, help="The Monday that names the week.")
+@click.option("--model", default="auto", show_default=True, help="As in `barometer run`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of every row as JSON.")
+def replay(week: Week, model: str, *, as_json: bool) -> None:
+    r"""Rebuild a week after a fix in the data, the SQL or a suite, and say what became of what had been kept out.
+
+    Like `barometer run --rebuild`; then every reject and every quarantined subject of the run before (the published
+    one, else the last refused one) is looked up. When the week is refused again, what was published stands.
+
+    \b
+    Examples:
+      barometer replay --week 2026-03-02
+      barometer replay --week 2026-03-02 --json | jq '.rejects[] | select(.outcome == "still rejected")'
+    """
+    from pipeline.kept_out.replayed import replayed, run_before
+
+    settings = load_settings()
+    before = run_before(settings, week)
+    try:
+        now = publish_week(settings, week, model, rebuild=True)
+    except BarometerError:
+        stands = f"{before.run_id} is still published" if before.state == "published" else "it was never published"
+        click.echo(f"The week {week} was refused: {stands}, and what had been kept out still is.", err=True)
+        raise
+    result = replayed(settings, before, now)
+    click.echo(json.dumps(_facts(result), indent=1) if as_json else _in_words(result))
+
+
+def _facts(result: "Replayed") -> dict[str, Any]:
+    from pipeline.kept_out.replayed import REJECT_OUTCOMES, SUBJECT_OUTCOMES
+
+    rejects = result.rejects.to_pylist()
+    return {
+        "week": str(result.now.week),
+        "before": result.before.run_id,
+        "run": result.now.run_id,
+        "reject_counts": _counts(rejects, REJECT_OUTCOMES),
+        "subject_counts": _counts(result.subjects, SUBJECT_OUTCOMES),
+        "rejects": rejects,
+        "subjects": result.subjects,
+    }
+
+
+def _counts(rows: list[dict[str, Any]], outcomes: Sequence[str]) -> dict[str, int]:
+    return {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in outcomes}
+
+
+def _in_words(result: "Replayed") -> str:
+    before, now, facts = result.before, result.now, _facts(result)
+    return "\n".join(
+        [
+            f"Week {now.week} is published: run {now.run_id}, {now.predicted:,} subjects predicted.",
+            f"Of {len(facts['rejects']):,} rejects of the run {before.run_id}:",
+            *_told(facts["rejects"], facts["reject_counts"], _reject),
+            f"Of {len(facts['subjects']):,} quarantined subjects of the run {before.run_id}:",
+            *_told(facts["subjects"], facts["subject_counts"], _subject),
+        ]
+    )
+
+
+def _told(rows: list[dict[str, Any]], counts: dict[str, int], words: Callable[[dict[str, Any]], str]) -> Iterator[str]:
+    """Yield a line for each outcome, with some of its rows."""
+    for outcome, count in counts.items():
+        yield f"  {outcome:<22}{count:>9,}"
+        yield from (f"    {words(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
+
+
+def _reject(row: dict[str, Any]) -> str:
+    return f"{row['source']}, {Path(row['uri']).name} line {row['line']}: {row['reason_now'] or row['reason']}"
+
+
+def _subject(row: dict[str, Any]) -> str:
+    if row["satisfaction"] is not None:
+        return f"{row['customer_id']} {row['product_id']}: satisfaction {row['satisfaction']:.3f}"
+    return f"{row['customer_id']} {row['product_id']}: {'; '.join(row['reasons_now'] or row['reasons'])}"

@@ -1,0 +1,1 @@
+"""What runs kept out, for people: lists, exports that can be read in again, and what a replay made of it."""

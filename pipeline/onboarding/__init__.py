@@ -1,0 +1,1 @@
+"""Bringing a company's data: drafts from its files, and a check of its configuration before anything runs."""

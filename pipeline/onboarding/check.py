@@ -1,0 +1,104 @@
+"""`barometer config check`: what is missing or odd in a company's set-up, found before anything runs.
+
+It looks through the stages' own eyes: the same readers, views, queries, suites and training set, on one week, with
+nothing written to the warehouse. The one entry point is `check`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+
+from pipeline.duck import connection, quoted
+from pipeline.errors import BarometerError, ConfigError
+from pipeline.manifests import SourcesManifest
+from pipeline.onboarding.check_queries import query_findings, words_of
+from pipeline.onboarding.check_sources import read_each, source_findings
+from pipeline.onboarding.findings import Finding, refusal, remark
+from pipeline.past_sources import is_delivered
+from pipeline.point_in_time.source_views import create_raw_views
+from pipeline.settings import Settings, load
+from pipeline.validate_sources import refuse_stray_suites
+from pipeline.validation.suites import load_suite
+from pipeline.weeks import Week
+
+YEARS_BACK = 20
+SOURCE_PARAMETERS = {"week_start": None, "cutoff": None, "recent_rows": None}
+
+
+def check(
+    settings: Settings, week: Week | None, environ: Mapping[str, str], on_progress: Callable[[str], None]
+) -> list[Finding]:
+    """Return what is missing or odd, problems of what comes first first.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    week
+        The week to look at; the last one that the data holds when None.
+    environ
+        What the settings were loaded from.
+    on_progress
+        Told what is being looked at.
+    """
+    findings = [*_profile_findings(settings, environ), *_suite_findings(settings)]
+    last = Week.last_complete(datetime.now(UTC), settings.zone)
+    week = week or _last_delivered(settings, last)
+    on_progress(f"Reading the sources for {week or last}")
+    manifest, refused = read_each(settings, week or last)
+    findings += [*refused, *source_findings(settings, manifest)]
+    if len(manifest.sources) < len(settings.sources):
+        return [*findings, remark("features.sql", "not looked at, since not every source could be read.")]
+    week = week or min(_last_dated(settings, manifest) or last, last)
+    return [*findings, *query_findings(settings, week, manifest, on_progress)]
+
+
+def _profile_findings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at the other profiles too, which are read only where they are chosen."""
+    for profile in load(environ).profiles:
+        try:
+            load({**environ, "BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_PROFILE": profile})
+        except BarometerError as error:
+            yield refusal(f"[profile.{profile}]", error)
+
+
+def _suite_findings(settings: Settings) -> Iterator[Finding]:
+    """Look at the suites that need only the declared columns; that of the features comes with their columns."""
+    try:
+        refuse_stray_suites(settings)
+    except ConfigError as error:
+        yield refusal("expectations", error)
+    for name, source in settings.sources.items():
+        files = [settings.expectations / f"sources/{kind}{name}.json" for kind in ("", "whole/")]
+        if not any(file.exists() for file in files):
+            yield remark(f"source {name}", "has no suite.", f"write {files[0]}, so that a broken feed is stopped.")
+        for file in filter(lambda file: file.exists(), files):
+            try:
+                load_suite(f"sources/{name}", file, list(source.columns), SOURCE_PARAMETERS)
+            except ConfigError as error:
+                yield refusal(f"source {name}", error)
+
+
+def _last_delivered(settings: Settings, last: Week) -> Week | None:
+    """Return the last week that has its files, of the sources with a file for each week; None without such sources."""
+    by_week = {name: source for name, source in settings.sources.items() if source.lookback_weeks is not None}
+    if not by_week:
+        return None
+    narrowed = settings.model_copy(update={"sources": by_week})
+    weeks = (last.plus(-back) for back in range(52 * YEARS_BACK))
+    return next((week for week in weeks if is_delivered(narrowed, week)), None)
+
+
+def _last_dated(settings: Settings, manifest: SourcesManifest) -> Week | None:
+    """Return the last week in which anything happened that features.sql looks at; what is to come does not count."""
+    times = {name: source.event_time for name, source in settings.sources.items() if source.event_time}
+    used = times.keys() & words_of(settings.features_sql)
+    times = {name: time for name, time in times.items() if name in used or not used}
+    if not times:
+        return None
+    rows = [
+        f"SELECT CAST({quoted(time)} AS TIMESTAMPTZ) AS time FROM raw.{quoted(name)}" for name, time in times.items()
+    ]
+    with connection(settings) as con:
+        create_raw_views(con, manifest)
+        latest = con.execute(f"SELECT max(time) FROM ({' UNION ALL '.join(rows)}) WHERE time < now()").fetchall()[0][0]
+    return Week.containing(latest, settings.zone) if latest else None

@@ -1,0 +1,169 @@
+"""The company's SQL on its own data: features of a week, labels, and whether a training would have enough of both.
+
+A part of `pipeline.onboarding.check`, after the sources were read. The one entry point is `query_findings`.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from pipeline.duck import connection, quoted
+from pipeline.errors import BarometerError, FeatureError
+from pipeline.features import build_snapshot
+from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
+from pipeline.onboarding.findings import Finding, problem, refusal, remark
+from pipeline.score import PREDICTIONS_SCHEMA
+from pipeline.settings import Settings
+from pipeline.training.collect import collect
+from pipeline.training.plan import plan_training
+from pipeline.training.training_set import split
+from pipeline.validate_features import allowed_subjects
+from pipeline.validation.quarantine import create_view, examine
+from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.weeks import Week
+
+_UNKNOWN_COLUMN = re.compile(
+    r'(?:Referenced column|does not have a column named|Binder Error: Column) "(?P<name>[^"]+)"'
+)
+MOST_WITHOUT_ROW = 0.2
+"""Labels of subjects that features.sql does not return; more than this fraction is worth a look."""
+
+
+def query_findings(
+    settings: Settings, week: Week, sources: SourcesManifest, on_progress: Callable[[str], None]
+) -> Iterator[Finding]:
+    """Yield what is wrong or odd about the SQL, the suites of what it makes, and the training set."""
+    folder = settings.home / "tmp" / f"check-{uuid4().hex}"
+    on_progress(f"Making the features of {week}")
+    try:
+        snapshot = SnapshotManifest.read(build_snapshot(settings, week, sources, folder))
+        yield from _feature_findings(settings, snapshot, folder)
+    except BarometerError as error:
+        yield _in_plain_words(sources, "features.sql", error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    on_progress(f"Collecting what a model would be trained on by the end of {week}")
+    yield from _training_findings(settings, week, sources)
+    yield from _unused_findings(settings)
+
+
+def _in_plain_words(sources: SourcesManifest, about: str, error: BarometerError) -> Finding:
+    unknown = _UNKNOWN_COLUMN.search(error.found)
+    if not isinstance(error, FeatureError) or unknown is None:
+        return refusal(about, error)
+    name = unknown["name"]
+    holders = [source for source, read in sources.sources.items() if name in read.undeclared_columns]
+    declared = f"declare it in [sources.{holders[0]}.columns], whose file has it" if holders else "correct its name"
+    found = f"uses the column {name}, which no source that it selects from declares."
+    return problem(about, found, f"{declared}. DuckDB says: {' '.join(error.found.split())}")
+
+
+def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Path) -> Iterator[Finding]:
+    about = "features.sql"
+    if twice := snapshot.rows - snapshot.subjects:
+        yield problem(
+            about,
+            f"returns {twice:,} rows more than there are subjects in {snapshot.week}: some stand there twice, and "
+            "these would be kept out.",
+            "group by customer_id and product_id, and join only what has one row for each.",
+        )
+    files = snapshot.checked_files(folder)
+    with connection(settings) as con:
+        columns = create_view(con, snapshot, files)
+        for column in snapshot.names("number", "category"):
+            values, rows = con.execute(
+                f"SELECT count(DISTINCT {quoted(column)}), count({quoted(column)}) FROM features"
+            ).fetchall()[0]
+            if values <= 1:
+                what = "is NULL in every row" if rows == 0 else "has the same value in every row"
+                yield remark(about, f"the feature {column} {what} of {snapshot.week}.", "correct it or leave it out.")
+            elif column in snapshot.names("category") and values > snapshot.subjects / 2:
+                yield remark(
+                    about,
+                    f"the category {column} has {values:,} values for {snapshot.subjects:,} subjects.",
+                    "call it info_… if it is a name.",
+                )
+    for segment in sorted(set(settings.model.segments) - set(columns)):
+        yield problem(
+            "[model] segments", f"features.sql returns no column {segment}.", f"name one of {', '.join(columns)}."
+        )
+    yield from _suite_findings(settings, snapshot, files, folder)
+
+
+def _suite_findings(
+    settings: Settings, snapshot: SnapshotManifest, files: list[Path], folder: Path
+) -> Iterator[Finding]:
+    parameters = week_parameters(settings, snapshot) | {"recent_subjects": None}
+    try:
+        examined = examine(settings, snapshot, files, parameters, folder / "quarantine.parquet")
+        load_suite("predictions", settings.expectations / "predictions.json", PREDICTIONS_SCHEMA.names, parameters)
+    except BarometerError as error:
+        yield refusal("expectations", error)
+        return
+    for result in examined.results:
+        if result.status == "failed" and result not in examined.about_rows:
+            severity = problem if result.stops else remark
+            yield severity("features.json", f"{result.title} fails in {snapshot.week}: {result.observed}.", "")
+    if examined.quarantined:
+        failed = ", ".join(result.title for result in examined.about_rows)
+        found = f"{examined.quarantined:,} of {snapshot.subjects:,} subjects would be kept out: {failed}."
+        allowed = allowed_subjects(settings, snapshot.subjects)
+        severity = problem if examined.quarantined > allowed else remark
+        yield severity(
+            "features.json", found, f"mend the data, the SQL or the suite; the budget is {allowed:,} subjects."
+        )
+
+
+def _training_findings(settings: Settings, week: Week, sources: SourcesManifest) -> Iterator[Finding]:
+    """Collect a training set as a training would, and look at what came of the labels."""
+    folder = None
+    try:
+        plan = plan_training(settings, as_of=week, airflow_run_id="config check")
+        folder = plan.folder
+        manifest = TrainingSetManifest.read(collect(settings, plan).manifest)
+        yield from _label_findings(manifest)
+        if manifest.labels and manifest.labels.known:
+            split(settings, manifest)
+    except BarometerError as error:
+        yield _in_plain_words(sources, "labels.sql" if "labels" in error.found else "training", error)
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _label_findings(manifest: TrainingSetManifest) -> Iterator[Finding]:
+    about = "labels.sql"
+    counts = manifest.labels
+    assert counts is not None
+    if not counts.returned:
+        yield problem(about, "returns no rows, so nothing can be learned.", "correct its condition or its source.")
+    elif not counts.known:
+        found = f"none of its {counts.returned:,} rows was observed before {manifest.cutoff:%Y-%m-%d %H:%M} UTC."
+        yield problem(about, found, "look at observed_at: when did the company know the answer?")
+    labels = sum(week.labels for week in manifest.cleaning)
+    without_row = sum(week.labels_without_row for week in manifest.cleaning)
+    if labels and without_row > MOST_WITHOUT_ROW * labels:
+        severity = problem if without_row == labels else remark
+        found = (
+            f"{without_row:,} of {labels:,} labels are of subjects that features.sql does not return for their week."
+        )
+        yield severity(about, found, "compare how the two queries write customer_id, product_id and week.")
+    if counts.unanswered:
+        yield remark(about, f"{counts.unanswered:,} of {counts.returned:,} rows have no answer (satisfied is NULL).")
+
+
+def _unused_findings(settings: Settings) -> Iterator[Finding]:
+    unused = settings.sources.keys() - words_of(settings.features_sql) - words_of(settings.labels_sql)
+    for name in sorted(unused):
+        yield remark(f"source {name}", "is used by neither query, but read every week.", "take it out, or use it.")
+
+
+def words_of(file: Path) -> set[str]:
+    """Return the words of an SQL file without its comments; none if it cannot be read, which is found elsewhere."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return set()
+    return set(re.findall(r"\w+", re.sub(r"--.*", "", text).lower()))

@@ -1,0 +1,134 @@
+"""The drafted `pipeline.toml` and suites: what was found in the files, each guess marked as one.
+
+A part of `pipeline.onboarding.init`. The entry points are `config_text` and `suites`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.onboarding.guesses import ENOUGH, Column, Guess
+from pipeline.onboarding.roles import Roles, times
+
+HEAD = """\
+# DRAFT of `barometer init`, made from the files that it found. What a column means no program can see: read every
+# line, mend it, and take the word DRAFT out. Every setting there is, is explained in the pipeline.toml that comes with
+# Barometer. Then: barometer config check
+
+# DRAFT: the company's name, and the time zone in which its weeks begin and its times without a zone are meant.
+company = "Your company"
+timezone = "UTC"
+
+[paths]
+landing = {landing}
+"""
+TAIL = """
+[model]
+# DRAFT: how many past weeks to train on, and how many weeks late the answers are.
+training_weeks = {training_weeks}
+maturity_weeks = 2
+"""
+
+
+def config_text(guesses: dict[str, Guess], landing: str, training_weeks: int) -> str:
+    """Return the text of `pipeline.toml`."""
+    sources = [line for name, guess in guesses.items() for line in ("", "", *_source(name, guess))]
+    tail = TAIL.format(training_weeks=training_weeks)
+    return HEAD.format(landing=_toml(landing)) + "\n".join([*sources, "", tail])
+
+
+def _source(name: str, guess: Guess) -> Iterator[str]:
+    event_time, later = times(guess)
+    yield f"# DRAFT: {_counted(guess.rows, 'row')} looked at."
+    if guess.left_out:
+        yield f"# Left out, because they are nested, named twice or not named: {', '.join(guess.left_out)}."
+    yield f"[sources.{name}]"
+    settings = guess.source.model_dump(exclude_defaults=True, exclude={"columns"})
+    for key, value in settings.items():
+        yield f"{key} = {_toml(value)}"
+    if guess.rejects:
+        yield f"# DRAFT: {_counted(guess.rejects, 'row')} would be rejects; look at them before you accept as many."
+        yield f"reject_fraction = {1 - ENOUGH:.2f}"
+    if event_time is None:
+        yield "# DRAFT: no column looks like a time, so every week will see these rows as they are today."
+    else:
+        yield f"# DRAFT: when a row's fact happened; the other times: {_others(guess, event_time)}."
+        yield f"event_time = {_toml(event_time)}"
+    yield f"\n[sources.{name}.columns]"
+    for column in guess.columns:
+        yield f"{_key(column.name)} = {_declared(column, later)}"
+
+
+def _declared(column: Column, later: list[str]) -> str:
+    if column.name in later:
+        known_at = f'{{ type = "{column.type}", known_at = {_toml(column.name)} }}'
+        return f"{known_at}  # DRAFT: is empty until then, so it is hidden before"
+    seen = f"{column.low} to {column.high}" if column.low is not None else _counted(column.distinct, "value")
+    return f'"{column.type}"  # {seen if column.values else "always empty"}'
+
+
+def _others(guess: Guess, event_time: str) -> str:
+    names = [column.name for column in guess.of_types("date", "timestamp") if column.name != event_time]
+    return ", ".join(names) or "none"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """Return a text, number or list of these as TOML, whose strings are JSON's."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def suites(guesses: dict[str, Guess], found: Roles) -> dict[str, str]:
+    """Return the drafted suites' files, by their paths below `expectations/`."""
+    keys = [key for key in (found.customer, found.product) if key]
+    texts = {f"sources/{name}.json": _suite(name, _about_source(guess, keys)) for name, guess in guesses.items()}
+    return texts | {
+        "features.json": _suite("features", FEATURES),
+        "predictions.json": _suite("predictions", PREDICTIONS),
+    }
+
+
+FEATURES = [
+    ("expect_compound_columns_to_be_unique", {"column_list": ["customer_id", "product_id"]}, "critical", ""),
+    ("expect_table_row_count_to_be_between", {"min_value": 1}, "critical", "A week without subjects is a broken feed."),
+]
+PREDICTIONS = [
+    ("expect_column_values_to_be_between", {"column": "satisfaction", "min_value": 0, "max_value": 1}, "critical", "")
+]
+Expectation = tuple[str, dict[str, Any], str, str]
+
+
+def _about_source(guess: Guess, keys: list[str]) -> Iterator[Expectation]:
+    recent = {"$PARAMETER": "recent_rows * 0.5"}, {"$PARAMETER": "recent_rows * 2"}
+    bounds = {"min_value": recent[0], "max_value": recent[1]} if times(guess)[0] else {"min_value": 1}
+    note = "DRAFT: not half empty, not doubled: against the median of the weeks before."
+    severity = "warning" if times(guess)[0] and not guess.source.lookback_weeks else "critical"
+    yield "expect_table_row_count_to_be_between", bounds, severity, note if times(guess)[0] else "DRAFT"
+    for column in guess.columns:
+        if column.name in keys:
+            yield "expect_column_values_to_not_be_null", {"column": column.name, "mostly": 0.99}, "critical", "DRAFT"
+        elif column.type.startswith(("integer", "number", "decimal")) and column.values:
+            low, high = float(column.low), float(column.high)
+            kwargs = {"column": column.name, "min_value": low, "max_value": high, "mostly": 0.99}
+            yield (
+                "expect_column_values_to_be_between",
+                kwargs,
+                "warning",
+                "DRAFT: the range that was observed; what would be wrong?",
+            )
+
+
+def _suite(name: str, expectations: Any) -> str:
+    lines = [
+        json.dumps({"type": kind, "kwargs": kwargs, "severity": severity, "notes": notes}, ensure_ascii=False)
+        for kind, kwargs, severity, notes in expectations
+    ]
+    return f'{{\n "name": {json.dumps(name)},\n "expectations": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"

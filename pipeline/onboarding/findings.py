@@ -1,0 +1,36 @@
+"""What `barometer config check` says: findings in plain words. The class is `Finding`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.errors import BarometerError
+
+
+class Finding(BaseModel):
+    """Something missing or odd."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Literal["problem", "remark"]
+    """A problem stops a run or spoils its numbers; a remark is worth a look."""
+    about: str
+    """The source, file or setting."""
+    found: str
+    do: str = ""
+
+
+def problem(about: str, found: str, do: str) -> Finding:
+    """Return a finding that must be mended."""
+    return Finding(severity="problem", about=about, found=found, do=do)
+
+
+def remark(about: str, found: str, do: str = "") -> Finding:
+    """Return a finding that is worth a look."""
+    return Finding(severity="remark", about=about, found=found, do=do)
+
+
+def refusal(about: str, error: BarometerError) -> Finding:
+    """Return the problem that a stage would refuse to go on with."""
+    found = error.found.removeprefix(f"Source {about.removeprefix('source ')}: ")
+    return problem(about, f"{found} Expected: {error.expected}", error.do)

@@ -1,0 +1,106 @@
+"""`barometer init`: drafts of a company's configuration, SQL and suites, from the files in a folder.
+
+The files are read by the readers that will read them later, so that the drafted declarations fit. Nothing that is
+there already is replaced. The one entry point is `init`.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.files import write_text
+from pipeline.onboarding.draft_config import config_text, suites
+from pipeline.onboarding.draft_sql import features_text, labels_text
+from pipeline.onboarding.feeds import Feed, find_feeds
+from pipeline.onboarding.guesses import Guess, guess
+from pipeline.onboarding.roles import roles, times
+from pipeline.onboarding.samples import sample
+
+MOST_TRAINING_WEEKS, FEWEST_TRAINING_WEEKS = 12, 5
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """What was drafted."""
+
+    files: list[Path]
+    sources: dict[str, Guess]
+    left_out: dict[Path, str]
+    """Files that were not understood, and why."""
+
+
+def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
+    """Write drafts into `target` from the files in `folder`.
+
+    Raises
+    ------
+    ConfigError
+        If there are no files to read, or a draft would replace a file.
+    """
+    feeds, others = find_feeds(folder)
+    left_out = dict.fromkeys(others, "neither CSV, JSON Lines nor Parquet by its name")
+    guesses: dict[str, Guess] = {}
+    with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
+        for feed in feeds:
+            on_progress(f"Looking at {feed.path}")
+            try:
+                guesses[feed.name] = _guess(con, feed)
+            except SourceError as error:
+                left_out[feed.files[-1]] = f"{error.found} {error.do}"
+        if not guesses:
+            raise ConfigError(
+                found=f"{folder} has no file that can be read{_reasons(left_out)}.",
+                expected="CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
+                do="put the company's files there, or name their folder with --from.",
+            )
+        texts = _texts(guesses, folder, target)
+    _refuse_to_replace(target, texts)
+    for path, text in texts.items():
+        write_text(target / path, text)
+    return Drafted([target / path for path in texts], guesses, left_out)
+
+
+def _guess(con: duckdb.DuckDBPyConnection, feed: Feed) -> Guess:
+    return guess(con, sample(con, feed), ZoneInfo("UTC"))
+
+
+def _texts(guesses: dict[str, Guess], folder: Path, target: Path) -> dict[str, str]:
+    found = roles(guesses)
+    landing = os.path.relpath(folder.absolute(), target.absolute())
+    return {
+        "pipeline.toml": config_text(guesses, landing, _training_weeks(guesses)),
+        "sql/features.sql": features_text(guesses, found),
+        "sql/labels.sql": labels_text(guesses, found),
+        **{f"expectations/{path}": text for path, text in suites(guesses, found).items()},
+    }
+
+
+def _training_weeks(guesses: dict[str, Guess]) -> int:
+    """Return how many weeks a training may span: those of the source that reaches back least, but for the latest."""
+    spans = []
+    for each in guesses.values():
+        time = next((column for column in each.columns if column.name == times(each)[0]), None)
+        if time is not None and time.values:
+            spans.append((date.fromisoformat(time.high[:10]) - date.fromisoformat(time.low[:10])).days // 7)
+    return max(FEWEST_TRAINING_WEEKS, min([MOST_TRAINING_WEEKS, *(span - 3 for span in spans)]))
+
+
+def _refuse_to_replace(target: Path, texts: dict[str, str]) -> None:
+    present = [path for path in texts if (target / path).exists()]
+    if present:
+        raise ConfigError(
+            found=f"{target} has {', '.join(present)} already.",
+            expected="none of the files that would be drafted.",
+            do="name another folder with --to, or move them away.",
+        )
+
+
+def _reasons(left_out: dict[Path, str]) -> str:
+    return f" ({'; '.join(f'{path.name}: {reason}' for path, reason in left_out.items())})" if left_out else ""

@@ -1,0 +1,45 @@
+"""Airflow's connections for the sources that name one: beside `airflow_adapter` one of the modules that import Airflow.
+
+The look-up is Airflow's own, in its own order: a configured secrets backend, the variable `AIRFLOW_CONN_…`, the
+metadata database. It is made by the task that reads the source, so the secret stands in no file of ours, and Airflow
+masks it in the task's log. The one entry point is `lend_connections`.
+"""
+
+import sqlalchemy as sa
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from pipeline.errors import ConfigError
+from pipeline.readers.connections import lend
+
+DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+"""By Airflow's connection type SQLAlchemy's driver, where the two differ; a connection's extra `sqlalchemy_scheme`
+names another, as for Airflow's own hooks."""
+_NO_PARAMETERS = {"sqlalchemy_scheme"}
+
+
+def lend_connections() -> None:
+    """Let the sources of this process use Airflow's connections."""
+    lend(_url)
+
+
+def _url(connection_id: str) -> sa.URL:
+    try:
+        connection = Connection.get(connection_id)
+    except AirflowNotFoundException:
+        raise ConfigError(
+            found=f"Airflow knows no connection {connection_id!r}.",
+            expected="a connection of that id, for a source's `connection`.",
+            do=f"add it in Airflow's UI (Admin → Connections), or set AIRFLOW_CONN_{connection_id.upper()}.",
+        ) from None
+    extra = connection.extra_dejson
+    kind = str(connection.conn_type or "")
+    return sa.URL.create(
+        extra.get("sqlalchemy_scheme") or DRIVERS.get(kind, kind),
+        connection.login or None,
+        connection.password or None,
+        connection.host or None,
+        connection.port,
+        connection.schema or None,
+        {key: str(value) for key, value in extra.items() if key not in _NO_PARAMETERS},
+    )

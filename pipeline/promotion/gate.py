@@ -1,0 +1,152 @@
+"""The gate: whether a registered version may become champion or challenger. It is code, and its verdict is on record.
+
+The first task of `train_model` after the training itself, and the first half of `barometer promote`. The entry point is
+`gate`.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from pipeline.errors import ConservationError, ModelError
+from pipeline.handoffs import Gated
+from pipeline.manifests import SnapshotManifest
+from pipeline.models import history, registry
+from pipeline.models.history import Role
+from pipeline.promotion.checks import Check, files, judge
+from pipeline.promotion.evidence import collect_evidence
+from pipeline.settings import Settings
+from pipeline.warehouse import transaction
+from pipeline.weeks import Week
+
+
+def gate(
+    settings: Settings,
+    *,
+    version: str,
+    role: Role,
+    from_week: Week | None,
+    reason: str | None,
+    asked_by: str,
+    airflow_run_id: str | None,
+) -> Gated:
+    """Judge a version and write the verdict to `model_promotions`.
+
+    Parameters
+    ----------
+    settings
+        The settings; limits are in `[promotion]`.
+    version
+        A version's number.
+    role
+        The role it is to have.
+    from_week
+        The first week it is to be in force; the last complete one when not given.
+    reason
+        Why, in words.
+    asked_by
+        Who asks.
+    airflow_run_id
+        The DAG run on whose behalf this is, if any.
+
+    Raises
+    ------
+    ModelError
+        If a check fails, or the version is withdrawn, has the role already, or does not exist.
+    """
+    history.repair(settings)
+    champion = registry.champion(settings)
+    from_week = from_week or Week.last_complete(datetime.now(UTC), settings.zone)
+    _refuse_needless(settings, version, role, from_week)
+    checks = _checks(settings, version, role, from_week, champion)
+    failed = [check for check in checks if not check.passed]
+    with transaction(settings) as connection:
+        _abandon_earlier(connection, airflow_run_id)
+        asked = history.ask(
+            connection,
+            kind="promotion",
+            from_week=from_week,
+            from_version=champion if role == registry.CHAMPION else registry.with_alias(settings, role),
+            to_version=version,
+            asked_by=asked_by,
+            reason=reason or "no reason given",
+            role=role,
+            state="refused" if failed else "asked",
+            checks=[check.model_dump() for check in checks],
+            airflow_run_id=airflow_run_id,
+        )
+    if failed:
+        raise ModelError(
+            found=f"The gate refuses version {version}. "
+            + " ".join(f"{check.name}: {check.words}{_by_how_much(check)}." for check in failed),
+            expected=f"all of {', '.join(check.name for check in checks)} to pass, with the limits of [promotion].",
+            do=f"look at the version (barometer models show {version}) and train a better one: barometer train.",
+        )
+    return Gated(
+        promotion_id=asked.promotion_id,
+        version=version,
+        role=role,
+        from_week=str(from_week),
+        asked_by=asked_by,
+        reason=asked.reason,
+        checks=[f"{check.name}: {check.words}" for check in checks],
+    )
+
+
+def _refuse_needless(settings: Settings, version: str, role: Role, from_week: Week) -> None:
+    registry.bundle_of(settings, version)
+    if why := registry.withdrawn(settings, version):
+        raise ModelError(
+            found=f"Version {version} was withdrawn: {why}.",
+            expected="a version that was not.",
+            do="promote another one, or train one: barometer train.",
+        )
+    with transaction(settings) as connection:
+        is_in_force = role == registry.CHALLENGER or registry.in_force(connection, from_week) == version
+    if is_in_force and registry.with_alias(settings, role) == version:
+        raise ModelError(
+            found=f"Version {version} is the {role} already, in the week {from_week} too.",
+            expected="a version that is not.",
+            do="nothing is to be done; barometer models shows what is in production.",
+        )
+    if role == registry.CHALLENGER and registry.champion(settings) == version:
+        raise ModelError(
+            found=f"Version {version} is the champion, so it cannot be its own challenger.",
+            expected="another version.",
+            do="name the version that is to take part beside it.",
+        )
+
+
+def _checks(settings: Settings, version: str, role: Role, from_week: Week, champion: str | None) -> list[Check]:
+    """Return all checks, or those up to the one that leaves nothing to judge."""
+    intact = files(*registry.bundle_of(settings, version))
+    if not intact.passed:
+        return [intact]
+    try:
+        evidence = collect_evidence(settings, version, champion)
+    except (ModelError, ConservationError) as error:
+        return [intact, Check(name="test rows", passed=False, words=f"{error.found} Expected: {error.expected}")]
+    judged = judge(settings, evidence, role=role, from_week=from_week, snapshot=_latest_snapshot(settings))
+    return [intact, *judged]
+
+
+def _latest_snapshot(settings: Settings) -> SnapshotManifest | None:
+    query = """
+        SELECT r.snapshot_manifest FROM published_weeks AS p JOIN prediction_runs AS r USING (run_id)
+        ORDER BY p.week DESC LIMIT 1
+    """
+    with transaction(settings) as connection:
+        manifest = connection.execute(text(query)).scalar()
+    return SnapshotManifest.read(Path(manifest)) if manifest else None
+
+
+def _abandon_earlier(connection: Connection, airflow_run_id: str | None) -> None:
+    """Close what the same DAG run asked for before its task was run again."""
+    earlier = "airflow_run_id = :id AND state = 'asked'"
+    for asked in history.entries(connection, earlier, id=airflow_run_id):
+        history.change(connection, asked, state="abandoned", repaired="the gate was run again")
+
+
+def _by_how_much(check: Check) -> str:
+    return "" if check.value is None else f" ({check.value:.4f}; the limit is {check.limit:.4f})"

@@ -1,0 +1,38 @@
+"""`$NAME` in a configured text, taken from the environment: a place or a secret that the file does not tell.
+
+Used where a setting allows it: the paths of `[paths]` and a source's `url`. The entry point is `filled`.
+"""
+
+import os
+import re
+
+from pipeline.errors import ConfigError
+
+
+def filled(text: str, setting: str) -> str:
+    """Return `text` with each `$NAME` and `${NAME}` replaced by the environment's value.
+
+    Parameters
+    ----------
+    text
+        As it stands in the configuration.
+    setting
+        Where it stands there, for the refusal.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        variable = match[1] or match[2]
+        if not os.environ.get(variable):
+            raise ConfigError(
+                found=f"{setting}: the environment variable {variable} is not set.",
+                expected="the variables that it names.",
+                do=f"set {variable} and run the command again.",
+            )
+        return os.environ[variable]
+
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, text)

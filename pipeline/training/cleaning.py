@@ -1,0 +1,97 @@
+"""Cleaning: which rows of a past week's features train a model, and what became of all others. Used by `collect`.
+
+A row trains when the weekly run would have scored it (the same suite and the same built-in checks say so) and its label
+was known in time. Nothing is mended by hand: what is out of bounds is kept out here, what is merely odd or absent is
+left to the fitted pipeline. The entry point is `clean`.
+"""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.duck import connection, literal, parquet, quoted
+from pipeline.files import sha256_of_file
+from pipeline.manifests import SnapshotManifest, TrainingWeek, WeekCleaning
+from pipeline.settings import Settings
+from pipeline.training.training_set import LABEL
+from pipeline.validation.quarantine import Examined, examine
+from pipeline.validation.suites import week_parameters
+
+
+def clean(
+    settings: Settings, folder: Path, snapshot: SnapshotManifest, labels: pa.Table, path: Path
+) -> tuple[TrainingWeek, WeekCleaning]:
+    """Write the rows of a week that train, with their label, and account for the others.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    folder, snapshot
+        The week's snapshot.
+    labels
+        As `known_labels` returns them, of any weeks.
+    path
+        The week's file of the training set.
+    """
+    files = snapshot.checked_files(folder)
+    quarantine = folder / "quarantine.parquet"
+    parameters = week_parameters(settings, snapshot) | {"recent_subjects": None}  # what was published does not matter
+    examined = examine(settings, snapshot, files, parameters, quarantine)
+    with connection(settings) as con:
+        con.register("known", labels)
+        con.execute(f"CREATE VIEW features AS FROM {parquet(*files)}")
+        con.execute(f"CREATE VIEW quarantine AS FROM {parquet(quarantine)}")
+        con.execute(f"CREATE TABLE labels AS FROM known WHERE week = DATE {literal(snapshot.week)}")
+        rows = _rows(con, snapshot)
+        cleaning = _cleaning(con, snapshot, examined, rows.num_rows)
+    pq.write_table(rows, path)
+    satisfied = pc.sum(rows.column(LABEL)).as_py() or 0
+    week = TrainingWeek(
+        week=snapshot.week, file=path.name, rows=rows.num_rows, satisfied=satisfied, digest=sha256_of_file(path)
+    )
+    return week, cleaning
+
+
+def _rows(con: duckdb.DuckDBPyConnection, snapshot: SnapshotManifest) -> pa.Table:
+    names = ["customer_id", "product_id", *(column.name for column in snapshot.columns)]
+    return con.sql(
+        f"""
+        SELECT {", ".join(f"features.{quoted(name)}" for name in names)}, labels.satisfied AS {quoted(LABEL)}
+        FROM features
+        ANTI JOIN quarantine USING (customer_id, product_id)
+        JOIN labels USING (customer_id, product_id)
+        ORDER BY features.customer_id, features.product_id
+        """
+    ).to_arrow_table()
+
+
+def _cleaning(
+    con: duckdb.DuckDBPyConnection, snapshot: SnapshotManifest, examined: Examined, rows: int
+) -> WeekCleaning:
+    keys = "SELECT customer_id, product_id FROM"
+    quarantined_rows, labels, without_row, of_quarantined = con.execute(
+        f"""
+        SELECT
+            (SELECT count(*) FROM quarantine),
+            count(*),
+            count(*) FILTER ((customer_id, product_id) NOT IN ({keys} features)),
+            count(*) FILTER ((customer_id, product_id) IN ({keys} quarantine))
+        FROM labels
+        """
+    ).fetchall()[0]
+    return WeekCleaning(
+        week=snapshot.week,
+        feature_rows=snapshot.rows,
+        quarantined_rows=quarantined_rows,
+        quarantined={result.title: result.unexpected_rows or 0 for result in examined.about_rows},
+        unlabelled_rows=snapshot.rows - quarantined_rows - rows,
+        rows=rows,
+        labels=labels,
+        labels_without_row=without_row,
+        labels_of_quarantined=of_quarantined,
+        failures=[f"{r.title}: {r.observed}" for r in examined.results if r.stops and r not in examined.about_rows],
+    )

@@ -1,0 +1,118 @@
+"""Parity: a pipeline's two forms, scikit-learn's and ONNX's, must give every row the same satisfaction.
+
+Compared are training rows as they are, with each feature in turn made absent, unseen or extreme, and with several of
+them at once. Both forms get what `pipeline.models.scorer.inputs` makes of a row, as in scoring. The entry point is
+`check_parity`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.models.bundle import Feature
+from pipeline.models.scorer import MISSING, Scorer
+from pipeline.training.training_set import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+TOLERANCE = 1e-5
+"""How far the two forms' satisfaction may differ in any row."""
+PARITY_ROWS = 50_000
+"""Fewest rows compared, and the most that are taken from training as they are."""
+VARIANT_ROWS = 200
+"""For each feature and unusual value."""
+UNUSUAL_FRACTION = 0.2
+"""Of the values of a row in which several are unusual."""
+UNUSUAL: dict[str, tuple[Any, ...]] = {
+    "number": (
+        np.nan,
+        np.inf,
+        -np.inf,
+        np.finfo("f4").max,
+        np.finfo("f4").min,
+        0.0,
+        np.finfo("f4").smallest_subnormal,
+    ),
+    "category": (MISSING, "", "unseen in training", "None", "nan", "ünseen ✓"),
+}
+AS_IN_TRAINING = "rows as in training"
+
+
+def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> int:
+    """Compare the two forms, and return on how many rows.
+
+    Raises
+    ------
+    ModelError
+        If they differ in any row by more than `TOLERANCE`; it names the feature at fault.
+    """
+    import pandas as pd
+
+    cases = {AS_IN_TRAINING: _evenly(rows, min(PARITY_ROWS, len(rows)))}
+    few = _evenly(rows, min(VARIANT_ROWS, len(rows)))
+    for feature in scorer.features:
+        for value in UNUSUAL[feature.kind]:
+            variant = few.assign(**{feature.name: np.full(len(few), value, dtype=few[feature.name].dtype)})
+            cases[f"rows with feature {feature.name!r} = {value!r}"] = variant
+    missing_rows = PARITY_ROWS - sum(map(len, cases.values()))
+    cases["rows with several unusual values"] = _varied(_evenly(rows, max(missing_rows, len(few))), scorer.features)
+    compared = pd.concat(cases.values(), ignore_index=True)
+    unlike = _differences(pipeline, scorer, compared)
+    first = 0
+    for words, case in cases.items():
+        found = unlike[first : first + len(case)]
+        if not (found <= TOLERANCE).all():  # a NaN is unequal too
+            raise _unequal(words, found, _at_fault(pipeline, scorer, case, found))
+        first += len(case)
+    return len(compared)
+
+
+def _evenly(rows: "pd.DataFrame", number: int) -> "pd.DataFrame":
+    """Return so many rows, spread over all, repeated if there are fewer."""
+    return rows.iloc[np.linspace(0, len(rows) - 1, number).astype(int)]
+
+
+def _varied(rows: "pd.DataFrame", features: tuple[Feature, ...]) -> "pd.DataFrame":
+    random = np.random.default_rng(0)
+    varied = rows.copy()
+    for feature in features:
+        unusual = np.array(UNUSUAL[feature.kind], dtype=rows[feature.name].dtype)
+        is_unusual = random.random(len(rows)) < UNUSUAL_FRACTION
+        varied.loc[is_unusual, feature.name] = random.choice(unusual, is_unusual.sum())
+    return varied
+
+
+def _differences(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> NDArray[np.float64]:
+    batch = pa.RecordBatch.from_pydict({name: pa.array(rows[name].to_numpy()) for name in rows})
+    expected = pipeline.predict_proba(frame(pa.Table.from_batches([batch]), list(scorer.features)))[:, 1]
+    unlike: NDArray[np.float64] = np.abs(scorer.score(batch).column("satisfaction").to_numpy() - expected)
+    return unlike
+
+
+def _at_fault(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", unlike: NDArray[np.float64]) -> str | None:
+    """Return the feature whose value makes the row that differs most differ: with another's, it does so least."""
+    import pandas as pd
+
+    worst, best = np.nan_to_num(unlike, nan=np.inf).argmax(), np.nan_to_num(unlike, nan=np.inf).argmin()
+    if not unlike[best] <= TOLERANCE:
+        return None
+    row, other = rows.iloc[[worst]], rows.iloc[best]
+    trials = pd.concat([row.assign(**{f.name: other[f.name]}).astype(row.dtypes) for f in scorer.features])
+    left = np.nan_to_num(_differences(pipeline, scorer, trials), nan=np.inf)
+    return scorer.features[left.argmin()].name if left.min() < unlike[worst] else None
+
+
+def _unequal(words: str, unlike: NDArray[np.float64], feature: str | None) -> ModelError:
+    number = (~(unlike <= TOLERANCE)).sum()
+    fault = f", by feature {feature!r}" if feature and repr(feature) not in words else ""
+    return ModelError(
+        found=f"ONNX and scikit-learn differ by up to {unlike.max():.2g} in {number} of {len(unlike)} {words}{fault}.",
+        expected=f"a difference of at most {TOLERANCE:g} in every row.",
+        do="replace the step that handles this feature by one that converts exactly"
+        " (see docs/decisions/0006-float32-and-onnx.md).",
+    )

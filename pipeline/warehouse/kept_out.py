@@ -1,0 +1,108 @@
+"""What a run kept out, from the warehouse: its rejects and its quarantined subjects, whole.
+
+The reading side of `pipeline.warehouse.evidence`, for the commands of operators. Entry points: `runs_to_look_at`,
+`rejects`, `rejects_by_reason`, `subjects`, `count_subjects`, `subjects_by_reason`.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import text
+
+from pipeline.errors import WeekError
+from pipeline.settings import Settings
+from pipeline.warehouse import loading, transaction
+from pipeline.warehouse.runs import RunRecord, run
+from pipeline.weeks import Week
+
+REJECTS = """
+    SELECT source, uri, line, reason, content, content_bytes, file_digest
+    FROM (SELECT *, regexp_replace(uri, '^.*/', '') AS file FROM run_rejects) AS named
+"""
+SUBJECTS = "SELECT customer_id, product_id, reasons, rows::text AS rows FROM quarantine"
+
+
+def runs_to_look_at(settings: Settings, week: Week | None) -> list[RunRecord]:
+    """Return the week's published run and those after it (all, if it was never published), oldest first.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    week
+        None means the week of the run that began last.
+
+    Raises
+    ------
+    WeekError
+        If there is no run.
+    """
+    query = text(
+        """
+        SELECT run_id FROM prediction_runs AS runs
+        WHERE week = coalesce(
+            CAST(:week AS date), (SELECT week FROM prediction_runs ORDER BY started_at DESC, n DESC LIMIT 1)
+        )
+        AND n >= coalesce((SELECT n FROM published_weeks JOIN prediction_runs USING (run_id)
+            WHERE published_weeks.week = runs.week), 0)
+        ORDER BY n
+        """
+    )
+    with transaction(settings) as connection:
+        found = connection.execute(query, {"week": week and week.monday}).scalars().all()
+    if not found:
+        raise WeekError(
+            found=f"There is no run of the week {week} on record." if week else "No run is on record.",
+            expected="a week that was run, published or refused.",
+            do=f"run it: barometer run{f' --week {week}' if week else ''}.",
+        )
+    return [run(settings, run_id) for run_id in found]
+
+
+def rejects(settings: Settings, run_id: str, **only: str | int) -> pa.Table:
+    """Return a run's rejects, by source, file and line; `only` gives values for columns of `run_rejects`, or `file`."""
+    return _table(settings, REJECTS, {"run_id": run_id, **only}, "source, uri, line")
+
+
+def rejects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
+    """Return how many rejects a run has by source and reason, with `'…'` for the values that the reasons quote."""
+    return _counts(
+        settings,
+        "SELECT source, regexp_replace(reason, '''[^'']*''', '''…''', 'g') AS reason, count(*) AS rejects"
+        " FROM run_rejects WHERE run_id = :run_id GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2",
+        run_id,
+    )
+
+
+def subjects(settings: Settings, run_id: str, **only: str) -> pa.Table:
+    """Return a run's quarantined subjects, `rows` as JSON; `only` gives values for columns of `quarantine`."""
+    return _table(settings, SUBJECTS, {"run_id": run_id, **only}, "customer_id, product_id")
+
+
+def count_subjects(settings: Settings, run_id: str) -> int:
+    """Return how many subjects a run has in quarantine."""
+    with transaction(settings) as connection:
+        query = text("SELECT count(*) FROM quarantine WHERE run_id = :run_id")
+        return int(connection.execute(query, {"run_id": run_id}).scalar_one())
+
+
+def subjects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
+    """Return how many subjects each expectation keeps out of a run; who fails two of them is in both."""
+    return _counts(
+        settings,
+        "SELECT split_part(reason, ': ', 1) AS reason, count(DISTINCT (customer_id, product_id)) AS subjects"
+        " FROM quarantine, unnest(reasons) AS reason WHERE run_id = :run_id GROUP BY 1 ORDER BY 2 DESC, 1",
+        run_id,
+    )
+
+
+def _table(settings: Settings, query: str, conditions: dict[str, str | int], order: str) -> pa.Table:
+    where = " AND ".join(f"{name} = ${number}" for number, name in enumerate(conditions, start=1))
+    with loading(settings) as cursor:
+        cursor.execute(f"{query} WHERE {where} ORDER BY {order}", tuple(conditions.values()))
+        return cursor.fetch_arrow_table()
+
+
+def _counts(settings: Settings, query: str, run_id: str) -> list[dict[str, Any]]:
+    with transaction(settings) as connection:
+        return [dict(row) for row in connection.execute(text(query), {"run_id": run_id}).mappings()]
