@@ -50,6 +50,14 @@ training_weeks = 6
 maturity_weeks = 1
 validation_weeks = 1
 test_weeks = 1
+
+[tuning]
+candidates = 2
+folds = 2
+
+[tuning.space.hist_gradient_boosting]
+max_iter = [20, 40]
+min_samples_leaf = [10]
 """
 
 FEATURES_SQL = """

@@ -52,7 +52,7 @@ def good(settings: Settings) -> list[tuple[Any, ...]]:
 
 def bad(settings: Settings) -> list[tuple[int, str, str]]:
     """Return line, reason and text of the rejects."""
-    return _select(settings, "__line, __reason, __raw", "__reason IS NOT NULL")
+    return _select(settings, "__line, __reason, replace(__raw, chr(64976), '') AS __raw", "__reason IS NOT NULL")
 
 
 def _select(settings: Settings, columns: str, condition: str) -> list[tuple[Any, ...]]:

@@ -23,6 +23,11 @@ def test_every_error_is_terminal_or_transient() -> None:
             assert issubclass(error, TerminalError) != issubclass(error, TransientError), error
 
 
+def test_what_an_error_quotes_can_neither_break_its_line_nor_drive_a_terminal() -> None:
+    error = BarometerError(found="A library says: no\n  such\r\nfile\n.", expected="\x1b[2J'a  b'", do="C\0\x9b.")
+    assert str(error) == "A library says: no such file. Expected:  [2J'a  b' What to do: C."
+
+
 @pytest.mark.parametrize("kind", all_errors())
 def test_an_error_says_found_expected_and_what_to_do(kind: type[BarometerError]) -> None:
     error = kind(found="A.", expected="B.", do="C.")

@@ -23,7 +23,7 @@ from pipeline.manifests import SnapshotManifest, SourcesManifest
 from pipeline.readers.texts import Texts
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
-from pipeline.warehouse.runs import open_run
+from pipeline.warehouse.runs import open_run, run
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings, good, read
@@ -160,6 +160,8 @@ def test_too_many_rejects_stop_the_run_again_and_again(flawed: Callable[..., Set
         assert caught.value.found.startswith("Source events has 3 new rejects among 204 lines, for example events-")
         assert "happened_at: 'yesterday' is no timestamp" in caught.value.found
         assert caught.value.expected.startswith("at most 2 ")
+        read = (run(settings, plan.run_id).sources or {})["events"]  # on record before the run was stopped
+        assert (read["new_rejects"], [file["rejects"] for file in read["files"]]) == (3, [0, 0, 0, 3])
     first = plans[0].run_id
     assert rejects(settings) == [
         ("events", 203, "happened_at: 'yesterday' is no timestamp", "c0001,p1,yesterday,1,a", first, None),

@@ -95,13 +95,30 @@ def test_it_says_how_the_week_was(two_weeks: Path):
     assert "segment" not in words, "an info field without a value is not shown"
 
 
+def test_it_names_all_sources_without_times_and_shows_warnings_about_whole_tables(warehouse_settings: Settings):
+    about_rows = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 9}}
+    about_pairs = {"type": "expect_compound_columns_to_be_unique", "kwargs": {"column_list": ["kind", "amount"]}}
+    plan, published = publish_week(
+        warehouse_settings,
+        WEEK,
+        NOW,
+        sources={"lists": SOURCE, "events": SOURCE, "plans": SOURCE, "answers": {**SOURCE, "timeless": False}},
+        validation=[WARNING | about_rows, WARNING | about_pairs],
+    )
+    words = texts(report(warehouse_settings, plan, published).report)
+
+    assert "No times are declared for “events”, “lists” and “plans”, so what became known there" in words
+    assert "features expect table row count to be between 2 of 5 rows" in words
+    assert "features expect compound columns to be unique on kind , amount 2 of 5 rows" in words
+
+
 def test_it_says_what_was_kept_out_and_what_to_know(two_weeks: Path):
     words = texts(two_weeks)
 
     assert "2 subjects quarantined of 6 Reason Subjects amount is too high 2 twice 1" in words
     assert "1 reject among 10 lines of the sources Source Reason Lines events no date 1" in words
     assert "The model knows of later data: version 1" in words
-    assert "The source “events” declares no times" in words
+    assert "No times are declared for “events”, so" in words
     assert "columns that nobody declared, ignored here: colour." in words
     assert "1 warning from 1 expectation Suite Expectation Found features expect column values" in words
     assert f"Run {WEEK}.1" in words

@@ -16,7 +16,8 @@ from pipeline.settings import Settings
 from pipeline.validate_features import validate_features
 from pipeline.validation.data_docs import run_page
 from pipeline.warehouse import transaction
-from pipeline.warehouse.runs import run
+from pipeline.warehouse.runs import open_run, run, update_run
+from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.handmade import QUARANTINE_SCHEMA, feature_row, make_run, make_snapshot
 
@@ -245,3 +246,15 @@ def test_all_of_many_rows_may_fail(our_settings: Settings, plan: Plan) -> None:
     quarantine = pq.read_table(plan.folder / "quarantine.parquet")
     assert quarantine.num_rows == rows
     assert {len(reasons) for reasons in quarantine.column("reasons").to_pylist()} == {2}
+
+
+def test_the_number_of_subjects_is_compared_with_the_weeks_before(our_settings: Settings, plan: Plan) -> None:
+    half = {"min_value": {"$PARAMETER": "recent_subjects * 0.5"}}
+    usual = {"type": "expect_table_row_count_to_be_between", "kwargs": half, "severity": "critical"}
+    validated(our_settings, plan, [GOOD], usual)
+    week = Week.parse(plan.week)
+    for weeks, subjects, state in ((-9, 1, "published"), (-2, 30, "published"), (-1, 1, "failed"), (1, 1, "published")):
+        before = open_run(our_settings, week=week.plus(weeks), airflow_run_id=str(weeks))
+        update_run(our_settings, before, subjects=subjects, state=state)
+    with pytest.raises(ExpectationError, match="expect_table_row_count_to_be_between found 10"):
+        validated(our_settings, plan, [GOOD], usual)

@@ -186,6 +186,32 @@ def test_a_source_without_times_is_compared_with_published_runs(
         validated(settings)
 
 
+def test_all_rows_of_a_source_have_a_suite_of_their_own(our_settings: Settings) -> None:
+    (our_settings.expectations / "sources/whole").mkdir()
+    write_suite(our_settings.config_file.parent, "whole/answers", {**USUAL_ROWS, "kwargs": {"min_value": 900}})
+    _, plan = validated(our_settings)
+    assert recorded(our_settings, plan)["sources/whole/answers"] == ["passed"]  # of them, 100 are of the week
+    answers = our_settings.landing / "answers.jsonl"
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[::5]))
+    with pytest.raises(ExpectationError, match=r"sources/whole/answers: .* found 200"):
+        validated(our_settings)
+
+
+def test_all_rows_of_a_source_are_compared_with_published_runs(our_settings: Settings) -> None:
+    (our_settings.expectations / "sources/whole").mkdir()
+    write_suite(our_settings.config_file.parent, "answers", USUAL_ROWS)
+    write_suite(our_settings.config_file.parent, "whole/answers", USUAL_ROWS)
+    record_published(our_settings, -9, {"answers": {"files": [{"rows": 7}]}})  # too long ago
+    _, plan = validated(our_settings)
+    assert recorded(our_settings, plan)["sources/answers"] == ["passed"]
+    assert recorded(our_settings, plan)["sources/whole/answers"] == ["skipped"]
+    record_published(our_settings, -8, {"answers": {"files": [{"rows": 5000}]}})
+    with pytest.raises(
+        ExpectationError, match=r"^1 critical expectation on the sources failed\. sources/whole/answers"
+    ):
+        validated(our_settings)
+
+
 def record_published(settings: Settings, weeks: int, sources: dict[str, Any]) -> None:
     run_id = open_run(settings, week=WEEK.plus(weeks), airflow_run_id=f"before {weeks}")
     update_run(settings, run_id, sources=sources, state="published")
@@ -206,7 +232,7 @@ def test_a_reused_snapshot_keeps_the_results_of_the_run_that_made_it(our_setting
 
 def test_a_suite_for_no_source_is_refused(our_settings: Settings) -> None:
     write_suite(our_settings.config_file.parent, "evnts", USUAL_ROWS)
-    with pytest.raises(ConfigError, match="evnts, which is no source"):
+    with pytest.raises(ConfigError, match=r"evnts\.json, a suite for no source"):
         validated(our_settings)
 
 

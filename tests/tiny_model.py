@@ -14,7 +14,7 @@ from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
 from pipeline.models.scorer import MISSING
 from pipeline.settings import Settings
-from pipeline.training.estimator import calibrated, estimator
+from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.export import export
 from pipeline.weeks import Week
 
@@ -38,7 +38,7 @@ def tiny_bundle(
         if c.kind != "info"
     ]
     rows, labels = made_up_rows(features, 600)
-    fitted = estimator(features, 0, PARAMETERS).fit(rows[:400], labels[:400])
+    fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
     export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
     training = TrainingData(
         cutoff=cutoff, train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest="made up"

@@ -5,27 +5,69 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from pipeline.cli import main
 from pipeline.errors import ConfigError
 from pipeline.weeks import Week
 
-COMMANDS = ["run", "backfill", "train", "query", "report", "status", "sample", "config", "up", "down", "clean"]
+COMMANDS = [
+    "run", "backfill", "train", "models", "promote", "rollback", "query", "report", "status", "quarantine", "replay",
+    "sample", "init", "config", "up", "down", "clean",
+]  # fmt: skip
+"""In the order people meet them."""
+SELF_EXPLAINED = {"help", "customers"}
+WITHOUT_JSON = {"report", "sample", "up", "down", "clean"}
+"""They print a path, or do something that is seen elsewhere."""
 
 
-def test_exactly_these_commands_exist():
+def every_command(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command, those of groups included."""
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += every_command(command, (*path, name))
+    return found
+
+
+def named(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+def test_exactly_these_commands_exist_in_the_order_people_meet_them(barometer):
     assert list(main.commands) == COMMANDS
+    listed = barometer("--help").stdout.partition("Commands:")[2].splitlines()
+    assert [line.split()[0] for line in listed if line[:2] == "  " and line[2:3].strip()] == COMMANDS
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_whose_options_are_explained(barometer, command):
-    result = barometer(command, "--help")
-    assert result.exit_code == 0
-    assert f"Usage: barometer {command}" in result.stdout
-    for option in main.commands[command].params:
-        if option.param_type_name == "option" and option.name not in {"help", "customers"}:
-            assert option.help or option.show_default, (command, option.name)
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_every_command_has_help_whose_options_are_explained(barometer, path):
+    result = barometer(*path, "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"Usage: barometer {' '.join(path)}" in result.stdout
+    assert len(named(path).get_short_help_str(limit=300)) > 20
+    for option in named(path).params:
+        if option.param_type_name == "option" and option.name not in SELF_EXPLAINED:
+            assert option.help or option.show_default, (path, option.name)
+
+
+@pytest.mark.parametrize("path", [path for path in every_command() if not isinstance(named(path), click.Group)])
+def test_a_script_can_read_what_a_command_found(path):
+    options = {option.name for option in named(path).params}
+    assert options & {"as_json", "form"} or path[-1] in WITHOUT_JSON, path
+
+
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_an_unknown_option_exits_with_2(barometer, path):
+    result = barometer(*path, "--no-such-option")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "No such option" in result.stderr
 
 
 def test_help_imports_no_heavy_library():
@@ -52,6 +94,8 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         ["backfill", "--from", "2026-03-09", "--to", "2026-03-02"],
         ["query"],
         ["sample", "--customers", "0"],
+        ["replay"],
+        ["replay", "--week", "2026-03-03"],
     ],
 )
 def test_a_wrong_use_exits_with_2_and_says_how_it_is_used(barometer, arguments):
@@ -62,7 +106,7 @@ def test_a_wrong_use_exits_with_2_and_says_how_it_is_used(barometer, arguments):
 
 
 def test_an_error_is_told_in_three_parts_on_standard_error(barometer):
-    result = barometer("config", NO_SUCH_SETTING="1")
+    result = barometer("config", "show", NO_SUCH_SETTING="1")
     assert result.exit_code == 1
     assert result.stdout == ""
     found, expected, do = result.stderr.splitlines()
@@ -75,23 +119,23 @@ def test_an_error_is_told_in_three_parts_on_standard_error(barometer):
 def test_a_developer_can_see_the_traceback(barometer, monkeypatch):
     from click.testing import CliRunner
 
-    result = CliRunner(env={"BAROMETER_DEBUG": "1", "BAROMETER_CONFIG": "/nowhere"}).invoke(main, ["config"])
+    result = CliRunner(env={"BAROMETER_DEBUG": "1", "BAROMETER_CONFIG": "/nowhere"}).invoke(main, ["config", "show"])
     assert isinstance(result.exception, ConfigError)
 
 
 def test_config_prints_what_is_in_force_without_passwords(barometer):
     url = "postgresql://someone:s3cret@db.example:5432"
-    text = barometer("config", DATABASE__URL=url, BUDGET__QUARANTINE_ROWS="50")
+    text = barometer("config", "show", DATABASE__URL=url, BUDGET__QUARANTINE_ROWS="50")
     assert text.exit_code == 0
     assert 'database.url = "postgresql://someone:***@db.example:5432"' in text.stdout
     assert "budget.quarantine_rows = 50" in text.stdout
-    values = json.loads(barometer("config", "--json", DATABASE__URL=url).stdout)
-    assert values["database"]["url"] == "postgresql://someone:***@db.example:5432"
+    values = json.loads(barometer("config", "show", "--json", DATABASE__URL=url).stdout)
+    assert values["database.url"]["value"] == "postgresql://someone:***@db.example:5432"
     assert "s3cret" not in text.stdout + json.dumps(values)
 
 
 def test_an_unreadable_url_is_not_printed_at_all(barometer):
-    assert "s3cret" not in barometer("config", DATABASE__URL="someone:s3cret@host").stdout
+    assert "s3cret" not in barometer("config", "show", DATABASE__URL="someone:s3cret@host").stdout
 
 
 def test_status_of_an_empty_home_starts_no_server_and_says_what_to_do(barometer, home):

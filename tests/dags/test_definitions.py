@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
+from pipeline.handoffs import Approved
 from pipeline.settings import ROOT, Settings
 
 
@@ -24,9 +26,13 @@ def dags(installation: Settings) -> dict[str, Any]:
 
 
 def stages(dags: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any], type]]:
-    """Every task with the arguments of its stage and the function it calls."""
+    """Every stage's task with its arguments and the function it calls."""
+    from pipeline.orchestration.airflow_adapter import Stage
+
     for dag in dags.values():
         for task in dag.tasks:
+            if not (task.is_mapped or isinstance(task, Stage)):
+                continue
             arguments = task.partial_kwargs if task.is_mapped else vars(task)
             module, name = arguments["function"].split(":")
             yield task, arguments, getattr(import_module(module), name)
@@ -64,13 +70,14 @@ def test_every_dag_and_every_task_tells_operators_what_it_does_and_what_to_do_wh
             assert "**If it fails:**" in task.doc_md, task
             assert task.task_display_name != task.task_id
             assert task.owner != "airflow"
-            assert task.execution_timeout
+            assert task.execution_timeout or task.response_timeout
 
 
 def test_every_stage_gets_what_it_takes_from_the_task_that_makes_it(dags):
     from pipeline.orchestration.airflow_adapter import FACTS
 
     makes = {(task.dag_id, task.task_id): get_type_hints(function)["return"] for task, _, function in stages(dags)}
+    makes["train_model", "approve"] = Approved  # no stage, but an operator of Airflow's
     for task, arguments, function in stages(dags):
         takes = {name: kind for name, kind in get_type_hints(function).items() if name not in {"settings", "return"}}
         given = {name: makes[task.dag_id, x.operator.task_id] for name, x in arguments["inputs"].items()}
@@ -132,6 +139,20 @@ def test_only_what_a_retry_can_mend_is_retried(dags):
             assert refused.action == RetryAction.FAIL
             away = task.retry_policy.evaluate(Refused(DatabaseUnavailableError(**words)), 1, task.retries)
             assert away.action == RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("dag", "plan", "path"),
+    [
+        ("weekly_predictions", {"week": "2026-03-02", "run_id": "1"}, "reports/2026-03-02.html"),
+        ("train_model", {"training_id": "2026-03-02-ab"}, "training/2026-03-02-ab.html"),
+    ],
+)
+def test_the_report_is_linked_beside_its_task(dags, dag: str, plan: dict[str, str], path: str):
+    task = dags[dag].get_task("report")
+    (link,) = task.operator_extra_links
+    address = link.get_link(SimpleNamespace(inputs={"plan": plan}), ti_key=None)
+    assert address.endswith(f"/{path}")
 
 
 def test_parsing_imports_no_heavy_library_and_connects_to_nothing(installation):

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
+from pipeline.ingest import read_sources
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -51,5 +52,9 @@ def _go(settings: Settings, started: Started) -> None:
         raise DatabaseUnavailableError(**words)
     if started.how == "defect":
         raise ZeroDivisionError("a defect")
+    if started.how == "reads answers":
+        read_sources(
+            settings.model_copy(update={"sources": {"answers": settings.sources["answers"]}}), Week.parse(started.week)
+        )
     if started.how == "interrupted":
         raise KeyboardInterrupt

@@ -5,12 +5,14 @@ The tests of this file are one story, told in order on one installation.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,8 @@ WEEKS = [AS_OF.plus(n) for n in range(1, 4)]
 
 @pytest.fixture(scope="module")
 def installation(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A home of its own with an embedded server of its own, on free ports; nothing is left of it."""
+    """A company and a home of its own with an embedded server of its own, on free ports; nothing is left of it."""
+    company = shutil.copytree(company, tmp_path_factory.mktemp("copy") / "company")
     ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICES__PAGES_PORT")
     overrides = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
     settings = company_settings(company, tmp_path_factory.mktemp("installation") / "a home", **overrides)
@@ -54,13 +57,15 @@ def barometer(installation: Settings) -> Any:
         "BAROMETER_CONFIG": str(installation.config_file),
         "BAROMETER_HOME": str(installation.home),
         **{f"BAROMETER__SERVICES__{k.upper()}": str(v) for k, v in installation.services.model_dump().items()},
+        "BAROMETER__PROMOTION__APPROVAL": "true",
+        "BAROMETER__PROMOTION__CALIBRATION_ERROR": "0.3",  # of a hundred answers
     }
 
-    def call(*arguments: str) -> str:
+    def call(*arguments: str, code: int = 0) -> str:
         command = [str(Path(sys.executable).with_name("barometer")), *arguments]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
     return call
 
@@ -193,6 +198,73 @@ def test_a_backfill_publishes_every_week_although_tasks_are_killed(services, tra
         assert served == predicted
     for week in WEEKS:
         assert httpx.get(f"{services['reports']}{week}.html").is_success
+
+
+def test_a_refused_task_is_cleared_and_the_run_goes_on(services, trained, api, barometer, installation):
+    """As the runbook says: mend the file, clear the task; then a replay, through the scheduler too."""
+    week = WEEKS[-1]
+    feed = installation.landing / f"events-{week}.csv"
+    good = feed.read_text()
+    feed.write_text(good + "c0003,p0\nc0004,p1\nc0005,p2\n")
+    body = {"dag_run_id": "to_be_cleared", "logical_date": None, "conf": {"week": str(week), "rebuild": True}}
+    api("POST", "dags/weekly_predictions/dagRuns", json=body)
+    run = "dags/weekly_predictions/dagRuns/to_be_cleared"
+    assert ended(api, run) == "failed"
+    (refused,) = json.loads(barometer("quarantine", "list", "--week", str(week), "--json"))[1:]
+    assert (refused["state"], refused["rejects"]) == ("failed", 3)
+    feed.write_text(good + f"c0003,p0,{week} 10:00:00,12.50,a\nc0004,p1\n")
+    again = {"dry_run": False, "dag_run_id": "to_be_cleared", "task_ids": ["ingest"], "include_downstream": True}
+    api("POST", "dags/weekly_predictions/clearTaskInstances", json={**again, "only_failed": False})
+    assert ended(api, run) == "success"
+    with psycopg.connect(services["warehouse for BI tools"]) as analyst:
+        query = "SELECT state, error, rejects, quarantined, predicted FROM prediction_runs WHERE run_id = %s"
+        assert analyst.execute(query, [refused["run_id"]]).fetchall() == [("published", None, 1, 0, 100)]
+        served = "SELECT count(*), count(DISTINCT run_id) FROM predictions WHERE week = %s"
+        assert analyst.execute(served, [str(week)]).fetchall() == [(100, 1)]
+    feed.write_text(good)
+    replayed = json.loads(barometer("replay", "--week", str(week), "--json"))
+    assert list(replayed["reject_counts"].values()) == [0, 0, 1]
+    assert replayed["before"] == refused["run_id"]
+
+
+def ended(api: Api, run: str) -> str:
+    """Wait for the end of a DAG run and return how it ended."""
+    while (state := api("GET", run)["state"]) not in {"success", "failed"}:
+        time.sleep(0.5)
+    return state
+
+
+def test_a_person_rejects_a_promotion_in_airflow(services, trained, api, barometer):
+    """The command waits for the answer; it stands in the history (how it is approved: `test_model_life`)."""
+    candidate = json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))["version"]
+    with ThreadPoolExecutor(1) as person:
+        answered = person.submit(answer, api, "Reject")
+        said = barometer("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial", code=1)
+        assert answered.result() == "operator"
+    assert f"Error: operator rejected the promotion of version {candidate}: with a comment." in said
+    versions = {known["version"]: known for known in json.loads(barometer("models", "list", "--json"))}
+    assert (versions[candidate]["state"], versions[trained["version"]]["state"]) == ("rejected", "champion")
+    (rejected,) = versions[candidate]["history"]
+    assert (rejected["state"], rejected["promoted_by"]) == ("rejected", "operator")
+    assert rejected["reason"].startswith("a trial (asked for by ")
+    assert rejected["reason"].endswith("); rejected: with a comment")
+    states = api("GET", f"dags/train_model/dagRuns/{rejected['airflow_run_id']}/taskInstances")["task_instances"]
+    by_task = {task["task_id"]: task["state"] for task in states}
+    assert [by_task[task] for task in ("plan", "register", "gate", "approve", "promote")] == [
+        "skipped", "skipped", "success", "success", "skipped",
+    ]  # fmt: skip
+
+
+def answer(api: Api, option: str) -> str:
+    """Wait until a person is asked, and answer; return who did."""
+    waiting = {"response_received": False, "state": "awaiting_input"}  # an answer before it is parked would be lost
+    while not (asked := api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"]):
+        time.sleep(0.5)
+    task = asked[0]["task_instance"]
+    assert "The gate found" in asked[0]["body"]
+    path = f"dags/train_model/dagRuns/{task['dag_run_id']}/taskInstances/approve/-1/hitlDetails"
+    body = {"chosen_options": [option], "params_input": {"comment": "with a comment"}}
+    return str(api("PATCH", path, json=body)["responded_by"]["name"])
 
 
 def test_the_log_of_a_task_can_be_read(trained, api):

@@ -15,9 +15,10 @@ from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.handoffs import Registered
 from pipeline.models.bundle import BUNDLE_FILE, open_bundle
+from pipeline.models.history import LOCK
 from pipeline.models.registry import CHAMPION, champion, choose_model
 from pipeline.settings import Settings
-from pipeline.training.register import LOCK, register
+from pipeline.training.register import register
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.tiny_model import evaluated_as_of, tiny_bundle
@@ -43,7 +44,10 @@ def shared(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: 
 def promotions(settings: Settings) -> list[tuple]:
     with warehouse.transaction(settings) as connection:
         rows = connection.execute(
-            text("SELECT from_week, to_version, reason FROM model_promotions ORDER BY promotion_id")
+            text(
+                "SELECT from_week, to_version, reason FROM model_promotions"
+                " WHERE state = 'completed' ORDER BY promotion_id"
+            )
         )
         return [(str(row.from_week), row.to_version, row.reason) for row in rows]
 

@@ -118,6 +118,27 @@ def test_declared_formats(tmp_path: Path, kind: str, declared: str, text: str, v
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "separators", "accepted", "rejected"),
+    [
+        (
+            "decimal(9,2)",
+            ",.",
+            {"1.234.567,50": "1234567.50", "1234,5": "1234.50", "-12": "-12.00", " ,5 ": "0.50", "1.234": "1234.00"},
+            ["1,234.50", "12.34,5", "1.2345", "1..234", "1,5,0", "12.", ".123", "1e3", ","],
+        ),
+        ("number", ", ", {"1 234,5e1": 12345.0, "0,25": 0.25}, ["1.5", "1 23", "nan", "1_0"]),
+        ("number", ".'", {"1'234.5": 1234.5}, ["1,5"]),
+        ("integer", ",.", {"1.234": 1234, "225,0": 225, "-1.000.000": -1_000_000}, ["225.0", "1,5", "1.23"]),
+    ],
+)
+def test_declared_separators(
+    tmp_path: Path, kind: str, separators: str, accepted: dict[str, Any], rejected: list[str]
+) -> None:
+    declared = f'decimal_separator = "{separators[0]}"\nthousands_separator = "{separators[1]}"'
+    assert cast(tmp_path, kind, [*accepted, *rejected], declared) == (list(accepted.values()), rejected)
+
+
 def test_declared_formats_do_not_hide_clock_changes(tmp_path: Path) -> None:
     declared = 'timestamp_format = "%d.%m.%Y %H:%M"'
     assert cast(tmp_path, "timestamp", ["25.10.2026 02:30"], declared) == ([], ["25.10.2026 02:30"])

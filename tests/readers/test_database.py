@@ -97,8 +97,9 @@ def test_refusals(tmp_path: Path, database: Path, declared: str, found: str) -> 
         read(database_settings(tmp_path, database, declared))
 
 
-def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://user:hush@127.0.0.1:1/d"
+def test_a_database_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hush")
+    url = "postgresql+psycopg://user:$SHOP_PASSWORD@127.0.0.1:1/d"
     settings = feed_settings(tmp_path, declared=f'url = "{url}"\ntable = "t"')
     with pytest.raises(SourceError, match="cannot be read") as caught:
         read(settings)

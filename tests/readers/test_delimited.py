@@ -48,6 +48,13 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     assert read(settings).undeclared_columns == ["more"]
 
 
+def test_a_reject_with_a_thousand_columns_is_whole(tmp_path: Path) -> None:
+    line = "a,much" + ",y" * 998
+    settings = feed_settings(tmp_path, "id,amount" + ",x" * 998 + f"\n{line}\na,1{',' * 998}\n")
+    assert bad(settings) == [(2, "amount: 'much' is no number", line)]
+    assert len(good(settings)) == 1
+
+
 def test_a_reject_is_whole(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, 'id,more,amount\n"a ""b"", c",,"1,5"\n')
     assert bad(settings) == [(2, "amount: '1,5' is no number", '"a ""b"", c",,"1,5"')]
@@ -106,6 +113,7 @@ def test_a_header_alone_says_that_nothing_happened(tmp_path: Path, content: str)
         ("id,amount\n" + "x" * 9_000_000 + ",1\n", "a record is longer than 4 MiB"),
         ('id,amount\na,"' + "x,1\n" * 3_000_000, "a record is longer than 4 MiB, or a quote is never closed"),
         ("x" * 9_000_000, "has no column 'id'"),
+        ("id,amount" + ",x" * 999 + "\n", "has 1001 columns"),
         ("id,amount\na,1\n".encode("utf-16"), "looks like UTF-16 text"),
         ("id,amount\na,1\n".encode("utf-16-le"), "looks like UTF-16 text without a byte-order mark"),
         (b"PK\x03\x04rest", "looks like a ZIP archive or an Excel workbook"),

@@ -22,12 +22,22 @@ def test_broken_lines_are_rejects(tmp_path: Path) -> None:
 
 def test_nesting_and_changing_types(tmp_path: Path) -> None:
     content = '{"id": {"x": [1]}, "amount": 1}\n{"id": "b", "amount": {"x": 1}}\n{"id": true, "amount": "many"}\n'
+    content += '{"id": [], "amount": "-"}\n{"id": "[x]", "amount": "2.0"}\n{"id": "{", "amount": 3}\n'
     settings = feed_settings(tmp_path, content, name="feed.jsonl")
-    assert good(settings) == [(1, '{"x":[1]}', 1.0)]
+    assert good(settings) == [(5, "[x]", 2.0), (6, "{", 3.0)]
     assert [reason for _, reason, _ in bad(settings)] == [
+        "id: a nested value is no text",
         "amount: '{\"x\":1}' is no number",
         "amount: 'many' is no number",
+        "id: a nested value is no text; amount: '-' is no number",
     ]
+
+
+def test_nesting_without_end_is_a_reject(tmp_path: Path) -> None:
+    content = f'{{"id": {"[" * 50_000}{"]" * 50_000}, "amount": 1}}\n{{"id": "b", "amount": 2}}\n'
+    settings = feed_settings(tmp_path, content, name="feed.jsonl")
+    assert good(settings) == [(2, "b", 2.0)]
+    assert [reason for _, reason, _ in bad(settings)] == ["id: a nested value is no text"]
 
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:

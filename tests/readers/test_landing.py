@@ -70,6 +70,22 @@ def test_a_path_out_of_the_landing_zone_is_refused(tmp_path: Path, path: str) ->
         read(feed_settings(tmp_path, declared=f'path = "{path}"\nformat = "csv"'))
 
 
+def test_a_link_out_of_the_landing_zone_is_refused(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path)
+    (tmp_path / "secret.csv").write_text(CONTENT)
+    (tmp_path / "landing/feed.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(SourceError, match=r"landing/feed\.csv is a link that leads out of the landing zone"):
+        read(settings)
+
+
+def test_links_that_stay_within_are_followed(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path, CONTENT, name="feed-1.csv", declared='path = "feed.csv"')
+    (tmp_path / "landing").rename(tmp_path / "mounted")
+    (tmp_path / "landing").symlink_to("mounted")  # the landing zone itself may lie elsewhere
+    (tmp_path / "landing/feed.csv").symlink_to("feed-1.csv")
+    assert good(settings) == [(2, "a", 1.0)]
+
+
 @pytest.mark.parametrize("name", ["feed.csv", "feed.xlsx", "feed"])
 def test_an_absent_file_or_unknown_format(tmp_path: Path, name: str) -> None:
     settings = feed_settings(tmp_path, None if name == "feed.csv" else CONTENT, name=name)

@@ -71,6 +71,13 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert [reason for _, reason, _ in bad(settings)] == [r"id: 'M\xfc' is not text in UTF-8"]
 
 
+def test_text_without_a_mark_that_it_is_text(tmp_path: Path) -> None:
+    content = parquet(id=pa.array(["Müller".encode(), b"a\\", None, b"M\xfc"]), amount=[1, 2, 3, 4])
+    settings = feed_settings(tmp_path, content, name="feed.parquet")
+    assert good(settings) == [(1, "Müller", 1.0), (2, "a\\", 2.0), (3, None, 3.0)]
+    assert [reason for _, reason, _ in bad(settings)] == [r"id: 'M\xfc' is not text in UTF-8"]
+
+
 def test_inside_gzip(tmp_path: Path) -> None:
     content = gzip.compress(parquet(id=["a"], amount=[1]))
     assert good(feed_settings(tmp_path, content, name="feed.parquet.gz")) == [(1, "a", 1.0)]
@@ -83,6 +90,8 @@ def test_inside_gzip(tmp_path: Path) -> None:
         (b"id,amount\na,1\n", "cannot be read as Parquet"),
         (parquet(id=["a"] * 1000, amount=list(range(1000)))[:500], "cannot be read as Parquet"),
         (parquet(id=["a"]), "has no column 'amount'"),
+        (parquet(id=["a"], amount=[1], **{f"c{n}": [1] for n in range(999)}), "has 1001 columns"),
+        (parquet(id=[["a"]], amount=[1]), r"feed\.parquet has nested values in the column 'id' \(list<"),
     ],
 )
 def test_refusals(tmp_path: Path, content: bytes, found: str) -> None:

@@ -23,7 +23,7 @@ def test_gzip_of_several_members(tmp_path: Path) -> None:
     assert len(good(feed_settings(tmp_path, content, name="feed.csv.gz"))) == 2
 
 
-@pytest.mark.parametrize("cut", [3, 12, 25, -1])
+@pytest.mark.parametrize("cut", [0, 3, 12, 25, -1])
 def test_gzip_cut_short_is_refused(tmp_path: Path, cut: int) -> None:
     settings = feed_settings(tmp_path, gzip.compress(CONTENT)[:cut], name="feed.csv.gz")
     with pytest.raises(SourceError, match=r"feed\.csv\.gz cannot be read to its end"):

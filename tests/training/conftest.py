@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.handoffs import Evaluated, Fitted, Registered, TrainingPlan, TrainingSet
+from pipeline.handoffs import Evaluated, Fitted, Registered, TrainingPlan, TrainingSet, Tuned
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.plan import plan_training
 from pipeline.training.register import register
+from pipeline.training.tune import tune
 from tests.company import FIRST_WEEK, company_settings
 
 LAST_WEEK = FIRST_WEEK.plus(9)
@@ -23,6 +24,7 @@ class Training:
     settings: Settings
     plan: TrainingPlan
     training_set: TrainingSet
+    tuned: Tuned
     fitted: Fitted
     evaluated: Evaluated
     registered: Registered
@@ -34,6 +36,7 @@ def training(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url
     settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
     plan = plan_training(settings, as_of=LAST_WEEK, airflow_run_id="manual__1")
     training_set = collect(settings, plan)
-    fitted = fit(settings, plan, training_set)
+    tuned = tune(settings, plan, training_set)
+    fitted = fit(settings, plan, training_set, tuned)
     evaluated = evaluate(settings, plan, training_set, fitted)
-    return Training(settings, plan, training_set, fitted, evaluated, register(settings, plan, evaluated))
+    return Training(settings, plan, training_set, tuned, fitted, evaluated, register(settings, plan, evaluated))

@@ -65,7 +65,7 @@ def test_what_happens_after_the_cutoffs_changes_nothing(copied: Path, tmp_path: 
         about = {"customer_id": "c0001", "product_id": "p1", "about_week": str(FIRST_WEEK), "answer": 5}
         file.write(json.dumps({**about, "answered_at": f"{AS_OF.plus(1)}T00:00:00"}) + "\n")
     after = collected(company_settings(copied, tmp_path / "after"))
-    assert after == before
+    assert after.model_dump(exclude={"sources"}) == before.model_dump(exclude={"sources"})  # whose digests differ
 
 
 def test_collecting_twice_gives_the_same_bytes(training: Training) -> None:

@@ -100,6 +100,15 @@ def test_expectations_on_the_table_name_no_rows(
     assert evaluated.queries == []
 
 
+def test_what_was_found_is_said_though_it_is_nothing(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE OR REPLACE VIEW features AS SELECT 1 AS small WHERE false")
+    kinds = [
+        ("expect_table_row_count_to_be_between", {"min_value": 1}),
+        ("expect_column_max_to_be_between", {"column": "small", "min_value": 1}),
+    ]
+    assert [result.observed for result in evaluate(con, *kinds).results] == ["0", "nothing"]
+
+
 def test_results_keep_the_order_of_the_suite(con: duckdb.DuckDBPyConnection) -> None:
     kinds = [
         ("expect_column_values_to_not_be_null", {"column": "order"}),

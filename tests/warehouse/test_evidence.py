@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest, SourceFile
+from pipeline.readers.stream import MARK, NUL
 from pipeline.settings import Settings
 from pipeline.warehouse import evidence, runs
 from tests.company import FIRST_WEEK
@@ -44,14 +45,16 @@ def rows(settings: Settings, query: str) -> list[tuple]:
 
 
 def test_a_reject_is_recorded_whole_and_once(warehouse_settings: Settings, run_id: str, tmp_path: Path):
-    file = ingested(tmp_path, "d1", {7: "c1,p1,x\0y", 9: 'c2,"p\n2",?'})
+    file = ingested(tmp_path, "d1", {7: f"c1,p1,x{NUL}y{MARK}\\xe9", 9: 'c2,"p\n2",?'})
     assert evidence.record_rejects(warehouse_settings, run_id, "events", [file]) == 2
     second = runs.open_run(warehouse_settings, week=FIRST_WEEK, airflow_run_id="another")
     assert evidence.record_rejects(warehouse_settings, second, "events", [file, file]) == 2
-    query = "SELECT source, file_digest, line, uri, reason, content, first_run_id FROM rejects ORDER BY line"
+    query = """
+        SELECT source, file_digest, line, uri, reason, content, content_bytes, first_run_id FROM rejects ORDER BY line
+    """
     assert rows(warehouse_settings, query) == [
-        ("events", "d1", 7, "file:///d1.csv", "bad amount", r"c1,p1,x\x00y", run_id),
-        ("events", "d1", 9, "file:///d1.csv", "bad amount", 'c2,"p\n2",?', run_id),
+        ("events", "d1", 7, "file:///d1.csv", "bad amount", r"c1,p1,x\x00y\xe9", b"c1,p1,x\0y\xe9", run_id),
+        ("events", "d1", 9, "file:///d1.csv", "bad amount", 'c2,"p\n2",?', None, run_id),
     ]
 
 
@@ -68,6 +71,24 @@ def test_accepted_rejects_never_count_again(warehouse_settings: Settings, run_id
 def test_what_a_mended_declaration_can_read_no_longer_counts(warehouse_settings: Settings, run_id: str, tmp_path: Path):
     assert evidence.record_rejects(warehouse_settings, run_id, "events", [ingested(tmp_path, "d", {7: "a", 9: "b"})])
     assert evidence.record_rejects(warehouse_settings, run_id, "events", [ingested(tmp_path, "d", {9: "b"})]) == 1
+
+
+def test_a_run_has_the_rejects_of_its_files_as_it_read_them(warehouse_settings: Settings, run_id: str, tmp_path: Path):
+    file = ingested(tmp_path, "d", {7: "a", 9: "b"}).model_copy(update={"declaration": "first"})
+    copy = file.model_copy(update={"uri": "file:///copy.csv"})
+    mended = ingested(tmp_path, "d", {9: "b"}).model_copy(update={"declaration": "second"})
+    second = runs.open_run(warehouse_settings, week=FIRST_WEEK, airflow_run_id="another")
+    for run, files in ((run_id, [file, copy]), (second, [mended])):
+        sources = {"events": {"files": [each.model_dump(mode="json") for each in files]}}
+        runs.update_run(warehouse_settings, run, sources=sources)
+    assert evidence.record_rejects(warehouse_settings, run_id, "events", [file, copy]) == 2
+    evidence.accept_rejects(warehouse_settings, run_id, "events", [file, copy])
+    assert evidence.record_rejects(warehouse_settings, second, "events", [mended]) == 0  # accepted, however it was read
+    assert rows(warehouse_settings, "SELECT run_id, uri, line FROM run_rejects ORDER BY run_id, uri, line") == [
+        (run_id, "file:///copy.csv", 7), (run_id, "file:///copy.csv", 9),
+        (run_id, "file:///d.csv", 7), (run_id, "file:///d.csv", 9),
+        (second, "file:///d.csv", 9),
+    ]  # fmt: skip
 
 
 def test_a_source_without_rejects(warehouse_settings: Settings, run_id: str, tmp_path: Path):
@@ -125,7 +146,7 @@ def test_quarantined_subjects_are_whole_and_a_retry_leaves_one_set(
     for _ in range(2):
         evidence.record_quarantine(warehouse_settings, plan, manifest, quarantine)
     found = rows(warehouse_settings, "SELECT * FROM quarantine ORDER BY customer_id")
-    c1 = {"customer_id": "c1", "product_id": "p", "amount": "inf", "kind": "a\\x00\\u0000"}
+    c1 = {"customer_id": "c1", "product_id": "p", "amount": "inf", "kind": f"a{NUL}\\u0000"}
     c2 = {"customer_id": "c2", "product_id": "p", "amount": "nan", "kind": '"'}
     nobody = {"customer_id": None, "product_id": "p", "amount": 2.5, "kind": '"'}
     assert found == [

@@ -79,6 +79,17 @@ def test_a_run_is_closed_once(warehouse_settings: Settings):
     assert closed[0].finished_at >= closed[0].started_at
 
 
+def test_a_run_that_failed_goes_on_when_its_task_is_cleared(warehouse_settings: Settings):
+    run_id = opened(warehouse_settings)
+    runs.fail_run(warehouse_settings, run_id, "the file is absent")
+    runs.fail_run(warehouse_settings, run_id, "the file is broken")
+    record = runs.run(warehouse_settings, run_id)
+    assert (record.state, record.error) == ("failed", "the file is broken")
+    runs.record_stage(warehouse_settings, run_id, "ingest", 1, 1)
+    record = runs.run(warehouse_settings, run_id)
+    assert (record.state, record.error, record.finished_at) == ("running", None, None)
+
+
 def test_an_unknown_run_is_refused(warehouse_settings: Settings):
     assert runs.published_run(warehouse_settings, FIRST_WEEK) is None
     with pytest.raises(ConfigError, match=r"no run '2026-01-05\.9' on record"):

@@ -1,0 +1,67 @@
+"""Three versions in a registry, the first of them champion, without training sets: for what comes after the gate."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pipeline.handoffs import Gated
+from pipeline.models import history, registry
+from pipeline.models.history import Role
+from pipeline.models.mlflow_client import mlflow_client
+from pipeline.settings import Settings
+from pipeline.training.register import register
+from pipeline.warehouse import transaction
+from pipeline.weeks import Week
+from tests.company import company_settings
+from tests.tiny_model import evaluated_as_of, tiny_bundle
+
+MARCH = Week.parse("2026-03-02")
+
+
+@pytest.fixture(scope="package")
+def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
+    home = tmp_path_factory.mktemp("promotion") / "home"
+    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    tiny_bundle(home / "unsealed/model")
+    for remark in ("first", "second", "third"):
+        register(settings, *evaluated_as_of(settings, home / "unsealed/model", MARCH, remark))
+    return settings
+
+
+@pytest.fixture
+def three(registered: Settings) -> Settings:
+    """Settings of a home with versions 1 (champion from March on), 2 and 3, and nothing else in their history."""
+    client = mlflow_client(registered)
+    client.set_registered_model_alias("satisfaction", "champion", "1")
+    client.delete_registered_model_alias("satisfaction", "challenger")
+    with transaction(registered) as connection:
+        connection.exec_driver_sql("TRUNCATE model_promotions, withdrawn_versions, published_weeks")
+        history.ask(
+            connection, kind="training", from_week=MARCH, from_version=None, to_version="1", asked_by="training",
+            reason="first champion", state="completed",
+        )  # fmt: skip
+    return registered
+
+
+def passed(settings: Settings, version: str, role: Role = "champion", week: Week = MARCH) -> Gated:
+    """A promotion that the gate has let pass."""
+    with transaction(settings) as connection:
+        asked = history.ask(
+            connection, kind="promotion", from_week=week, from_version=registry.with_alias(settings, role),
+            to_version=version, asked_by="asker", reason="a test", role=role,
+        )  # fmt: skip
+    return Gated(
+        promotion_id=asked.promotion_id, version=version, role=role, from_week=str(week), asked_by="asker",
+        reason="a test", checks=[],
+    )  # fmt: skip
+
+
+def entries(settings: Settings) -> list[history.Entry]:
+    with transaction(settings) as connection:
+        return history.entries(connection)
+
+
+def in_force(settings: Settings, week: Week) -> str | None:
+    with transaction(settings) as connection:
+        return registry.in_force(connection, week)
