@@ -36,7 +36,7 @@ check: $(READY)  ## Check format, lint, types, imports, SQL and Airflow's config
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --disable-progress-bar sql
+	$(BIN)/sqlfluff lint --disable-progress-bar sql examples
 	$(LINT_AIRFLOW) $(BIN)/airflow config lint | tee /dev/stderr | grep -q "^No issues found"
 
 up: $(READY)  ## Start Airflow, MLflow and the pages on this machine

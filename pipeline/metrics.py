@@ -7,6 +7,7 @@ each replicate is only another weight for each of them. Entry points: `metrics`,
 """
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ REPLICATES = 300
 COVERED = (0.025, 0.975)
 """The interval's ends as quantiles of the replicates: 95 %."""
 CALIBRATION_BINS = 15
+GROUPS = 10_000
+"""Replicates of more predictions rank them in so many groups; what that shifts is far below an interval's width."""
 
 Floats = NDArray[np.float64]
 Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -103,7 +106,8 @@ def estimates(
         Makes the intervals repeatable.
     """
     ranked = _Ranked(labels, satisfaction)
-    replicates = [ranked.measure(weights) for weights in _resampled(subjects, seed)]
+    grouped = ranked.grouped()
+    replicates = [grouped.measure(weights) for weights in _resampled(subjects, seed)]
     return _with_intervals(ranked.measure(np.ones(len(labels))), replicates)
 
 
@@ -112,17 +116,20 @@ def differences(
 ) -> dict[str, Estimate]:
     """Return the metrics of `second` minus those of `first`, both predictions for the same rows."""
     one, other = _Ranked(labels, first), _Ranked(labels, second)
-    replicates = [_minus(other.measure(weights), one.measure(weights)) for weights in _resampled(subjects, seed)]
     everyone = np.ones(len(labels))
-    return _with_intervals(_minus(other.measure(everyone), one.measure(everyone)), replicates)
+    value = _minus(other.measure(everyone), one.measure(everyone))
+    one, other = one.grouped(), other.grouped()
+    replicates = [_minus(other.measure(weights), one.measure(weights)) for weights in _resampled(subjects, seed)]
+    return _with_intervals(value, replicates)
 
 
 def unpaired_differences(first: Rows, second: Rows, *, seed: int) -> dict[str, Estimate]:
     """Return the metrics on the rows of `second` minus those on the rows of `first`, which are others."""
     one, other = _Ranked(*first[:2]), _Ranked(*second[:2])
+    value = _minus(other.measure(np.ones(len(second[0]))), one.measure(np.ones(len(first[0]))))
+    one, other = one.grouped(), other.grouped()
     draws = zip(_resampled(first[2], seed), _resampled(second[2], seed + 1), strict=True)
     replicates = [_minus(other.measure(to_other), one.measure(to_one)) for to_one, to_other in draws]
-    value = _minus(other.measure(np.ones(len(second[0]))), one.measure(np.ones(len(first[0]))))
     return _with_intervals(value, replicates)
 
 
@@ -167,12 +174,23 @@ class _Ranked:
         self.order = np.argsort(satisfaction, kind="stable")
         ranked = np.asarray(satisfaction, dtype=np.float64)[self.order]
         self._labels = np.asarray(labels, dtype=np.float64)[self.order]
-        self._starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-        self._sizes = np.diff(np.r_[self._starts, len(ranked)])
-        self._satisfaction = ranked[self._starts]
+        self.regroup(ranked, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]))
         bounded = np.clip(ranked, np.finfo("f8").eps, 1 - np.finfo("f8").eps)
         self._log_losses = -np.log(np.where(self._labels > 0, bounded, 1 - bounded))
         self._squares = (ranked - self._labels) ** 2
+
+    def regroup(self, ranked: Floats, starts: NDArray[np.intp]) -> None:
+        """Let a group begin at each of these places."""
+        self._starts = starts
+        self._sizes = np.diff(np.r_[starts, len(ranked)])
+        self._satisfaction = np.add.reduceat(ranked, starts) / self._sizes
+
+    def grouped(self) -> "_Ranked":
+        """Return the same rows with neighbours in the order merged into at most `GROUPS` groups."""
+        apart = -(-len(self._starts) // GROUPS)
+        merged = copy(self)
+        merged.regroup(np.repeat(self._satisfaction, self._sizes), self._starts[::apart])
+        return merged
 
     def measure(self, weights: Floats) -> dict[str, float]:
         weights = weights[self.order]

@@ -35,7 +35,7 @@ def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[n
     """Return the bins of both tables' rows; absence is a bin of its own."""
     seen, new = (inputs(rows, [feature])[feature.name][:, 0] for rows in (train, test))
     if feature.kind == "category":
-        codes = np.unique(np.concatenate([seen, new]), return_inverse=True)[1]
+        codes = pa.array(np.concatenate([seen, new])).dictionary_encode().indices.to_numpy()
         return codes[: len(seen)], codes[len(seen) :]
     edges = np.unique(np.quantile(seen[~np.isnan(seen)], np.linspace(0, 1, NUMBER_BINS + 1)))
     known = np.r_[edges, np.inf]  # which only an absent number, as NaN, lies beyond

@@ -23,7 +23,7 @@ from pipeline.up import down
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK, company_settings, write_company
 from tests.dags.weeks import digest, rows
-from tests.end_to_end.test_services import Api, free_ports
+from tests.end_to_end.airflow import Api, answer, free_ports, questions
 
 pytestmark = pytest.mark.timeout(600)
 FIRST_AS_OF, OLD, NEVER_RUN, SECOND_AS_OF, AB, NEXT = (FIRST_WEEK.plus(n) for n in (9, 10, 11, 18, 19, 20))
@@ -111,17 +111,12 @@ def approve(settings: Settings, command: list[str], comment: str) -> None:
     api = Api(settings, "operator")
     asking = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        task = None
-        while task is None:
-            assert asking.poll() is None, asking.stderr.read().decode()
-            asked = api("GET", "dags/~/dagRuns/~/hitlDetails")["hitl_details"]
-            tasks = [detail["task_instance"] for detail in asked]
-            task = next((task for task in tasks if task["state"] == "awaiting_input"), None)
+        while asking.poll() is None:
+            for question in questions(api):
+                assert champion(settings) == "1", "nothing moves before the answer"
+                answer(api, question, "Approve", comment)
             time.sleep(0.5)
-        assert champion(settings) == "1", "nothing moves before the answer"
-        address = f"dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/-1/hitlDetails"
-        api("PATCH", address, json={"chosen_options": ["Approve"], "params_input": {"comment": comment}})
-        assert asking.wait(timeout=120) == 0, asking.stderr.read().decode()
+        assert asking.returncode == 0, asking.stderr.read().decode()
     finally:
         asking.kill()
         asking.wait()

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ import pytest
 
 from pipeline.credentials import credentials
 from pipeline.orchestration import service_lock
-from pipeline.orchestration.airflow_environment import airflow_url
 from pipeline.postgres import embedded
 from pipeline.settings import Settings
 from pipeline.up import down
 from pipeline.up.processes import marked
 from pipeline.weeks import Week
 from tests.company import company_settings
+from tests.end_to_end.airflow import Api, answer, free_ports, questions
 
 pytestmark = pytest.mark.timeout(600)
 AS_OF = Week.parse("2026-02-16")
@@ -80,21 +79,6 @@ def services(barometer) -> dict[str, str]:
     for address in found.values():
         assert address in said
     return found
-
-
-class Api:
-    """Airflow's REST API for one of its users."""
-
-    def __init__(self, settings: Settings, user: str) -> None:
-        self.client = httpx.Client(base_url=airflow_url(settings), timeout=30)
-        password = credentials(settings.home).airflow_passwords[user]
-        token = self.client.post("/auth/token", json={"username": user, "password": password})
-        self.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-
-    def __call__(self, method: str, path: str, **options: Any) -> Any:
-        answer = self.client.request(method, f"/api/v2/{path}", **options)
-        assert answer.is_success, answer.text
-        return answer.json()
 
 
 @pytest.fixture(scope="module")
@@ -237,10 +221,15 @@ def ended(api: Api, run: str) -> str:
 def test_a_person_rejects_a_promotion_in_airflow(services, trained, api, barometer):
     """The command waits for the answer; it stands in the history (how it is approved: `test_model_life`)."""
     candidate = json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))["version"]
+    command = ("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial")
     with ThreadPoolExecutor(1) as person:
-        answered = person.submit(answer, api, "Reject")
-        said = barometer("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial", code=1)
-        assert answered.result() == "operator"
+        promotion = person.submit(barometer, *command, code=1)
+        while not promotion.done():
+            for question in questions(api):
+                assert "The gate found" in question["body"]
+                answer(api, question, "Reject", "with a comment")
+            time.sleep(0.5)
+    said = promotion.result()
     assert f"Error: operator rejected the promotion of version {candidate}: with a comment." in said
     versions = {known["version"]: known for known in json.loads(barometer("models", "list", "--json"))}
     assert (versions[candidate]["state"], versions[trained["version"]]["state"]) == ("rejected", "champion")
@@ -253,18 +242,6 @@ def test_a_person_rejects_a_promotion_in_airflow(services, trained, api, baromet
     assert [by_task[task] for task in ("plan", "register", "gate", "approve", "promote")] == [
         "skipped", "skipped", "success", "success", "skipped",
     ]  # fmt: skip
-
-
-def answer(api: Api, option: str) -> str:
-    """Wait until a person is asked, and answer; return who did."""
-    waiting = {"response_received": False, "state": "awaiting_input"}  # an answer before it is parked would be lost
-    while not (asked := api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"]):
-        time.sleep(0.5)
-    task = asked[0]["task_instance"]
-    assert "The gate found" in asked[0]["body"]
-    path = f"dags/train_model/dagRuns/{task['dag_run_id']}/taskInstances/approve/-1/hitlDetails"
-    body = {"chosen_options": [option], "params_input": {"comment": "with a comment"}}
-    return str(api("PATCH", path, json=body)["responded_by"]["name"])
 
 
 def test_the_log_of_a_task_can_be_read(trained, api):
@@ -309,14 +286,6 @@ def kill_tasks_until_done(api: Api, to_kill: set[str]) -> set[str]:
                 killed.add(task["task_id"])
         time.sleep(0.2)
     return killed
-
-
-def free_ports(number: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def is_free(port: int) -> bool:

@@ -1,0 +1,51 @@
+"""Airflow as a person meets it: its REST API, and the questions it asks."""
+
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+
+from pipeline.credentials import credentials
+from pipeline.orchestration.airflow_environment import airflow_url
+from pipeline.settings import Settings
+
+
+class Api:
+    """Airflow's REST API for one of its users."""
+
+    def __init__(self, settings: Settings, user: str) -> None:
+        self.client = httpx.Client(base_url=airflow_url(settings), timeout=30)
+        password = credentials(settings.home).airflow_passwords[user]
+        token = self.client.post("/auth/token", json={"username": user, "password": password})
+        self.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+
+    def __call__(self, method: str, path: str, **options: Any) -> Any:
+        answer = self.client.request(method, f"/api/v2/{path}", **options)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+
+def questions(api: Api) -> list[dict[str, Any]]:
+    """Return what a person is asked just now."""
+    waiting = {"response_received": False, "state": "awaiting_input"}
+    return list(api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"])
+
+
+def answer(api: Api, question: dict[str, Any], option: str, comment: str) -> None:
+    """Answer a question.
+
+    Airflow 3.3.2 loses an answer that comes before its scheduler has noted that the task waits, about a second after
+    the question, and asks again: whoever answers must look again.
+    """
+    task = question["task_instance"]
+    path = f"dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/-1/hitlDetails"
+    api("PATCH", path, json={"chosen_options": [option], "params_input": {"comment": comment}})
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
