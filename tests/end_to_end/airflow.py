@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import httpx
 from pipeline.credentials import credentials
 from pipeline.orchestration.airflow_environment import airflow_url
 from pipeline.settings import Settings
+
+READING = timedelta(seconds=5)
 
 
 class Api:
@@ -27,17 +30,21 @@ class Api:
 
 
 def questions(api: Api) -> list[dict[str, Any]]:
-    """Return what a person is asked just now."""
+    """Return what a person, who needs some seconds to read it, may answer now.
+
+    Airflow 3.3.2 loses an answer that comes before its scheduler has noted that the task waits, and asks again.
+    """
     waiting = {"response_received": False, "state": "awaiting_input"}
-    return list(api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"])
+    asked = api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"]
+    return [question for question in asked if _age(question) >= READING]
+
+
+def _age(question: dict[str, Any]) -> timedelta:
+    return datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
 
 
 def answer(api: Api, question: dict[str, Any], option: str, comment: str) -> None:
-    """Answer a question.
-
-    Airflow 3.3.2 loses an answer that comes before its scheduler has noted that the task waits, about a second after
-    the question, and asks again: whoever answers must look again.
-    """
+    """Answer a question."""
     task = question["task_instance"]
     path = f"dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/-1/hitlDetails"
     api("PATCH", path, json={"chosen_options": [option], "params_input": {"comment": comment}})
