@@ -15,6 +15,7 @@ from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bund
 from pipeline.models.scorer import MISSING
 from pipeline.settings import Settings
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.export import export
 from pipeline.weeks import Week
 
@@ -40,6 +41,7 @@ def tiny_bundle(
     rows, labels = made_up_rows(features, 600)
     fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
     export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
+    (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     training = TrainingData(
         cutoff=cutoff, train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest="made up"
     )

@@ -170,7 +170,7 @@ def _champion_or_refuse(settings: Settings) -> str:
         raise ModelError(
             found=f"The model {settings.model.name!r} has no champion yet.",
             expected=f"a version with the alias {CHAMPION!r} in the registry.",
-            do="train the first one: barometer train.",
+            do="train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
         )
     if reason := withdrawn(settings, version):
         raise ModelError(

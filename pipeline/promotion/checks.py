@@ -17,6 +17,7 @@ from pipeline.metrics import Estimate, chance_calibration_error, differences, es
 from pipeline.models.bundle import open_bundle
 from pipeline.promotion.evidence import Evidence
 from pipeline.settings import Settings
+from pipeline.training.feature_auc import suspects
 from pipeline.training.training_set import FEWEST_OF_A_CLASS
 from pipeline.weeks import Week
 
@@ -114,13 +115,10 @@ def _no_leak(settings: Settings, evidence: Evidence) -> Check:
     """Ask that neither it nor a feature alone is better than anything honest can be."""
     limit = settings.promotion.suspicious_auc
     own = metrics(evidence.labels, evidence.satisfaction)["roc_auc"]
-    found = {"the version": own, **{f"the feature {name} alone": auc for name, auc in evidence.feature_auc.items()}}
-    suspect = [f"{who} has a ROC AUC of {auc:.4f}" for who, auc in found.items() if auc > limit]
-    best = max(found.values())
-    words = (
-        "; ".join(suspect) + ": it has probably seen the answer" if suspect else f"the highest ROC AUC is {best:.4f}"
-    )
-    return Check(name="leak", passed=not suspect, value=best, limit=limit, words=words)
+    found = suspects(limit, own, evidence.feature_auc)
+    best = max(own, *evidence.feature_auc.values())
+    words = "; ".join(found) + ": it has probably seen the answer" if found else f"the highest ROC AUC is {best:.4f}"
+    return Check(name="leak", passed=not found, value=best, limit=limit, words=words)
 
 
 def _not_worse(settings: Settings, evidence: Evidence) -> Check:

@@ -1,8 +1,8 @@
 """How well each feature alone foretells the answer: one that does it all but perfectly has seen it.
 
 For the gate's check against leaks. Each test row is predicted by the share of satisfied train rows whose value is the
-same (a category) or nearly so (a number), so that any shape of a relation shows, absence included. The entry point is
-`feature_auc`.
+same (a category) or nearly so (a number), so that any shape of a relation shows, absence included. Entry points:
+`feature_auc` and `suspects`.
 """
 
 import numpy as np
@@ -29,6 +29,12 @@ def feature_auc(train: pa.Table, test: pa.Table, features: list[Feature]) -> dic
         shares = (satisfied + learnt.mean()) / (rows + 1)  # a bin without train rows has the base rate
         found[feature.name] = roc_auc(asked, shares[new])
     return found
+
+
+def suspects(limit: float, version: float, features: dict[str, float]) -> list[str]:
+    """Return, in words, what has a ROC AUC that nothing honest has: the version, or a feature alone."""
+    found = {"the version": version, **{f"the feature {name} alone": auc for name, auc in features.items()}}
+    return [f"{who} has a ROC AUC of {auc:.4f}" for who, auc in found.items() if auc > limit]
 
 
 def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,9 +1,11 @@
 """Register, the last stage of a training: a sealed bundle becomes a version in MLflow's registry.
 
 A version comes into force from the week of its training cutoff where none was in force by then: the first one, and one
-trained as of an earlier week than any before. It becomes champion where there is none. The entry point is `register`.
+trained as of an earlier week than any before. It becomes champion where there is none. No gate stands before that, as
+there is nothing to compare with; but a version that has probably seen the answer stays out. Entry point: `register`.
 """
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from pipeline.models import history, registry
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
+from pipeline.training.evaluation import EVALUATION_FILE
+from pipeline.training.feature_auc import suspects
 from pipeline.training.trials import TRIALS_FILE, Trials, log_trials
 from pipeline.weeks import Week
 
@@ -37,9 +41,11 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
         bundle.read(evaluated.bundle, name)
     client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
+    suspected = _suspected(settings, evaluated, bundle)
     with history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
-        _put_into_force(settings, connection, week, version)
+        if not suspected:
+            _put_into_force(settings, connection, week, version)
         with connection.begin():
             is_in_force = registry.in_force(connection, week) == version
     is_champion = registry.champion(settings) == version
@@ -47,9 +53,14 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
         version=version,
         is_champion=is_champion,
         from_week=str(week) if is_in_force else None,
-        reason=_reason(week, is_in_force=is_in_force, is_champion=is_champion),
+        reason=_reason(week, suspected, is_in_force=is_in_force, is_champion=is_champion),
         metrics=evaluated.metrics,
     )
+
+
+def _suspected(settings: Settings, evaluated: Evaluated, bundle: Bundle) -> list[str]:
+    features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
+    return suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
 
 
 def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Evaluated) -> str | None:
@@ -131,7 +142,9 @@ def _put_into_force(settings: Settings, connection: Connection, week: Week, vers
             history.ask(connection, kind="as of", reason=reason, state="completed", **made)
 
 
-def _reason(week: Week, *, is_in_force: bool, is_champion: bool) -> str:
+def _reason(week: Week, suspected: list[str], *, is_in_force: bool, is_champion: bool) -> str:
+    if suspected:
+        return f"registered as a candidate: {'; '.join(suspected)}, so it has probably seen the answer"
     if is_champion:
         return f"the champion, in force from the week {week} on"
     if is_in_force:
