@@ -1,6 +1,6 @@
 """The second company, from its files to 21 published weeks, and how well they foretell the later reviews.
 
-    OLIST_DATA=../shared/data/olist python -m benchmarks.olist
+    OLIST_DATA=/path/to/olist python -m benchmarks.olist
 
 Trains through the end of March 2018, backfills the weeks from 2018-04-02 to 2018-08-20 with the commands of the
 example's README, each week as of its own end, and compares what was published with what customers said. Beside it a
