@@ -33,8 +33,8 @@ UNUSUAL: dict[str, tuple[Any, ...]] = {
         np.nan,
         np.inf,
         -np.inf,
-        np.finfo("f4").max,
-        np.finfo("f4").min,
+        1e30,  # float32's very highest number is beyond any step that scales: to scikit-learn it is infinite there
+        -1e30,
         0.0,
         np.finfo("f4").smallest_subnormal,
     ),
@@ -62,7 +62,10 @@ def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> 
     missing_rows = PARITY_ROWS - sum(map(len, cases.values()))
     cases["rows with several unusual values"] = _varied(_evenly(rows, max(missing_rows, len(few))), scorer.features)
     compared = pd.concat(cases.values(), ignore_index=True)
-    unlike = _differences(pipeline, scorer, compared)
+    try:
+        unlike = _differences(pipeline, scorer, compared)
+    except ValueError:
+        raise _refused_by(pipeline, scorer, cases) from None
     first = 0
     for words, case in cases.items():
         found = unlike[first : first + len(case)]
@@ -92,6 +95,20 @@ def _differences(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> 
     expected = pipeline.predict_proba(frame(pa.Table.from_batches([batch]), list(scorer.features)))[:, 1]
     unlike: NDArray[np.float64] = np.abs(scorer.score(batch).column("satisfaction").to_numpy() - expected)
     return unlike
+
+
+def _refused_by(pipeline: "Pipeline", scorer: Scorer, cases: "dict[str, pd.DataFrame]") -> ModelError:
+    """Return the error that names the first rows which the pipeline does not take."""
+    for words, case in cases.items():
+        try:
+            _differences(pipeline, scorer, case)
+        except ValueError as error:
+            return ModelError(
+                found=f"The pipeline fails on {words}: {str(error).splitlines()[0]}",
+                expected="a satisfaction for every row; values of that kind do arrive.",
+                do="add a step that handles them, such as an imputer or an encoder that knows unseen categories.",
+            )
+    raise AssertionError  # it fails on all cases together, so on one of them
 
 
 def _at_fault(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", unlike: NDArray[np.float64]) -> str | None:

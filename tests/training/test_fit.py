@@ -8,8 +8,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
@@ -167,6 +168,26 @@ def test_a_one_hot_pipeline_passes_through_the_same_door(rows, tmp_path) -> None
     )
     pipeline = Pipeline([("encode", encode), ("model", HistGradientBoostingClassifier(**BOOSTING))]).fit(x, y)
     assert export(pipeline, FEATURES, x, tmp_path / "model") >= PARITY_ROWS
+
+
+def test_a_scaled_logistic_regression_passes_through_the_same_door(rows, tmp_path) -> None:
+    """Extreme numbers are still numbers to it."""
+    x, y = rows
+    numbers = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
+    assert export(scaled(numbers).fit(x, y), FEATURES, x, tmp_path / "model") >= PARITY_ROWS
+
+
+def test_a_pipeline_that_fails_on_absent_numbers_is_refused_with_the_feature(rows, tmp_path) -> None:
+    x = rows[0].fillna(0)
+    trained = scaled(StandardScaler()).fit(x, rows[1])
+    with pytest.raises(ModelError, match="fails on rows with feature 'amount' = nan: Input X contains NaN"):
+        export(trained, FEATURES, x, tmp_path / "model")
+
+
+def scaled(numbers) -> Pipeline:
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    prepare = ColumnTransformer([("numbers", numbers, ["amount", "events"]), ("kind", one_hot, ["kind"])])
+    return Pipeline([("prepare", prepare), ("classifier", LogisticRegression())])
 
 
 def test_objects_that_are_not_scikit_learns_are_refused(rows, tmp_path) -> None:
