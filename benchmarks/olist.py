@@ -29,6 +29,7 @@ from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
 from pipeline.metrics import Estimate, differences, estimates
 from pipeline.point_in_time.labels import known_labels
+from pipeline.postgres import embedded
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.training_set import LABEL
 from pipeline.weeks import Week
@@ -56,7 +57,7 @@ def main() -> None:
         is_good = _measured(environ)
     finally:
         if "BAROMETER_HOME" not in os.environ:
-            _barometer(environ, "clean", "--yes")
+            embedded.remove(Path(home))
             shutil.rmtree(home, ignore_errors=True)
     sys.exit(0 if is_good else 1)
 
