@@ -50,7 +50,7 @@ class _Command(click.Group):
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="barometer")
 def main() -> None:
-    r"""Weekly predictions of how satisfied each customer is likely to be with each product.
+    """Weekly predictions of how satisfied each customer is likely to be with each product.
 
     \b
     Examples:

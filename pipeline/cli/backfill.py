@@ -20,7 +20,7 @@ COLUMNS = f"{'week':<12}{'subjects':>12}{'predicted':>12}{'quarantined':>13}{'re
 @click.option("--rebuild", is_flag=True, help="As in `barometer run`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the runs' records as a JSON list.")
 def backfill(first: Week, last: Week, model: str, *, rebuild: bool, as_json: bool) -> None:
-    r"""Predict and publish several past weeks.
+    """Predict and publish several past weeks.
 
     Oldest first; stops at the first that fails. Weeks that are published already are published again, with the version
     and the snapshot they had, unless told otherwise.

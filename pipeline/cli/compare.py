@@ -24,7 +24,7 @@ MODES = {"ab": "A/B test", "shadow": "In the shadow"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(challenger: str | None, as_of: Week | None, *, as_json: bool) -> None:
-    r"""Compare the challenger with the champion.
+    """Compare the challenger with the champion.
 
     On the published weeks in which both took part, by the labels that are known since: each one's metrics with 95 %
     intervals, the differences, and whether they are more than chance. In an A/B test each is measured on its own

@@ -24,7 +24,7 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print {name: {value, from}} as JSON.")
 def show(*, as_json: bool) -> None:
-    r"""Print every setting in force with where its value came from.
+    """Print every setting in force with where its value came from.
 
     That is the default, the file, the profile that BAROMETER_PROFILE chose, or an environment variable. Passwords
     are masked.
@@ -72,7 +72,7 @@ def _shown(value: Any) -> Any:
 @click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last one that the data holds]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 def check(week: Week | None, *, as_json: bool) -> None:
-    r"""Say in plain words what is missing or odd, before anything runs.
+    """Say in plain words what is missing or odd, before anything runs.
 
     Reads the sources, runs features.sql and labels.sql on one week and the weeks it would train on, and looks at
     the suites; nothing is written to the warehouse. Exits with 1 when there is a problem, which would stop a run

@@ -23,7 +23,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was drafted as JSON.")
 def init(folder: Path, target: Path, *, as_json: bool) -> None:
-    r"""Draft pipeline.toml, SQL and suites from a company's files.
+    """Draft pipeline.toml, SQL and suites from a company's files.
 
     Looks at CSV, JSON Lines and Parquet files (plain or .gz) and drafts what they look like: columns, types, formats,
     times, observed ranges. Every draft says so and wants to be read. Nothing is replaced.

@@ -19,7 +19,7 @@ COLUMNS = f"{'version':<9}{'state':<25}{'from week':<12}{'weeks':>6}{'ROC AUC':>
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
-    r"""Show what is in production, why it is there, and how good it is.
+    """Show what is in production, why it is there, and how good it is.
 
     Without a further word: list.
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--reason", help="Why, for the history.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def promote(version: str, role: "Role", from_week: Week | None, reason: str | None, *, as_json: bool) -> None:
-    r"""Make a version the champion, or the challenger.
+    """Make a version the champion, or the challenger.
 
     It has to pass the gate: files as sealed, features as features.sql returns them, no sign that it has seen the
     answer, not worse than the champion on its test weeks, in no product or segment much worse, calibrated, quick. Where

@@ -35,7 +35,7 @@ def _which_run(command: Callable[..., None]) -> Callable[..., None]:
 @_which_run
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON list of runs.")
 def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
-    r"""Count what was kept out, run by run: rejects by source and reason, subjects by reason, and the budgets.
+    """Count what was kept out, run by run: rejects by source and reason, subjects by reason, and the budgets.
 
     Of a week: its published run and those refused since.
 
@@ -60,7 +60,7 @@ def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
 @click.option("--product", "product_id", help="… and its product_id.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON list.")
 def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) -> None:
-    r"""Show a reject or a quarantined subject, whole.
+    """Show a reject or a quarantined subject, whole.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
 def export(
     week: Week | None, run_id: str | None, form: "Format | None", path: Path, *, subjects: bool, **rejects: str | None
 ) -> None:
-    r"""Write what was kept out to a file that can be read in again.
+    """Write what was kept out to a file that can be read in again.
 
     Rejects leave as the lines of their file, under its header: correct them and drop the file into the landing zone.
     Subjects leave with the columns of their snapshot.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write. [default: standard output]"
 )
 def query(sql: str, form: "Format", out: Path | None) -> None:
-    r"""Ask the warehouse with SQL.
+    """Ask the warehouse with SQL.
 
     It can only be read this way, and needs no server to be started. What there is: predictions, latest_predictions,
     weekly_satisfaction_by_product, shadow_predictions, prediction_runs, rejects, quarantine, model_promotions.

@@ -26,7 +26,7 @@ EXAMPLES = 3
 @click.option("--model", default="auto", show_default=True, help="As in `barometer run`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome of every row as JSON.")
 def replay(week: Week, model: str, *, as_json: bool) -> None:
-    r"""Rebuild a week after a fix in the data, the SQL or a suite, and say what became of what had been kept out.
+    """Rebuild a week after a fix in the data, the SQL or a suite, and say what became of what had been kept out.
 
     Like `barometer run --rebuild`; then every reject and every quarantined subject of the run before (the published
     one, else the last refused one) is looked up. When the week is refused again, what was published stands.

@@ -11,7 +11,7 @@ from pipeline.weeks import Week
 @click.command()
 @click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the latest published]")
 def report(week: Week | None) -> None:
-    r"""Write a week's report anew and print its path.
+    """Write a week's report anew and print its path.
 
     It is one HTML file that needs nothing else. The weeks before it may have been published after the page that
     the run wrote; this one shows them.

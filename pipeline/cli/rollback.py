@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--reason", help="Why, for the history.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def rollback(to: str | None, reason: str | None, *, challenger: bool, as_json: bool) -> None:
-    r"""Withdraw the champion and put the version before it back.
+    """Withdraw the champion and put the version before it back.
 
     At once: no gate, no approval. A withdrawn version scores no further week. The weeks it has published stay until
     they are scored again; the commands for that are printed.

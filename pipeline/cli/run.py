@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--bootstrap", is_flag=True, help="First make the sample data and train a model, where there are none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's record as JSON.")
 def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_json: bool) -> None:
-    r"""Predict and publish one week.
+    """Predict and publish one week.
 
     Runs the DAG weekly_predictions: through the services of `make up` while they are up, else in this process.
     Running a week again is safe: its readers see the old rows until the new ones are whole.

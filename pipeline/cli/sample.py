@@ -20,7 +20,7 @@ from pipeline.weeks import Week
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to. [default: the landing zone]"
 )
 def sample(customers: int, weeks: int, seed: int, end: Week | None, out: Path | None) -> None:
-    r"""Make the sample company's data.
+    """Make the sample company's data.
 
     The feed of a company that does not exist, flaws of real feeds included.
 

@@ -14,7 +14,7 @@ RECENT_RUNS = 5
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(*, as_json: bool) -> None:
-    r"""Say what is there and what to do next.
+    """Say what is there and what to do next.
 
     Services, champion and the last runs of this home.
 

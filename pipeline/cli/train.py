@@ -27,7 +27,7 @@ METRICS = ("roc_auc", "brier", "calibration_error")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was registered as JSON.")
 def train(as_of: Week | None, pipeline: Path | None, *, as_json: bool) -> None:
-    r"""Train and register a model version.
+    """Train and register a model version.
 
     Runs the DAG train_model. The first version becomes the champion. A version trained as of an earlier week is
     in force for the weeks from there on that had none, so that they can be backfilled honestly.

@@ -51,6 +51,7 @@ def test_every_command_has_help_whose_options_are_explained(barometer, path):
     result = barometer(*path, "--help")
     assert (result.exit_code, result.stderr) == (0, "")
     assert f"Usage: barometer {' '.join(path)}" in result.stdout
+    assert "\\b" not in result.stdout, "examples keep their lines by a control character, which is not shown"
     assert len(named(path).get_short_help_str(limit=300)) > 20
     for option in named(path).params:
         if option.param_type_name == "option" and option.name not in SELF_EXPLAINED:
