@@ -21,6 +21,7 @@ from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.evaluation import EVALUATION_FILE
+from pipeline.training.measure import satisfaction_of
 from pipeline.training.training_set import answers, read_weeks
 
 
@@ -67,16 +68,11 @@ def collect_evidence(settings: Settings, version: str, champion: str | None) -> 
         rows=rows,
         labels=answers(rows).to_numpy(),
         subjects=np.unique(subjects.to_numpy(), return_inverse=True)[1],
-        satisfaction=scored(scorer, rows),
+        satisfaction=satisfaction_of(scorer, rows),
         feature_auc=json.loads(bundle.read(folder, EVALUATION_FILE))["feature_auc"],
         champion=champions,
         compared_to=compared_to,
     )
-
-
-def scored(scorer: Scorer, rows: pa.Table) -> NDArray[np.float64]:
-    """Return the satisfaction of every row, in order."""
-    return np.concatenate([scorer.score(batch).column("satisfaction") for batch in rows.to_batches()])
 
 
 def _test_rows(settings: Settings, version: str, bundle: Bundle) -> tuple[TrainingSetManifest, pa.Table]:
@@ -102,7 +98,7 @@ def _champion_on(
     try:
         folder, digest = registry.bundle_of(settings, champion)
         known = open_bundle(folder, digest).training
-        satisfaction = scored(Scorer.load(folder, digest, threshold=settings.model.threshold), rows)
+        satisfaction = satisfaction_of(Scorer.load(folder, digest, threshold=settings.model.threshold), rows)
     except ModelError as error:
         return None, f"the base rate, because the champion, version {champion}, cannot score these rows: {error.found}"
     learnt = {*known.train_weeks, *known.validation_weeks} & set(candidate.training.test_weeks)

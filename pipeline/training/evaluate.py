@@ -24,7 +24,7 @@ from pipeline.training.card import CARD_FILE, card
 from pipeline.training.evaluation import EVALUATION_FILE, AgainstChampion, Evaluation
 from pipeline.training.export import libraries
 from pipeline.training.feature_auc import feature_auc
-from pipeline.training.measure import TestRows, measured
+from pipeline.training.measure import TestRows, measured, satisfaction_of
 from pipeline.training.training_set import read_weeks, segments, split
 
 if TYPE_CHECKING:
@@ -69,11 +69,6 @@ def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, 
     write_text(fitted.model / CARD_FILE, card(settings, plan, manifest, facts, evaluation))
     digest = seal(fitted.model, **facts)
     return Evaluated(bundle=fitted.model, bundle_digest=digest, test_rows=test.num_rows, metrics=facts["metrics"])
-
-
-def satisfaction_of(scorer: Scorer, rows: pa.Table) -> "NDArray[np.float64]":
-    """Return the predictions for each row, in order."""
-    return np.concatenate([scorer.score(batch).column("satisfaction") for batch in rows.to_batches()])
 
 
 def _champion(

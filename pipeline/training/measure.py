@@ -1,7 +1,7 @@
 """Measure: a version's predictions for its test weeks against what turned out, as a whole and by product and segment.
 
-`evaluate` calls it with what the version, and the champion, say of the test rows. The entry points are `TestRows` and
-`measured`.
+`evaluate` calls it with what the version, and the champion, say of the test rows. The entry points are
+`satisfaction_of`, `TestRows` and `measured`.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.metrics import Estimate, calibration_curve, differences, estimates
+from pipeline.models.scorer import Scorer
 from pipeline.training.evaluation import Group
 from pipeline.training.training_set import FEWEST_OF_A_CLASS, answers
 
@@ -59,6 +60,11 @@ class TestRows:
     def against(self, other: Floats) -> dict[str, Estimate]:
         """Return the metrics minus those of other predictions for the same rows."""
         return differences(self.labels, other, self.satisfaction, self.subjects, seed=self.seed)
+
+
+def satisfaction_of(scorer: Scorer, rows: pa.Table) -> Floats:
+    """Return the predictions for each row, in order."""
+    return np.concatenate([scorer.score(batch).column("satisfaction") for batch in rows.to_batches()])
 
 
 def measured(rows: TestRows, table: pa.Table, segments: tuple[str, ...]) -> dict[str, Any]:

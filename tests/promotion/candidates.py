@@ -20,11 +20,11 @@ from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.metrics import metrics
 from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
 from pipeline.models.scorer import MISSING, Scorer
-from pipeline.promotion.evidence import scored
 from pipeline.settings import Settings
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.export import export
+from pipeline.training.measure import satisfaction_of
 from pipeline.training.register import register
 from pipeline.training.training_set import LABEL, answers, frame
 from pipeline.training.trials import Parameters
@@ -86,7 +86,7 @@ def candidate(
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     export(pipeline, features, rows, model)
-    satisfaction = scored(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
+    satisfaction = satisfaction_of(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))
