@@ -1,5 +1,36 @@
-# Barometer on one machine, as one image: `barometer up` with Airflow, MLflow and the pages.
-FROM python:3.11-slim-bookworm
+# Two images. `docker build .`: Barometer on one machine, `barometer up` with Airflow, MLflow and the service.
+# `docker build --target service .`: the service alone, for a cloud or beside an application; docs/serving.md says how.
+
+FROM python:3.11-slim-bookworm AS service-packages
+WORKDIR /src
+COPY requirements-uv.lock requirements-service.lock ./
+RUN python -m venv /opt/uv && python -m venv --without-pip /opt/barometer/.venv \
+ && /opt/uv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-uv.lock \
+ && /opt/uv/bin/uv pip install --quiet --no-cache --python /opt/barometer/.venv/bin/python --require-hashes \
+    --compile-bytecode -r requirements-service.lock
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pipeline pipeline
+COPY examples examples
+COPY sql sql
+# requirements.lock has the builder's version and digest.
+RUN /opt/uv/bin/uv pip install --quiet --no-cache --python /opt/barometer/.venv/bin/python --no-deps --compile-bytecode \
+    --build-constraints requirements.lock .
+
+FROM python:3.11-slim-bookworm AS service
+COPY --from=service-packages /opt/barometer/.venv /opt/barometer/.venv
+COPY pipeline.toml /opt/barometer/
+RUN useradd --create-home barometer && install -d -o barometer /home/barometer/state
+USER barometer
+WORKDIR /home/barometer
+ENV PATH=/opt/barometer/.venv/bin:$PATH BAROMETER_CONFIG=/opt/barometer/pipeline.toml BAROMETER_HOME=/home/barometer/state
+# Where it listens says the contract (BAROMETER__SERVICE__CONTRACT): SageMaker and Vertex AI 8080, Azure ML 5001, and for
+# our own, beyond the container, BAROMETER__SERVICE__HOST=0.0.0.0, __PORT=8080 and __AUTH=keys.
+EXPOSE 8080
+# SageMaker starts a container with the one argument `serve`.
+ENTRYPOINT ["barometer"]
+CMD ["serve"]
+
+FROM python:3.11-slim-bookworm AS barometer
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/barometer
 COPY Makefile pyproject.toml requirements.lock requirements-uv.lock README.md LICENSE airflow.cfg pipeline.toml ./

@@ -39,7 +39,7 @@ check: $(READY)  ## Check format, lint, types, imports, SQL and Airflow's config
 	$(BIN)/sqlfluff lint --disable-progress-bar sql examples
 	$(LINT_AIRFLOW) $(BIN)/airflow config lint | tee /dev/stderr | grep -q "^No issues found"
 
-up: $(READY)  ## Start Airflow, MLflow and the pages on this machine
+up: $(READY)  ## Start Airflow, MLflow and the service on this machine
 	@$(BIN)/barometer up
 
 down: $(READY)  ## Stop them
@@ -51,5 +51,7 @@ clean: ## Stop everything and delete all state of this home
 lock: $(READY)  ## Resolve the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group dev \
 	  pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group service --constraints requirements.lock --output-file requirements-service.lock
 	echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate - --output-file requirements-uv.lock

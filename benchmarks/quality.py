@@ -28,9 +28,9 @@ from pipeline.models.scorer import Scorer
 from pipeline.postgres import embedded
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
-from pipeline.training.evaluate import evaluate, satisfaction_of
+from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
-from pipeline.training.measure import TestRows
+from pipeline.training.measure import TestRows, satisfaction_of
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 from pipeline.training.tune import tune

@@ -18,7 +18,7 @@ from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Shadow, Snapshot
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import ShardsManifest, SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.validation.gx import Result, validate
@@ -49,7 +49,7 @@ def check(
         If a satisfaction is not between 0 and 1, or a critical expectation fails.
     """
     manifest = SnapshotManifest.read(snapshot.manifest)
-    parts = _whole_parts(manifest, scored)
+    parts = whole_parts(manifest, scored)
     files = [part.file for part in parts]
     with connection(settings) as con:
         conserved = partial(
@@ -81,13 +81,19 @@ def check(
     )
 
 
-def _whole_parts(manifest: SnapshotManifest, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the parts in the order of their shards, each there once and as it was written."""
+def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
+    """Return the parts in the order of their shards, each there once and as it was written.
+
+    Raises
+    ------
+    ConservationError
+        If one is missing, there twice or not what was handed over.
+    """
     parts = sorted(scored, key=lambda part: part.shard)
     if [part.shard for part in parts] != list(range(len(manifest.shards))):
         raise ConservationError(
             found=f"The scored shards are {', '.join(str(part.shard) for part in parts) or 'none'}.",
-            expected=f"each of the snapshot's {len(manifest.shards)} shards, from 0, exactly once.",
+            expected=f"each of the {len(manifest.shards)} shards, from 0, exactly once.",
             do="clear the scoring tasks and let them run again.",
         )
     for part in parts:

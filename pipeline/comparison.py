@@ -22,6 +22,7 @@ from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.past_sources import is_delivered, read_past_sources, together
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
+from pipeline.warehouse.loading import loading
 from pipeline.weeks import Week
 
 JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
@@ -160,7 +161,7 @@ def _scores(settings: Settings, weeks: Sequence[Week], labels: pa.Table) -> tupl
     """
     mondays = ", ".join(literal(str(week)) for week in weeks)
     wanted = labels.filter(pc.is_in(labels.column("week"), pa.array([week.monday for week in weeks])))
-    with warehouse.loading(settings) as cursor:
+    with loading(settings) as cursor:
         cursor.adbc_ingest("known_labels", wanted, mode="create", temporary=True)
         cursor.execute(
             f"""

@@ -14,7 +14,8 @@
     │   ├── ConservationError      subjects are not conserved, or a stored file is not what was written
     │   ├── WarehouseError         the warehouse's schema is not one this version can bring up to date
     │   ├── ServerError            the embedded server or a local service cannot be run as asked
-    │   └── RunError               a DAG run failed
+    │   ├── RunError               a DAG run failed
+    │   └── RequestError           a request to the service that cannot be answered as it was sent
     └── TransientError             the same call may succeed later
         └── DatabaseUnavailableError
 
@@ -106,6 +107,34 @@ class ServerError(TerminalError):
 
 class RunError(TerminalError):
     """A DAG run failed, for the reason its stage gave or for one that none could give."""
+
+
+class RequestError(TerminalError):
+    """A request to the service that cannot be answered as it was sent.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    row, field
+        What is at fault in the request: the number of the instance, from 0, and the feature.
+    headers
+        Further headers of the answer, such as Retry-After.
+    """
+
+    def __init__(
+        self,
+        *,
+        found: str,
+        expected: str,
+        do: str,
+        status: int = 400,
+        row: int | None = None,
+        field: str | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(found=found, expected=expected, do=do)
+        self.status, self.row, self.field, self.headers = status, row, field, headers
 
 
 class TransientError(BarometerError):

@@ -2,7 +2,8 @@
 
 Stands after `validate_sources` and before `validate_features`. The SQL sees the sources only through the views of
 `pipeline.point_in_time.source_views`; what it returns is checked, cast to what a model sees, and written as shards.
-The entry points are `features`, the stage, and `build_snapshot`, which training uses for past weeks.
+The entry points are `features`, the stage, and `build_snapshot`, which training uses for past weeks; files of feature
+rows are cast by the same `cast_for_model`.
 """
 
 from pathlib import Path
@@ -101,7 +102,7 @@ def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> lis
         described = con.execute(f"DESCRIBE {query.sql}", query.parameters).fetchall()
         kinds = {str(name): str(kind) for name, kind, *_ in described}
         columns = _columns(query, [str(name) for name, *_ in described], kinds)
-        casts = ", ".join(_cast(column, kinds[column.name]) for column in columns)
+        casts = ", ".join(cast_for_model(column, kinds[column.name]) for column in columns)
         con.execute(
             f"COPY (SELECT customer_id, product_id, {casts}, {hash_of_key()} AS {HASH} FROM ({query.sql})) "
             f"TO {literal(part)} (FORMAT parquet)",
@@ -148,8 +149,8 @@ def _kind(query: CompanyQuery, name: str, kind: str) -> ColumnKind:
     )
 
 
-def _cast(column: FeatureColumn, kind: str) -> str:
-    """Return the expression of the column as a model sees it: float32, where what is too large becomes infinite."""
+def cast_for_model(column: FeatureColumn, kind: str) -> str:
+    """Return the expression of a column of a DuckDB type as a model sees it: float32, too large a number infinite."""
     name = quoted(column.name)
     if column.kind != "number":
         return f"CAST({name} AS VARCHAR) AS {name}"

@@ -7,11 +7,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class _Handoff(BaseModel):
+class Handoff(BaseModel):
+    """What a stage hands on."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Challenger(_Handoff):
+class Challenger(Handoff):
     """The model version that takes part beside the run's own, the champion."""
 
     model_version: str
@@ -20,7 +22,7 @@ class Challenger(_Handoff):
     bundle_digest: str
 
 
-class Routing(_Handoff):
+class Routing(Handoff):
     """Which part the challenger has in a run."""
 
     mode: Literal["off", "ab", "shadow"] = "off"
@@ -34,7 +36,22 @@ class Routing(_Handoff):
     """Why this mode: in words."""
 
 
-class Plan(_Handoff):
+class Models(Handoff):
+    """Which model versions score, decided once in a run's first task and pinned."""
+
+    model_version: str
+    model_reason: str
+    """Why this version: in words."""
+    trained_after_cutoff: bool
+    """Whether the model saw data from after the cutoff of the week it scores."""
+    bundle: Path
+    """Folder of the model version's files."""
+    bundle_digest: str
+    """sha256 of the folder's `bundle.json`, as the registry holds it."""
+    routing: Routing = Routing()
+
+
+class Plan(Models):
     """What a run will do, decided once in its first task and pinned."""
 
     run_id: str
@@ -42,23 +59,13 @@ class Plan(_Handoff):
     week: str
     cutoff: datetime
     """The week's end, in UTC."""
-    model_version: str
-    model_reason: str
-    """Why this version: in words."""
-    trained_after_cutoff: bool
-    """Whether the model saw data from after the week's cutoff."""
-    bundle: Path
-    """Folder of the model version's files."""
-    bundle_digest: str
-    """sha256 of the folder's `bundle.json`, as the registry holds it."""
-    routing: Routing = Routing()
     reused_snapshot: Path | None
     """Manifest of the published run's snapshot, when this run reuses it."""
     folder: Path
     """The run's own folder under the home: `runs/<run_id>`."""
 
 
-class Ingested(_Handoff):
+class Ingested(Handoff):
     """The sources, read and cast."""
 
     manifest: Path | None
@@ -68,14 +75,14 @@ class Ingested(_Handoff):
     rejects: int
 
 
-class SourcesValidated(_Handoff):
+class SourcesValidated(Handoff):
     """Verdict on the sources."""
 
     expectations: int
     warnings: int
 
 
-class Snapshot(_Handoff):
+class Snapshot(Handoff):
     """The week's features."""
 
     manifest: Path
@@ -86,7 +93,7 @@ class Snapshot(_Handoff):
     shards: int
 
 
-class FeaturesValidated(_Handoff):
+class FeaturesValidated(Handoff):
     """Verdict on the features, and who is kept out."""
 
     quarantine: Path
@@ -97,7 +104,7 @@ class FeaturesValidated(_Handoff):
     warnings: int
 
 
-class Shadow(_Handoff):
+class Shadow(Handoff):
     """One shard's shadow scores: the challenger's, which nobody is served."""
 
     file: Path
@@ -106,7 +113,7 @@ class Shadow(_Handoff):
     """sha256 of the file."""
 
 
-class Scored(_Handoff):
+class Scored(Handoff):
     """One shard's predictions."""
 
     shard: int
@@ -122,7 +129,7 @@ class Scored(_Handoff):
     finished_at: datetime
 
 
-class Checked(_Handoff):
+class Checked(Handoff):
     """The run may be published."""
 
     files: list[Path]
@@ -134,7 +141,7 @@ class Checked(_Handoff):
     warnings: int
 
 
-class Published(_Handoff):
+class Published(Handoff):
     """The week is visible."""
 
     week: str
@@ -144,13 +151,13 @@ class Published(_Handoff):
     export: Path
 
 
-class Reported(_Handoff):
+class Reported(Handoff):
     """The week's report."""
 
     report: Path
 
 
-class TrainingPlan(_Handoff):
+class TrainingPlan(Handoff):
     """What a training will do, decided once in its first task and pinned."""
 
     training_id: str
@@ -167,7 +174,7 @@ class TrainingPlan(_Handoff):
     """A team's own pipeline, a copy in that folder, to fit instead of searching for one."""
 
 
-class TrainingSet(_Handoff):
+class TrainingSet(Handoff):
     """The features of past weeks joined with their labels."""
 
     manifest: Path
@@ -178,7 +185,7 @@ class TrainingSet(_Handoff):
     satisfied: int
 
 
-class Tuned(_Handoff):
+class Tuned(Handoff):
     """The hyperparameters that the search chose."""
 
     family: str
@@ -191,7 +198,7 @@ class Tuned(_Handoff):
     seconds: float
 
 
-class Fitted(_Handoff):
+class Fitted(Handoff):
     """A fitted and calibrated pipeline, exported to ONNX and found equal there."""
 
     model: Path
@@ -202,7 +209,7 @@ class Fitted(_Handoff):
     """Rows on which scikit-learn and ONNX were compared."""
 
 
-class Evaluated(_Handoff):
+class Evaluated(Handoff):
     """A sealed bundle with its metrics on the test weeks."""
 
     bundle: Path
@@ -211,7 +218,7 @@ class Evaluated(_Handoff):
     metrics: dict[str, float]
 
 
-class Registered(_Handoff):
+class Registered(Handoff):
     """A model version in the registry."""
 
     version: str
@@ -222,7 +229,7 @@ class Registered(_Handoff):
     metrics: dict[str, float]
 
 
-class Gated(_Handoff):
+class Gated(Handoff):
     """A promotion that the gate lets pass."""
 
     promotion_id: int
@@ -236,7 +243,7 @@ class Gated(_Handoff):
     """Each check's name and its outcome, in words."""
 
 
-class Approved(_Handoff):
+class Approved(Handoff):
     """Whether the promotion is to be carried out."""
 
     approved: bool
@@ -245,7 +252,7 @@ class Approved(_Handoff):
     comment: str = ""
 
 
-class Promoted(_Handoff):
+class Promoted(Handoff):
     """A promotion that was carried out."""
 
     promotion_id: int

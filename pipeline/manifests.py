@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,9 @@ ColumnKind = Literal["number", "category", "info"]
 
 class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ANEW: ClassVar[str] = "run the week again with rebuild, which makes its files anew."
+    """What to do when a file is not what was written."""
 
     def write(self, path: Path) -> None:
         """Write the manifest to `path` atomically, as JSON."""
@@ -35,7 +38,7 @@ class _Manifest(BaseModel):
             raise ConservationError(
                 found=f"The manifest {path} cannot be read: {error}.",
                 expected="the file as the run wrote it.",
-                do="run the week again with rebuild, which makes its files anew.",
+                do=cls.ANEW,
             ) from None
 
 
@@ -103,24 +106,12 @@ class Shard(_Manifest):
     """sha256 of the file."""
 
 
-class SnapshotManifest(_Manifest):
-    """A week's features: the data version."""
+class ShardsManifest(_Manifest):
+    """Rows of features, in shards beside the manifest."""
 
-    week: str
-    cutoff: datetime
-    sql_digest: str
     columns: list[FeatureColumn]
     rows: int
-    subjects: int
-    """Distinct keys; fewer than rows when features.sql returned a subject twice."""
     shards: list[Shard]
-    sources: dict[str, SourceRead]
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the week, the SQL's digest, the columns and the shards: equal for equal content."""
-        content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
-        return sha256_of_text(json.dumps(content, sort_keys=True))
 
     def checked_file(self, folder: Path, shard: int) -> Path:
         """Return one shard's file below `folder`, checked to be the one that was written.
@@ -134,9 +125,9 @@ class SnapshotManifest(_Manifest):
         found = sha256_of_file(file) if file.exists() else "absent"
         if found != digest:
             raise ConservationError(
-                found=f"The snapshot's file {file} is gone or is not what was written (sha256 {found[:12]}).",
+                found=f"The shard's file {file} is gone or is not what was written (sha256 {found[:12]}).",
                 expected=f"sha256 {digest[:12]}, as its manifest says.",
-                do="run the week again with rebuild, which makes its files anew.",
+                do=self.ANEW,
             )
         return file
 
@@ -147,6 +138,23 @@ class SnapshotManifest(_Manifest):
     def names(self, *kinds: ColumnKind) -> list[str]:
         """Return the names of the columns of these kinds, in order."""
         return [column.name for column in self.columns if column.kind in kinds]
+
+
+class SnapshotManifest(ShardsManifest):
+    """A week's features: the data version."""
+
+    week: str
+    cutoff: datetime
+    sql_digest: str
+    subjects: int
+    """Distinct keys; fewer than rows when features.sql returned a subject twice."""
+    sources: dict[str, SourceRead]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the week, the SQL's digest, the columns and the shards: equal for equal content."""
+        content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
+        return sha256_of_text(json.dumps(content, sort_keys=True))
 
 
 class TrainingWeek(_Manifest):

@@ -5,6 +5,7 @@ decided once, here; every later stage only reads the `Plan`. The entry point is 
 """
 
 from pathlib import Path
+from typing import Any
 
 from pipeline.code_version import code_version
 from pipeline.errors import BarometerError, ModelError
@@ -79,21 +80,31 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
         run_id=run_id,
         week=str(week),
         cutoff=week.cutoff(settings.zone),
-        model_version=choice.version,
-        model_reason=choice.reason,
-        trained_after_cutoff=choice.trained_after_cutoff,
-        bundle=choice.bundle,
-        bundle_digest=choice.bundle_digest,
-        routing=_routing(settings, week, choice, published if model == "auto" else None),
+        **pinned(choice, _routing(settings, week, choice, published if model == "auto" else None)),
         reused_snapshot=Path(reusable) if reusable else None,
         folder=settings.home / "runs" / run_id,
     )
 
 
+def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
+    """Return the fields of `Models`."""
+    return {
+        "model_version": choice.version,
+        "model_reason": choice.reason,
+        "trained_after_cutoff": choice.trained_after_cutoff,
+        "bundle": choice.bundle,
+        "bundle_digest": choice.bundle_digest,
+        "routing": routing,
+    }
+
+
 def _routing(settings: Settings, week: Week, choice: registry.ModelChoice, repeated: runs.RunRecord | None) -> Routing:
     """Return the routing of the run that is repeated, as recorded; else today's, where today's champion serves."""
-    if repeated:
-        return _repeated_routing(settings, week, repeated)
+    return _repeated_routing(settings, week, repeated) if repeated else todays_routing(settings, week, choice)
+
+
+def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice) -> Routing:
+    """Return today's routing, where today's champion serves."""
     if not choice.is_current:
         return Routing(reason="only today's champion has a challenger beside it")
     if settings.routing.mode == "off":

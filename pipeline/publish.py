@@ -23,8 +23,9 @@ from pipeline.duck import literal
 from pipeline.errors import ConservationError
 from pipeline.handoffs import Checked, Plan, Published
 from pipeline.settings import Settings
-from pipeline.warehouse import JSONB_VERSION, available, engine, loading
+from pipeline.warehouse import available, engine
 from pipeline.warehouse.export import export
+from pipeline.warehouse.loading import JSONB_VERSION, loading
 from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
 from pipeline.weeks import Week
 

@@ -11,12 +11,10 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
-from functools import partial
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import Connection, text
 
 from pipeline import warehouse
@@ -25,6 +23,7 @@ from pipeline.handoffs import Plan, Published, Reported
 from pipeline.reporting import words
 from pipeline.reporting.page import page
 from pipeline.reporting.questions import Questions
+from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -55,35 +54,6 @@ def write_report(settings: Settings, week: Week) -> tuple[Path, str]:
         write_text(folder / f"{week}.html", render(settings, "report.html", **facts))
         write_text(folder / "index.html", render(settings, "index.html", reports=_summaries(folder)))
     return folder / f"{week}.html", facts["run"]["run_id"]
-
-
-def render(settings: Settings, template: str, **facts: object) -> str:
-    """Return a page of `pipeline/templates`; whatever text the facts hold is escaped."""
-    environment = Environment(
-        loader=PackageLoader("pipeline"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "cell": words.cell,
-        "change": words.points,
-        "count": words.count,
-        "counted": words.counted,
-        "day": words.day,
-        "figure": words.figure,
-        "label": words.label,
-        "measure": words.measure,
-        "moment": partial(words.moment, zone=settings.zone),
-        "more_or_fewer": words.more_or_fewer,
-        "percent": words.percent,
-        "seconds": words.seconds,
-    }
-    environment.tests["missing"] = words.is_missing
-    return environment.get_template(template).render(
-        company=settings.company, zone=settings.timezone, made_at=datetime.now(UTC), **facts
-    )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ quarantine. The same shard, versions and routing give the same bytes but for the
 
 In an A/B test the challenger scores the rows of its customers, into the same file. In the shadow it scores everybody,
 into a second file and after the first is whole: that it cannot is handed on, and stops nobody's prediction. The entry
-point is `score`.
+point is `score`; the scoring of a file of rows (`pipeline.score_file`) uses `kept_batches`, `served` and `write`.
 """
 
 import json
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.handoffs import FeaturesValidated, Plan, Scored, Shadow, Snapshot
+from pipeline.handoffs import FeaturesValidated, Models, Plan, Scored, Shadow, Snapshot
 from pipeline.manifests import SnapshotManifest
 from pipeline.models.routing import CHALLENGER, CHAMPION, blaming_challenger, is_challengers, routed_scores
 from pipeline.models.scorer import Scorer, inputs
@@ -46,8 +46,8 @@ PREDICTIONS_SCHEMA = pa.schema(
 SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name not in {"role", "info"}])
 INFO_PREFIX = "info_"
 
-Predict = Callable[[pa.RecordBatch], pa.RecordBatch]
-"""From features to rows of one of these schemas."""
+Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
+"""From features to each row's scores, and whether they are the challenger's."""
 
 
 def score(
@@ -64,10 +64,10 @@ def score(
     """
     started_at = datetime.now(UTC)
     features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
-    quarantined = _quarantined_rows(features_validated.quarantine, shard)
-    kept = partial(_kept, features, quarantined, settings.resources.batch_rows)
+    kept = partial(kept_batches, settings, features, features_validated.quarantine, shard)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    rows = _write(file, PREDICTIONS_SCHEMA, map(_served(settings, plan, features), kept()))
+    predict = served(settings, plan, features)
+    rows = write(file, PREDICTIONS_SCHEMA, (_rows(plan, PREDICTIONS_SCHEMA, b, *predict(b)) for b in kept()))
     shadow = failure = None
     if plan.routing.mode == "shadow":
         try:
@@ -86,21 +86,32 @@ def score(
     )
 
 
-def _quarantined_rows(quarantine: Path, shard: int) -> np.ndarray:
-    rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
-    return np.sort(rows.column("row").to_numpy())
+def kept_batches(settings: Settings, features: Path, quarantine: Path, shard: int) -> Iterator[pa.RecordBatch]:
+    """Yield the shard's rows that are not in quarantine, in order.
 
-
-def _kept(features: Path, quarantined: np.ndarray, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the shard's rows that are not in quarantine, in order."""
+    Parameters
+    ----------
+    settings
+        Says how many rows at once.
+    features, shard
+        The shard's file and number.
+    quarantine
+        Who is kept out; see `pipeline.handoffs.FeaturesValidated`.
+    """
+    quarantined = _quarantined_rows(quarantine, shard)
     position = 0
-    for batch in _batches(features, batch_rows):
+    for batch in _batches(features, settings.resources.batch_rows):
         first, last = np.searchsorted(quarantined, [position, position + batch.num_rows])
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[quarantined[first:last] - position] = False
         position += batch.num_rows
         if keep.any():
             yield batch if keep.all() else batch.filter(pa.array(keep))
+
+
+def _quarantined_rows(quarantine: Path, shard: int) -> np.ndarray:
+    rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
+    return np.sort(rows.column("row").to_numpy())
 
 
 def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -110,7 +121,8 @@ def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
 
 
-def _write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write the batches to a Parquet file, atomically, one at a time; return how many rows they hold."""
     rows = 0
     with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for batch in batches:
@@ -119,17 +131,31 @@ def _write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
     return rows
 
 
-def _served(settings: Settings, plan: Plan, features: Path) -> Predict:
-    """Return what makes the rows that people are served: by the champion, or in an A/B test by either."""
-    champion = Scorer.load(plan.bundle, plan.bundle_digest, threshold=settings.model.threshold)
-    if plan.routing.mode != "ab":
-        return lambda batch: _rows(plan, PREDICTIONS_SCHEMA, batch, champion.score(batch), np.zeros(len(batch), bool))
-    challenger = _challenger(settings, plan, features)
+def served(settings: Settings, models: Models, features: Path) -> Predict:
+    """Return what makes the scores that people are served: the champion's, or in an A/B test either's.
 
-    def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
-        challengers = is_challengers(batch.column("customer_id"), plan.routing.fraction, plan.routing.salt)
-        scores = routed_scores(batch, challengers, champion, challenger)
-        return _rows(plan, PREDICTIONS_SCHEMA, batch, scores, challengers)
+    Parameters
+    ----------
+    settings
+        Gives the threshold.
+    models
+        The pinned versions.
+    features
+        A file of what will be scored, for its columns.
+
+    Raises
+    ------
+    ModelError
+        If a model version fails its checks, or the challenger wants other features.
+    """
+    champion = Scorer.load(models.bundle, models.bundle_digest, threshold=settings.model.threshold)
+    if models.routing.mode != "ab":
+        return lambda batch: (champion.score(batch), np.zeros(len(batch), bool))
+    challenger = _challenger(settings, models, features)
+
+    def predict(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
+        challengers = is_challengers(batch.column("customer_id"), models.routing.fraction, models.routing.salt)
+        return routed_scores(batch, challengers, champion, challenger), challengers
 
     return predict
 
@@ -141,13 +167,13 @@ def _scored_in_shadow(
     challenger = _challenger(settings, plan, features)
     everybody = (_rows(plan, SHADOW_SCHEMA, b, challenger.score(b), np.ones(len(b), bool)) for b in batches)
     file = plan.folder / "shadow_predictions" / name
-    _write(file, SHADOW_SCHEMA, everybody)
+    write(file, SHADOW_SCHEMA, everybody)
     return Shadow(file=file, digest=sha256_of_file(file))
 
 
-def _challenger(settings: Settings, plan: Plan, features: Path) -> Scorer:
+def _challenger(settings: Settings, models: Models, features: Path) -> Scorer:
     """Return the challenger's scorer; that it wants other features than there are is noticed before it scores."""
-    challenger = plan.routing.challenger
+    challenger = models.routing.challenger
     assert challenger is not None, "the plan pins it where routing is on"
     with blaming_challenger(challenger.model_version):
         scorer = Scorer.load(challenger.bundle, challenger.bundle_digest, threshold=settings.model.threshold)

@@ -15,6 +15,7 @@ from pipeline.cli.clean import clean
 from pipeline.cli.config import config
 from pipeline.cli.console import show_error
 from pipeline.cli.init import init
+from pipeline.cli.keys import keys
 from pipeline.cli.models import models
 from pipeline.cli.promote import promote
 from pipeline.cli.quarantine import quarantine
@@ -24,6 +25,8 @@ from pipeline.cli.report import report
 from pipeline.cli.rollback import rollback
 from pipeline.cli.run import run
 from pipeline.cli.sample import sample
+from pipeline.cli.score import score
+from pipeline.cli.serve import serve
 from pipeline.cli.services import down, up
 from pipeline.cli.status import status
 from pipeline.cli.train import train
@@ -71,6 +74,7 @@ for command in (
     models,
     promote,
     rollback,
+    score,
     query,
     report,
     status,
@@ -79,6 +83,8 @@ for command in (
     sample,
     init,
     config,
+    serve,
+    keys,
     up,
     down,
     clean,

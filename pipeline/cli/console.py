@@ -14,7 +14,7 @@ from pipeline.errors import BarometerError
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.orchestration.dag_runs import TaskEvent
+    from pipeline.orchestration.events import TaskEvent
 
 
 class WeekArgument(click.ParamType[Week]):

@@ -1,6 +1,7 @@
 """`barometer models`: what is in production, why it is there, and how good it is."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,6 +64,31 @@ def show(version: str, *, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=1))
     else:
         click.echo(_in_words(found, files))
+
+
+@models.command()
+@click.argument("version")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A new folder, or a new archive where the name ends in .tar.gz.",
+)
+def export(version: str, *, to: Path) -> None:
+    """Write the files that serving a version needs, for a container without registry and warehouse.
+
+    VERSION is a number, or current for the champion. The folder is what service.model_folder names there: a cloud's
+    model folder (SageMaker's model.tar.gz, Vertex AI's artifact folder, Azure ML's model).
+
+    \b
+    Examples:
+      barometer models export current --to model.tar.gz
+      barometer models export 3 --to /srv/model
+    """
+    from pipeline.models.exported import export_version
+
+    made = export_version(load_settings(), version, to)
+    click.echo(f"Version {made.version} of the model {made.name}: {to}")
 
 
 models.add_command(compare)

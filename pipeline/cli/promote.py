@@ -13,7 +13,7 @@ from pipeline.weeks import Week
 
 if TYPE_CHECKING:
     from pipeline.models.history import Role
-    from pipeline.orchestration.dag_runs import TaskEvent
+    from pipeline.orchestration.events import TaskEvent
 
 
 @click.command()

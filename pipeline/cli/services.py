@@ -8,9 +8,10 @@ from pipeline.settings import load_settings
 
 @click.command()
 def up() -> None:
-    """Start Airflow, MLflow's UI and the pages.
+    """Start Airflow, MLflow's UI and the service.
 
-    Prints where they are and how to log in. All of them listen on 127.0.0.1 only. Harmless when they are up already.
+    Prints where they are and how to log in. All of them listen on 127.0.0.1 only, unless service.host says otherwise
+    for the service. Harmless when they are up already.
     """
     from pipeline.up import addresses
     from pipeline.up import up as start

@@ -38,10 +38,12 @@ def _look(settings: Settings) -> dict[str, Any]:
         "configuration": settings.config_file,
         "home": settings.home,
         "services": {},
+        "service": None,
         "champion": None,
         "runs": [],
         "next": "make run, which makes sample data, trains a model and publishes a week",
     }
+    found["service"] = _service(settings)
     if settings.database.url is None and not (settings.home / "postgres").exists():
         return found  # nothing was ever run here, and looking must not make a server
     if services_are_up(settings):
@@ -51,6 +53,14 @@ def _look(settings: Settings) -> dict[str, Any]:
     else:
         close_dead_runs_if_alone(settings)
     return {**found, **_recorded(settings)}
+
+
+def _service(settings: Settings) -> dict[str, Any] | None:
+    """Return where the service answers and what it says of itself, started by `make up` or not."""
+    from pipeline.up.components import service_readiness
+
+    readiness = service_readiness(settings)
+    return {"address": settings.service.url, **readiness} if readiness else None
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:
@@ -79,6 +89,7 @@ def _in_words(found: dict[str, Any]) -> str:
         ("configuration", found["configuration"]),
         ("home", found["home"]),
         *(found["services"].items() or [("services", "down")]),
+        ("predictions on demand", _service_in_words(found["service"])),
         ("champion", f"version {found['champion']}" if found["champion"] else "none"),
     ]
     runs = [
@@ -87,3 +98,11 @@ def _in_words(found: dict[str, Any]) -> str:
         for run in found["runs"]
     ]
     return "\n".join([aligned(rows, indent=""), *(["last runs:", *runs] if runs else []), f"next: {found['next']}"])
+
+
+def _service_in_words(service: dict[str, Any] | None) -> str:
+    if service is None:
+        return "down"
+    serves = f", serves version {service['champion']}" if service["champion"] else ""
+    wrong = "".join(f"; {problem['what']}: {problem['error']}" for problem in service["problems"])
+    return f"{service['status']}{serves} ({service['address']}){wrong}"

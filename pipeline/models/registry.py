@@ -16,7 +16,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.models.bundle import open_bundle
-from pipeline.postgres.databases import databases
+from pipeline.postgres.databases import CONNECTING, databases
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -87,7 +87,7 @@ def choose_model(
         if withdrawn(settings, version):  # a rerun repeats what was published; rescoring is asked for by a number
             reason += ", though it was withdrawn since"
     elif requested == "current" or week >= last_complete:
-        version, reason, is_current = _champion_or_refuse(settings), "the champion", True
+        version, reason, is_current = champion_or_refuse(settings), "the champion", True
     else:
         version, reason = _in_force_or_refuse(settings, week), f"in force in the week {week}"
     folder, digest = bundle_of(settings, version)
@@ -106,6 +106,33 @@ def choose_model(
 def champion(settings: Settings) -> str | None:
     """Return the current version, if there is one."""
     return with_alias(settings, CHAMPION)
+
+
+def champion_or_refuse(settings: Settings) -> str:
+    """Return the current version.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it was withdrawn.
+    """
+    version = champion(settings)
+    if version is None:
+        raise ModelError(
+            found=f"The model {settings.model.name!r} has no champion yet.",
+            expected=f"a version with the alias {CHAMPION!r} in the registry.",
+            do="train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
+        )
+    reason = withdrawn(settings, version)
+    if reason and champion(settings) != version:  # a rollback fell between the two looks: alias first, then withdrawn
+        return champion_or_refuse(settings)
+    if reason:
+        raise ModelError(
+            found=f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
+            expected="a champion that was not.",
+            do="put another version in its place: barometer rollback, or barometer promote VERSION.",
+        )
+    return version
 
 
 def challenger(settings: Settings) -> str | None:
@@ -164,23 +191,6 @@ def with_alias(settings: Settings, alias: str) -> str | None:
     return str(rows[0].version) if rows else None
 
 
-def _champion_or_refuse(settings: Settings) -> str:
-    version = champion(settings)
-    if version is None:
-        raise ModelError(
-            found=f"The model {settings.model.name!r} has no champion yet.",
-            expected=f"a version with the alias {CHAMPION!r} in the registry.",
-            do="train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
-        )
-    if reason := withdrawn(settings, version):
-        raise ModelError(
-            found=f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
-            expected="a champion that was not.",
-            do="put another version in its place: barometer rollback, or barometer promote VERSION.",
-        )
-    return version
-
-
 def _in_force_or_refuse(settings: Settings, week: Week) -> str:
     with warehouse.transaction(settings) as connection:
         version = in_force(connection, week)
@@ -237,7 +247,7 @@ def tags_of(settings: Settings, version: str) -> dict[str, str]:
 
 def _registry_rows(settings: Settings, query: str, **parameters: Any) -> list[Any]:
     """Return the rows of a query on MLflow's tables; none when they were never made."""
-    engine = create_engine(databases(settings).mlflow, poolclass=NullPool)
+    engine = create_engine(databases(settings).mlflow, poolclass=NullPool, connect_args=CONNECTING)
     with warehouse.available(), engine.connect() as connection:
         if connection.execute(text("SELECT to_regclass('model_version_tags')")).scalar() is None:
             return []

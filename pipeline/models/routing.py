@@ -2,19 +2,20 @@
 
 A customer's place is drawn from a hash of its id and the salt, so it is the same in every week, shard, process and
 batch. The weekly run (`pipeline.score`, and `pipeline.check` after it) and the sidecar use these very functions. Entry
-points: `is_challengers` and `routed_scores`.
+points: `is_challengers`, `routed_scores` and `routed_satisfaction`.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.models.scorer import Scorer
+from pipeline.models.scorer import Scorer, inputs
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """The roles of a model version: who made a prediction."""
@@ -64,10 +65,19 @@ def routed_scores(
     champion, challenger
         The two models.
     """
-    its_rows = ((champion, ~challengers), (challenger, challengers))
-    parts = [model.score(batch.filter(pa.array(rows))) for model, rows in its_rows]
-    places = np.concatenate([np.flatnonzero(~challengers), np.flatnonzero(challengers)])
-    return pa.concat_batches(parts).take(pa.array(np.argsort(places)))
+    features = {feature.name: feature for feature in (*champion.features, *challenger.features)}
+    columns = inputs(batch, list(features.values()))
+    return champion.scores(routed_satisfaction(columns, challengers, champion, challenger))
+
+
+def routed_satisfaction(
+    columns: Mapping[str, NDArray[Any]], challengers: NDArray[np.bool_], champion: Scorer, challenger: Scorer
+) -> NDArray[np.float64]:
+    """Return the satisfaction of each row, in order, by the model whose row it is; `columns` as `inputs` gives them."""
+    satisfaction = np.empty(len(challengers))
+    for model, rows in ((champion, ~challengers), (challenger, challengers)):
+        satisfaction[rows] = model.satisfaction({name: column[rows] for name, column in columns.items()})
+    return satisfaction
 
 
 @contextmanager

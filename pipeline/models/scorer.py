@@ -5,12 +5,13 @@ the warehouse, unpickles nothing, and gives a row the same numbers in whatever b
 `Scorer.load` and `Scorer.score`; training builds its inputs with the same `inputs`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
@@ -38,10 +39,11 @@ class Scorer:
 
     def __init__(self, model: bytes, features: Sequence[Feature], threshold: float) -> None:
         self.features = tuple(features)
-        self._threshold = threshold
+        self.threshold = threshold
         self._session = _session(model)
         self._check_signature()
         self._output = self._session.get_outputs()[1].name
+        self._onnx_names = [(feature.name, INPUT_PREFIX + feature.name) for feature in features]
 
     @classmethod
     def load(cls, folder: Path, digest: str, *, threshold: float) -> Self:
@@ -68,18 +70,37 @@ class Scorer:
         ModelError
             If a feature's column is absent or of the wrong type, or the ONNX file fails on the rows.
         """
-        if not batch.num_rows:  # which ONNX Runtime's operators refuse
-            return pa.RecordBatch.from_pylist([], schema=SCORES_SCHEMA)
-        feed = {INPUT_PREFIX + name: column for name, column in inputs(batch, self.features).items()}
+        return self.scores(self.satisfaction(inputs(batch, self.features)))
+
+    def satisfaction(self, columns: Mapping[str, np.ndarray[Any, Any]]) -> NDArray[np.float64]:
+        """Return the satisfaction of each row, in order; shape (rows,).
+
+        Parameters
+        ----------
+        columns
+            The model's inputs by feature name, maybe others beside them, as `inputs` gives them.
+
+        Raises
+        ------
+        ModelError
+            If the ONNX file fails on the rows.
+        """
+        feed = {onnx_name: columns[name] for name, onnx_name in self._onnx_names}
+        rows = len(columns[self.features[0].name])
+        if not rows:  # which ONNX Runtime's operators refuse
+            return np.empty(0)
         try:
-            satisfaction = self._session.run([self._output], feed)[0][:, 1].astype(np.float64)
+            return self._session.run([self._output], feed)[0][:, 1].astype(np.float64)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001 - its errors have no other common base
             raise ModelError(
-                found=f"The model's ONNX file fails on {batch.num_rows} rows: {str(error).splitlines()[0]}.",
+                found=f"The model's ONNX file fails on {rows} rows: {str(error).splitlines()[0]}.",
                 expected="a satisfaction for each row.",
                 do="use another version; train one that runs on such rows: barometer train.",
             ) from None
-        return pa.record_batch([satisfaction, satisfaction >= self._threshold], schema=SCORES_SCHEMA)
+
+    def scores(self, satisfaction: NDArray[np.float64]) -> pa.RecordBatch:
+        """Return satisfaction with what the threshold makes of it, as `SCORES_SCHEMA`."""
+        return pa.record_batch([satisfaction, satisfaction >= self.threshold], schema=SCORES_SCHEMA)
 
     def _check_signature(self) -> None:
         found = [(given.name, given.type) for given in self._session.get_inputs()]
@@ -101,36 +122,71 @@ def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dic
     ModelError
         If a feature's column is absent or of the wrong type.
     """
-    return {feature.name: _input(batch, feature).reshape(-1, 1) for feature in features}
+    columns = _columns(batch, features)
+    return {
+        feature.name: finite(_numbers(columns[feature.name], feature))[:, None]
+        if feature.kind == "number"
+        else _texts(columns[feature.name], feature)[:, None]
+        for feature in features
+    }
 
 
-def _input(batch: pa.RecordBatch | pa.Table, feature: Feature) -> np.ndarray[Any, Any]:
-    if batch.schema.names.count(feature.name) != 1:
-        raise _mismatch(feature, f"{batch.schema.names.count(feature.name)} columns of that name")
-    column = batch.column(feature.name)
-    if feature.kind == "number" and _is_number(column.type):
+def finite(numbers: np.ndarray[Any, Any]) -> NDArray[np.float32]:
+    """Return numbers as the model takes them: rounded to float32, NaN for what is missing or, there, infinite.
+
+    An infinite number is a mistake that no step of scikit-learn's takes, so it counts as absent.
+    """
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(np.float32)
+    rounded[np.isinf(rounded)] = np.nan
+    return rounded
+
+
+def _columns(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dict[str, pa.Array | pa.ChunkedArray]:
+    names = batch.schema.names
+    columns = dict(zip(names, batch.columns, strict=True))
+    for feature in features:
+        if feature.name not in columns or (len(columns) < len(names) and names.count(feature.name) > 1):
+            raise _mismatch(feature, f"{names.count(feature.name)} columns of that name")
+    return columns
+
+
+def _numbers(column: pa.Array | pa.ChunkedArray, feature: Feature) -> np.ndarray[Any, Any]:
+    kind = column.type
+    if kind.id not in _NUMBERS:
+        raise _mismatch(feature, f"a column of type {kind}")
+    if not pa.types.is_floating(kind):
         # Through float64, as the snapshot's numbers: rounded directly, a large integer may differ in its last bit.
-        rounded = column.cast(pa.float64(), safe=False).cast(pa.float32(), safe=False)
-        values = rounded.to_numpy(zero_copy_only=False)
-        # An infinite number is a mistake that no step of scikit-learn's takes, so it counts as absent.
-        return np.where(np.isinf(values), np.float32(np.nan), values)
-    if feature.kind == "category" and _is_text(column.type):
-        return column.cast(pa.string()).fill_null(MISSING).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-    raise _mismatch(feature, f"a column of type {column.type}")
+        column = column.cast(pa.float64(), safe=False)
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    types = pa.types
-    return any(
-        f(kind) for f in (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal, types.is_null)
-    )
+def _texts(column: pa.Array | pa.ChunkedArray, feature: Feature) -> np.ndarray[Any, Any]:
+    kind = column.type
+    if not _is_text(kind):
+        raise _mismatch(feature, f"a column of type {kind}")
+    if not pa.types.is_string(kind):
+        column = column.cast(pa.string())
+    if column.null_count:
+        column = column.fill_null(MISSING)
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
-    types = pa.types
-    return any(f(kind) for f in (types.is_string, types.is_large_string, types.is_string_view, types.is_null))
+    return kind.id in _TEXTS
+
+
+_NUMBERS = {
+    kind.id
+    for kind in (
+        *(pa.float16(), pa.float32(), pa.float64(), pa.bool_(), pa.null()),
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.decimal32(1), pa.decimal64(1), pa.decimal128(1), pa.decimal256(1)),
+    )
+}
+_TEXTS = {kind.id for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())}
 
 
 def _mismatch(feature: Feature, found: str) -> ModelError:

@@ -34,7 +34,7 @@ from pydantic import BaseModel, TypeAdapter
 from pipeline.errors import BarometerError, RunError, TerminalError
 from pipeline.handoffs import Plan, Scored
 from pipeline.orchestration.airflow_connections import lend_connections
-from pipeline.orchestration.dag_runs import TaskEvent, Watch
+from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.orchestration.facts import FACTS, HANDOFF
 from pipeline.orchestration.resource_use import ResourceUse, measured
 from pipeline.settings import Settings, load_settings
@@ -226,7 +226,7 @@ class Page(BaseOperatorLink):
         """Return the page's address."""
         rendered: dict[str, Any] = vars(operator).get("inputs", {})
         path = self._path.format(**rendered["plan"]) if "plan" in rendered else self._path
-        return f"http://127.0.0.1:{load_settings().services.pages_port}/{path}"
+        return f"{load_settings().service.url}/{path}"
 
 
 def _imported(name: str) -> Callable[..., BaseModel]:

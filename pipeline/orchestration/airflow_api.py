@@ -1,11 +1,17 @@
-"""Airflow's REST API, as the command line needs it: trigger a DAG, follow it, say why it failed.
+"""Airflow's REST API, as the command line and the service need it: trigger a DAG, follow it, end it, say why it failed.
 
-The entry point is `AirflowApi`; it logs in as the user `operator`.
+The entry point is `AirflowApi`; it logs in as the user `operator`. Nothing here imports Airflow, since the service,
+which must stay small, uses it too.
 """
 
+import threading
 import time
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -13,28 +19,48 @@ import httpx
 from pipeline.credentials import credentials
 from pipeline.errors import RunError, ServerError
 from pipeline.orchestration.airflow_environment import airflow_url
-from pipeline.orchestration.dag_runs import TaskEvent, Watch
+from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.settings import Settings
 
 POLL_SECONDS = 1.0
 FINISHED = ("success", "failed")
+PAGE = 100
+"""Airflow hands out no more at once."""
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A DAG run, as Airflow has it."""
+
+    run_id: str
+    state: str
+    """queued, running, success or failed."""
+    conf: dict[str, Any]
+    """What it was asked to do."""
+    note: str
+    queued_at: datetime | None
+    ended_at: datetime | None
 
 
 class AirflowApi:
-    """A session with the REST API of the services of this home.
+    """A session with the REST API of the services of this home; it logs in when first used, and again when told to.
 
-    Raises
-    ------
-    ServerError
-        If they do not answer, or are another home's.
+    May be used by several threads. Every method raises a `ServerError` if Airflow does not answer as it should.
+
+    Parameters
+    ----------
+    settings
+        Says where Airflow is.
+    timeout_seconds
+        How long an answer is waited for.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout_seconds: float = 30) -> None:
+        self._settings = settings
         self._url = airflow_url(settings)
-        self._client = httpx.Client(base_url=self._url, timeout=30)
-        password = credentials(settings.home).airflow_passwords["operator"]
-        token = self._ask("POST", "/auth/token", json={"username": "operator", "password": password})["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(base_url=self._url, timeout=timeout_seconds)
+        self._token: str | None = None
+        self._logging_in = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -51,52 +77,133 @@ class AirflowApi:
             If it failed: with what its stage said.
         """
         run_id = f"barometer__{uuid4().hex}"
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": params}
-        self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        address = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        self.trigger(dag_id, run_id, params)
+        address = _address(dag_id, run_id)
         seen: dict[tuple[str, int], str] = {}
         while (state := self._ask("GET", address)["state"]) not in FINISHED:
             self._tell(address, seen, watch)
             time.sleep(POLL_SECONDS)
         self._tell(address, seen, watch)
         if state == "failed":
-            raise self._reason(dag_id, address, seen)
-        handoff: dict[str, Any] = self._ask("GET", f"{address}/taskInstances/{result_of}/xcomEntries/handoff")["value"]
+            raise self.reason(dag_id, run_id)
+        handoff = self.handoff(dag_id, run_id, result_of)
+        assert handoff is not None, "the task of a run that succeeded has handed on"
         return handoff
 
     def knows(self, dag_id: str) -> bool:
         """Return whether the DAG is there to be triggered."""
-        return self._client.get(f"/api/v2/dags/{dag_id}").is_success
+        return self._request("GET", f"/api/v2/dags/{dag_id}").is_success
+
+    def trigger(self, dag_id: str, run_id: str, params: dict[str, Any]) -> bool:
+        """Trigger a DAG; return whether the run is new: there can be but one of an id."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": params}
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        answer = self._request("POST", path, json=body)
+        if answer.status_code == HTTPStatus.CONFLICT:
+            return False
+        self._checked(answer, "POST", path)
+        return True
+
+    def dag_run(self, dag_id: str, run_id: str) -> DagRun | None:
+        """Return a run, if there is one of this id."""
+        address = _address(dag_id, run_id)
+        answer = self._request("GET", address)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return _dag_run(self._checked(answer, "GET", address))
+
+    def dag_runs(self, dag_id: str, prefix: str, limit: int) -> list[DagRun]:
+        """Return the latest runs whose id begins with `prefix`, the latest first, at most `PAGE`."""
+        options: dict[str, Any] = {"limit": limit, "order_by": "-run_after"}
+        options |= {"run_id_prefix_pattern": prefix} if prefix else {}
+        found = self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=options)["dag_runs"]
+        return [_dag_run(run) for run in found]
+
+    def fail(self, dag_id: str, run_id: str, note: str) -> None:
+        """End a run as failed, with a note that says why; Airflow ends its tasks."""
+        self._ask("PATCH", _address(dag_id, run_id), json={"state": "failed", "note": note})
+
+    def states(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
+        """Return the states of a run's tasks, by task and shard, in the order they started."""
+        return self._states(_address(dag_id, run_id))
+
+    def handoff(self, dag_id: str, run_id: str, task: str) -> dict[str, Any] | None:
+        """Return what a task has handed on, if it has."""
+        return self._xcom(f"{_address(dag_id, run_id)}/taskInstances/{task}", "handoff", -1)
+
+    def reason(self, dag_id: str, run_id: str) -> RunError:
+        """Return why a run failed: what its stage said, or where to look."""
+        address = _address(dag_id, run_id)
+        failed = (key for key, state in self._states(address).items() if state == "failed")
+        task, shard = next(failed, ("?", -1))
+        said = self._xcom(f"{address}/taskInstances/{task}", "error", shard)
+        if said is not None:
+            return RunError(**said)
+        return RunError(
+            found=f"The task {task} of {dag_id} failed or was stopped, without its stage's word.",
+            expected="every stage to finish, or to say what it needs.",
+            do=f"read the task's log: {self._url}/dags/{dag_id}/runs/{run_id}/tasks/{task}",
+        )
 
     def _tell(self, address: str, seen: dict[tuple[str, int], str], watch: Watch) -> None:
         """Tell `watch` of the tasks whose state is another than in `seen`, in the order they started."""
-        tasks = self._ask("GET", f"{address}/taskInstances", params={"limit": 1000, "order_by": "start_date"})
-        for task in tasks["task_instances"]:
-            key = (task["task_id"], task["map_index"])
-            state = task["state"] or "none"
+        for key, state in self._states(address).items():
             if seen.get(key) != state:
                 seen[key] = state
                 watch(TaskEvent(*key, state))
 
-    def _reason(self, dag_id: str, address: str, seen: dict[tuple[str, int], str]) -> RunError:
-        task, shard = next((key for key, state in seen.items() if state == "failed"), ("?", -1))
-        said = self._client.get(f"{address}/taskInstances/{task}/xcomEntries/error", params={"map_index": shard})
-        if said.is_success:
-            return RunError(**said.json()["value"])
-        return RunError(
-            found=f"The task {task} of {dag_id} failed or was stopped, without its stage's word.",
-            expected="every stage to finish, or to say what it needs.",
-            do=f"read the task's log: {self._url}/dags/{dag_id}/runs/{address.rsplit('/', 1)[1]}/tasks/{task}",
-        )
+    def _states(self, address: str) -> dict[tuple[str, int], str]:
+        states: dict[tuple[str, int], str] = {}
+        total = 1
+        while len(states) < total:
+            options = {"limit": PAGE, "offset": len(states), "order_by": "start_date"}
+            page = self._ask("GET", f"{address}/taskInstances", params=options)
+            total = page["total_entries"] if page["task_instances"] else 0
+            states |= {(task["task_id"], task["map_index"]): task["state"] or "none" for task in page["task_instances"]}
+        return states
+
+    def _xcom(self, task_address: str, key: str, shard: int) -> dict[str, Any] | None:
+        path = f"{task_address}/xcomEntries/{key}"
+        answer = self._request("GET", path, params={"map_index": shard})
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        value: dict[str, Any] = self._checked(answer, "GET", path)["value"]
+        return value
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
+        return self._checked(self._request(method, path, **options), method, path)
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        used = self._token or self._log_in(None)
+        answer = self._send(method, path, used, **options)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:  # a day has passed, or Airflow's secrets are others now
+            answer = self._send(method, path, self._log_in(used), **options)
+        return answer
+
+    def _log_in(self, refused: str | None) -> str:
+        """Return a token other than the refused one; of several threads one logs in."""
+        with self._logging_in:
+            if self._token is None or self._token == refused:
+                password = credentials(self._settings.home).airflow_passwords["operator"]
+                body = {"username": "operator", "password": password}
+                answer = self._send("POST", "/auth/token", None, json=body)
+                self._token = str(self._checked(answer, "POST", "/auth/token")["access_token"])
+            return self._token
+
+    def _send(self, method: str, path: str, token: str | None, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            answer = self._client.request(method, path, **options)
+            return self._client.request(method, path, headers=headers, **options)
         except httpx.TransportError as error:
             raise self._trouble(f"gives no answer ({type(error).__name__})") from None
+
+    def _checked(self, answer: httpx.Response, method: str, path: str) -> Any:
         if answer.is_error:
             raise self._trouble(f"answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._trouble(f"answered {method} {path} with what is no JSON") from None
 
     def _trouble(self, what: str) -> ServerError:
         return ServerError(
@@ -104,3 +211,21 @@ class AirflowApi:
             expected="the services of this home, up and healthy.",
             do="wait a minute if they are just starting; else run make down, then make up.",
         )
+
+
+def _address(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _dag_run(run: dict[str, Any]) -> DagRun:
+    def instant(name: str) -> datetime | None:
+        return datetime.fromisoformat(run[name]) if run.get(name) else None
+
+    return DagRun(
+        run_id=run["dag_run_id"],
+        state=run["state"],
+        conf=run.get("conf") or {},
+        note=run.get("note") or "",
+        queued_at=instant("queued_at"),
+        ended_at=instant("end_date"),
+    )

@@ -5,9 +5,8 @@ Both ways it is Airflow that runs the DAG. The one entry point is `run_dag`.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,22 +16,8 @@ from pipeline.errors import BarometerError, RunError
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.airflow_environment import airflow_environment
 from pipeline.orchestration.dead_runs import close_dead_runs
+from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.settings import Settings
-
-
-@dataclass(frozen=True)
-class TaskEvent:
-    """A task changed its state."""
-
-    task: str
-    shard: int
-    """-1 when the task is not mapped."""
-    state: str
-    """As Airflow names it: running, success, failed, up_for_retry…"""
-    error: BaseException | None = None
-
-
-Watch = Callable[[TaskEvent], None]
 
 
 def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_of: str, watch: Watch) -> dict[str, Any]:

@@ -70,5 +70,8 @@ FACTS: dict[str, Callable[[Settings, Context], Any]] = {
     "from_week": _from_week,
     "reason": lambda _settings, context: context["params"]["reason"],
     "asked_by": _asked_by,
+    "file": lambda _settings, context: context["params"]["file"],
+    "uri": lambda _settings, context: context["params"]["uri"],
+    "file_format": lambda _settings, context: context["params"]["format"],
 }
 """What a stage function may ask for by a parameter's name, beside handoffs."""

@@ -6,6 +6,7 @@ Embedded, they live in the server that `pipeline.postgres.embedded` keeps for th
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -18,6 +19,13 @@ from pipeline.settings import Settings
 from pipeline.settings.secrets import filled_url
 
 ANALYST = "analyst"
+CONNECTING: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""In seconds: a server that is gone without a word, with its machine or network, is missed within half a minute."""
 LOCK = 0x0BA20
 
 
@@ -104,7 +112,7 @@ def _make_missing(server: URL, names: tuple[str, ...], analyst_password: str | N
 
 
 def _connected(server: URL, database: str) -> psycopg.Connection:
-    return psycopg.connect(_text(server.set(database=database)), autocommit=True, connect_timeout=10)
+    return psycopg.connect(_text(server.set(database=database)), autocommit=True, **CONNECTING)
 
 
 def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str, ...], password: str) -> None:

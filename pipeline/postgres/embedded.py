@@ -76,12 +76,15 @@ def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Se
 def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
     """Return the server of `home`, running, and use it until this process ends; see `running`.
 
-    Cheap to call again, and restarts a server that was killed in between.
+    Cheap to call again. A server that was killed in between is started again; one that another process has started
+    again meanwhile, perhaps on another port, is found.
     """
     cluster = _cluster(home, run_as)
     with _attaching:
-        if cluster.folder in _attached and cluster.postmaster() is not None:
-            return _attached[cluster.folder][0]
+        if cluster.folder in _attached:
+            known, current = _attached[cluster.folder][0], cluster.postmaster()
+            if current is not None and current == known.postmaster:
+                return known
         server, lock = _enter(cluster, port)
         if cluster.folder in _attached:
             _close(_attached[cluster.folder][1])

@@ -12,7 +12,7 @@ from pipeline.duck import literal
 from pipeline.errors import SourceError
 from pipeline.readers.records import Memory, Records
 from pipeline.readers.stream import MARK
-from pipeline.readers.texts import LINE, RECORD_BYTES, Texts, refuse_wide
+from pipeline.readers.texts import ABSENT, LINE, RECORD_BYTES, Texts, refuse_wide
 from pipeline.settings import Source
 
 _BAD = "__bad"
@@ -21,8 +21,10 @@ _SHOWN_CHARACTERS = 300
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-def read_csv(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
+def read_csv(context: str, source: Source, blocks: Iterator[bytes], optional: frozenset[str] = frozenset()) -> Texts:
     """Return the records of a CSV file with a header; lines without any text are none.
+
+    A declared column among `optional` may be absent.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
         If there is no header or it is not as declared; while reading, if a record is too long or a quote never closed.
     """
     header, rest = _header(context, blocks)
-    names = _names(context, source, header.decode())
+    names = _names(context, source, header.decode(), optional)
     refuse_wide(context, len(names))
     columns = [f"c{index}" for index in range(len(names))]
     schema = pa.schema(
@@ -42,7 +44,7 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
     return Texts(
         schema=schema,
         batches=records.batches(chain([rest], blocks)),
-        columns={name: columns[names.index(name)] for name in source.columns},
+        columns={name: columns[names.index(name)] if name in names else ABSENT for name in source.columns},
         raw=f"coalesce({_BAD}, concat_ws({literal(source.delimiter)}, {values}))",
         structure=_PROBLEM,
         undeclared=[name for name in names if name not in source.columns],
@@ -80,18 +82,18 @@ def _record_end(data: bytes) -> int | None:
     return None
 
 
-def _names(context: str, source: Source, header: str) -> list[str]:
+def _names(context: str, source: Source, header: str, optional: frozenset[str]) -> list[str]:
     try:
         names = next(csv.reader(io.StringIO(header, newline=""), delimiter=source.delimiter), [])
     except csv.Error:  # a field that is longer than a record may be
         names = []
-    missing = [name for name in source.columns if name not in names]
+    missing = [name for name in source.columns if name not in names and name not in optional]
     twice = [name for name in source.columns if names.count(name) > 1]
     if missing or twice:
         problem = f"has no column {missing[0]!r}" if missing else f"has the column {twice[0]!r} twice"
         raise SourceError(
             found=f"{context} {problem}; its header is {header.replace(MARK, '').strip()[:_SHOWN_CHARACTERS]!r}.",
-            expected=f"each of the declared columns once: {', '.join(source.columns)}.",
+            expected=f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
             do="deliver the file with these columns, or correct `columns` or `delimiter` of the source.",
         )
     return names

@@ -16,8 +16,12 @@ _SCHEMA = pa.schema([("record", pa.string()), (LINE, pa.int64())])
 BATCH_BYTES = 4 << 20
 
 
-def read_json_lines(context: str, source: Source, blocks: Iterator[bytes]) -> Texts:
+def read_json_lines(
+    context: str, source: Source, blocks: Iterator[bytes], optional: frozenset[str] = frozenset()
+) -> Texts:
     """Return the records of a JSON Lines file: one object a line; blank lines are none.
+
+    A declared column among `optional` may stand in no record.
 
     Raises
     ------
@@ -31,7 +35,7 @@ def read_json_lines(context: str, source: Source, blocks: Iterator[bytes]) -> Te
     first = next(groups, [])
     return Texts(
         schema=_SCHEMA,
-        batches=_batches(context, source, chain([first], groups)),
+        batches=_batches(context, source, chain([first], groups), optional),
         columns={name: f"fields[{index}]" for index, name in enumerate(source.columns, start=1)},
         raw="record",
         relation=f"(SELECT *, CASE WHEN {is_object} THEN {values} END AS fields FROM {RECORDS})",
@@ -52,8 +56,10 @@ def _nested(source: Source, pointers: list[str]) -> str:
     return f"nullif(concat_ws('; ', {', '.join(['NULL', *problems])}), '')"
 
 
-def _batches(context: str, source: Source, groups: Iterator[list[bytes]]) -> Iterator[pa.RecordBatch]:
-    unseen = set(source.columns)
+def _batches(
+    context: str, source: Source, groups: Iterator[list[bytes]], optional: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
+    unseen = source.columns.keys() - optional
     line = 0
     has_records = False
     for lines in groups:
@@ -68,7 +74,7 @@ def _batches(context: str, source: Source, groups: Iterator[list[bytes]]) -> Ite
     if unseen and has_records:
         raise SourceError(
             found=f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
-            expected=f"records with the declared columns: {', '.join(source.columns)}.",
+            expected=f"records with the declared columns: {', '.join(n for n in source.columns if n not in optional)}.",
             do="deliver the file with these columns, or correct `columns` of the source.",
         )
 

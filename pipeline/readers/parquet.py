@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 from pipeline.duck import quoted
 from pipeline.errors import SourceError
 from pipeline.readers.stream import decompressed
-from pipeline.readers.texts import LINE, Texts, refuse_wide
+from pipeline.readers.texts import ABSENT, LINE, Texts, refuse_wide
 from pipeline.settings import Source
 
 _BATCH_ROWS = 65_536
 
 
-def read_parquet(context: str, source: Source, path: Path, *, gzipped: bool) -> Texts:
-    """Return the records of a Parquet file.
+def read_parquet(
+    context: str, source: Source, path: Path, *, gzipped: bool, optional: frozenset[str] = frozenset()
+) -> Texts:
+    """Return the records of a Parquet file; a declared column among `optional` may be absent.
 
     Raises
     ------
@@ -32,14 +34,16 @@ def read_parquet(context: str, source: Source, path: Path, *, gzipped: bool) -> 
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(context, error) from None
     refuse_wide(context, len(schema))
-    missing = [name for name in source.columns if schema.names.count(name) != 1]
+    counts = {name: schema.names.count(name) for name in source.columns}
+    missing = [name for name, count in counts.items() if count != 1 and not (count == 0 and name in optional)]
     if missing:
         raise SourceError(
             found=f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}.",
-            expected=f"each of the declared columns once: {', '.join(source.columns)}.",
+            expected=f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
             do="deliver the file with these columns, or correct `columns` of the source.",
         )
-    for name in source.columns:
+    there = [name for name, count in counts.items() if count]
+    for name in there:
         if pa.types.is_nested(kind := schema.field(name).type):
             raise SourceError(
                 found=f"{context} has nested values in the column {name!r} ({kind}).",
@@ -47,12 +51,12 @@ def read_parquet(context: str, source: Source, path: Path, *, gzipped: bool) -> 
                 do="deliver the file with the parts of the value in columns of their own, or correct `columns`.",
             )
     columns = [f"c{index}" for index in range(len(schema))]
-    positions = {name: schema.names.index(name) for name in source.columns}
+    positions = {name: schema.names.index(name) for name in there}
     fields = ", ".join(f"{quoted(name)} := {column}" for name, column in zip(schema.names, columns, strict=True))
     return Texts(
         schema=pa.schema([*((c, _readable(f.type)) for c, f in zip(columns, schema, strict=True)), (LINE, pa.int64())]),
         batches=_batches(context, file, columns),
-        columns={name: f"CAST(c{position} AS VARCHAR)" for name, position in positions.items()},
+        columns={n: f"CAST(c{positions[n]} AS VARCHAR)" if n in positions else ABSENT for n in source.columns},
         raw=f"CAST(to_json(struct_pack({fields})) AS VARCHAR)",
         typed=frozenset(name for name, position in positions.items() if not _is_text(schema.field(position).type)),
         undeclared=[name for name in schema.names if name not in source.columns],

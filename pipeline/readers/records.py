@@ -23,7 +23,7 @@ import pyarrow.csv as pa_csv
 
 from pipeline.errors import SourceError
 from pipeline.readers.stream import MARK
-from pipeline.readers.texts import RECORD_BYTES
+from pipeline.readers.texts import LINE, RECORD_BYTES
 
 _END = MARK + "end"
 
@@ -99,7 +99,7 @@ class Records:
         try:
             for batch in self._parsed(blocks):
                 parts, line = self._placed(batch, line)
-                yield from (part for part in parts if part.num_rows)
+                yield from _in_order([part for part in parts if part.num_rows])
                 self.memory.forget_before(line)
         except pa.ArrowInvalid as error:
             raise self._unreadable(line, str(error)) from None
@@ -214,6 +214,11 @@ class Records:
             expected="CSV as in RFC 4180.",
             do="mend the file and run the week again.",
         )
+
+
+def _in_order(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Return the parts of a block as one batch in the order of their lines."""
+    return [pa.concat_batches(parts).sort_by(LINE)] if len(parts) > 1 else parts
 
 
 def _line_breaks(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:

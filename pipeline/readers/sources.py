@@ -13,8 +13,17 @@ from pipeline.readers.texts import Texts
 from pipeline.settings import Source
 
 
-def read_file(source: Source, file: Fetched) -> Texts:
+def read_file(source: Source, file: Fetched, optional: frozenset[str] = frozenset()) -> Texts:
     """Return the file's records as text.
+
+    Parameters
+    ----------
+    source
+        What is declared of it.
+    file
+        The file.
+    optional
+        Declared columns that it may lack; their texts are then NULL.
 
     Raises
     ------
@@ -25,6 +34,7 @@ def read_file(source: Source, file: Fetched) -> Texts:
     context = f"Source {name}: {uri}"
     kind = format_of(name, source, uri)
     if kind == "parquet":
-        return read_parquet(context, source, file.path, gzipped=is_gzip(source, uri))
+        return read_parquet(context, source, file.path, gzipped=is_gzip(source, uri), optional=optional)
     stream = blocks(context, file.path, gzipped=is_gzip(source, uri))
-    return read_csv(context, source, stream) if kind == "csv" else read_json_lines(context, source, stream)
+    read = read_csv if kind == "csv" else read_json_lines
+    return read(context, source, stream, optional)

@@ -10,6 +10,8 @@ from pipeline.errors import SourceError
 RECORDS = "records"
 """The name under which the batches stand in SQL."""
 LINE = "__line"
+ABSENT = "CAST(NULL AS VARCHAR)"
+"""The text of a column that a file may lack and does."""
 RECORD_BYTES = 4 << 20
 """The longest record; what is longer is an unclosed quote or no text at all, and would not fit in memory."""
 

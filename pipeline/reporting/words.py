@@ -1,14 +1,12 @@
 """The words and numbers of the pages, as people read them: Jinja filters and the headline.
 
-Used by `pipeline.report` and by training's report and card. Shares are shown in percent, changes of shares in
-percentage points; a missing value as a dash.
+Used by every page (`pipeline.reporting.rendering`), the service's among them, so nothing here imports pandas. Shares
+are shown in percent, changes of shares in percentage points; a missing value as a dash.
 """
 
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
-
-import pandas as pd
 
 Number = Any
 """A number as SQL or pandas hand it out; None or NaN when there is none."""
@@ -89,8 +87,14 @@ def listed(names: list[str]) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Return whether there is no number (None, NaN, NaT)."""
-    return bool(pd.isna(value))
+    """Return whether there is no number (None, NaN, NaT).
+
+    Examples
+    --------
+    >>> is_missing(None), is_missing(float("nan")), is_missing(0), is_missing("")
+    (True, True, False, False)
+    """
+    return value is None or bool(value != value)  # noqa: PLR0124 - only NaN and NaT are unlike themselves
 
 
 def count(value: Number) -> str:

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from pipeline.settings.base import Identifier, Table, ZoneName
 from pipeline.settings.model import Model, Promotion, Routing, Tuning
+from pipeline.settings.service import Service
 from pipeline.settings.tables import Budget, Database, Paths, Resources, Services, Source
 from pipeline.settings.variables import filled
 
-ROOT = Path(__file__).absolute().parent.parent.parent
-"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here."""
+_PACKAGE = Path(__file__).absolute().parent.parent
+ROOT = _PACKAGE / "checkout" if (_PACKAGE / "checkout").exists() else _PACKAGE.parent
+"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here. A wheel carries of it, inside the
+package, what the service needs: `sql/migrations`."""
 
 
 class Settings(Table):
@@ -34,6 +37,7 @@ class Settings(Table):
     promotion: Promotion = Promotion()
     routing: Routing = Routing()
     services: Services = Services()
+    service: Service = Service()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -116,9 +116,7 @@ class Resources(Table):
 
 
 class Services(Table):
-    """Addresses of `make up`, all on 127.0.0.1."""
+    """Ports of `make up` on 127.0.0.1; the service's own is in `[service]`."""
 
     airflow_port: PositiveInt = 8080
     mlflow_port: PositiveInt = 5000
-    pages_port: PositiveInt = 8090
-    """Reports and Great Expectations' Data Docs."""

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.handoffs import TrainingPlan
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle
-from pipeline.report import render
+from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.estimator import HANDLING
 from pipeline.training.evaluation import Evaluation

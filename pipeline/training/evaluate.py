@@ -17,7 +17,8 @@ from pipeline.manifests import TrainingSetManifest
 from pipeline.metrics import metrics
 from pipeline.models import registry
 from pipeline.models.bundle import ONNX_FILE, Bundle, Feature, open_bundle, seal
-from pipeline.models.profile import PROFILE_FILE, profile
+from pipeline.models.profile import PROFILE_FILE
+from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.card import CARD_FILE, card

@@ -21,7 +21,7 @@ from pipeline.metrics import Estimate
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
-from pipeline.report import render
+from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.card import CARD_FILE
 from pipeline.training.estimator import HANDLING

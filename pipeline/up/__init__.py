@@ -1,4 +1,4 @@
-"""The services of one machine, `make up` and `make down`: Airflow, MLflow's UI, the pages, all on 127.0.0.1.
+"""The services of one machine, `make up` and `make down`: Airflow, MLflow's UI and `barometer serve`.
 
 `up` starts a detached supervisor (`pipeline.up.supervisor`), which starts the components and restarts what dies; `down`
 ends them all. Every process carries the home's mark in its environment (`pipeline.up.processes`), so that
@@ -62,12 +62,10 @@ def down(settings: Settings) -> int:
 
 def addresses(settings: Settings) -> dict[str, str]:
     """Return, by what a person would call it, where everything is."""
-    ports = settings.services
     found = {
         "Airflow": airflow_url(settings),
-        "MLflow": f"http://127.0.0.1:{ports.mlflow_port}",
-        "reports": f"http://127.0.0.1:{ports.pages_port}/reports/",
-        "Data Docs": f"http://127.0.0.1:{ports.pages_port}/data_docs/",
+        "MLflow": f"http://127.0.0.1:{settings.services.mlflow_port}",
+        "predictions and reports": settings.service.url,
     }
     analyst = databases(settings).analyst
     return {**found, "warehouse for BI tools": analyst} if analyst else found

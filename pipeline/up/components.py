@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -39,18 +41,28 @@ def components(settings: Settings) -> list[Component]:
         Component("airflow-dag-processor", python("airflow", "dag-processor")),
         Component("airflow-triggerer", python("airflow", "triggerer", "--skip-serve-logs")),
         Component("mlflow", python("mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port), mlflow),
-        Component("pages", python("pipeline.up.pages")),
+        Component("service", [str(Path(sys.executable).with_name("barometer")), "serve"]),
     ]
 
 
 def health(settings: Settings) -> dict[str, Callable[[], bool]]:
     """Return, by what a person would call it, a check of everything that must answer."""
-    ports = settings.services
     return {
         "Airflow": lambda: _airflow_is_healthy(settings),
-        "MLflow": lambda: _answer(f"http://127.0.0.1:{ports.mlflow_port}/health") is not None,
-        "pages": lambda: _answer(f"http://127.0.0.1:{ports.pages_port}/health") is not None,
+        "MLflow": lambda: _succeeds(f"http://127.0.0.1:{settings.services.mlflow_port}/health"),
+        # That it lives is enough: before the first model it has nothing to predict with, and says so.
+        "service": lambda: _succeeds(f"{settings.service.url}/healthz"),
     }
+
+
+def service_readiness(settings: Settings) -> dict[str, Any] | None:
+    """Return what the service says of itself (`Current.readiness`); None when it does not answer."""
+    answer = _answer(f"{settings.service.url}/readyz")
+    try:
+        found = answer.json() if answer is not None else None
+    except ValueError:  # another program has the port
+        return None
+    return found if isinstance(found, dict) and "status" in found else None
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -61,15 +73,19 @@ def python(module: str, *arguments: str) -> list[str]:
 def _airflow_is_healthy(settings: Settings) -> bool:
     """Return whether all of Airflow's components beat, and the DAGs are there to be triggered."""
     parts = _answer(f"{airflow_url(settings)}/api/v2/monitor/health")
-    if parts is None or not all(part["status"] == "healthy" for part in parts.json().values()):
+    if parts is None or not parts.is_success or not all(part["status"] == "healthy" for part in parts.json().values()):
         return False
     with AirflowApi(settings) as api:
         return api.knows("weekly_predictions") and api.knows("train_model")
 
 
+def _succeeds(url: str) -> bool:
+    answer = _answer(url)
+    return answer is not None and answer.is_success
+
+
 def _answer(url: str) -> httpx.Response | None:
     try:
-        answer = httpx.get(url, timeout=5)
+        return httpx.get(url, timeout=5)
     except httpx.TransportError:
         return None
-    return answer if answer.is_success else None

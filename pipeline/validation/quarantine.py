@@ -15,19 +15,15 @@ import duckdb
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import ShardsManifest, SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.validation.gx import Result, validate
-from pipeline.validation.suites import load_suite
+from pipeline.validation.suites import ACROSS_ROWS, load_suite
 
 KEYS = ["customer_id", "product_id"]
 SUITE = "features, built in"
 _LONGEST_VALUE = 200
-_ACROSS_ROWS = {
-    "subject_is_there_once",
-    "expect_column_values_to_be_unique",
-    "expect_compound_columns_to_be_unique",
-}
+_ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Failure:
     result
         The expectation's result.
     query
-        SQL that returns the subject's two keys, then what is at fault.
+        SQL that returns the columns that name a row (a subject's two keys), then what is at fault.
     faults
         A word for each of those, as `value`, or the columns' names where they are several.
     """
@@ -97,13 +93,14 @@ def examine(
         suite = load_suite("features", settings.expectations / "features.json", columns, parameters)
         evaluated = validate(con, "features", suite, timezone=settings.timezone, index=KEYS)
         results, failures = built_in_failures(con, manifest)
-        failures += [_failure(result, query) for result, query in evaluated.queries if result.stops]
+        failures += [failure_of(result, query) for result, query in evaluated.queries if result.stops]
         quarantined = write_quarantine(con, manifest, files, failures, path)
     about_rows = [failure.result for failure in failures]
     return Examined([*results, *evaluated.results], about_rows, evaluated.sections, quarantined)
 
 
-def _failure(result: Result, query: str) -> Failure:
+def failure_of(result: Result, query: str) -> Failure:
+    """Return the failure of an expectation, whose query is Great Expectations' own."""
     return Failure(result, query, ["value"] if len(result.columns) == 1 else result.columns)
 
 
@@ -117,15 +114,8 @@ def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, file
 def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest) -> tuple[list[Result], list[Failure]]:
     """Return the results of what is always expected, and the rows that fail it."""
     checks = {("key_is_not_empty", key): f"coalesce(trim({quoted(key)}), '') = ''" for key in KEYS}
-    checks |= {("value_is_finite", name): f"NOT isfinite({quoted(name)})" for name in manifest.names("number")}
-    counted = ", ".join(f"count(*) FILTER ({condition})" for condition in checks.values())
-    row = con.execute(f"SELECT {counted} FROM features").fetchone() or ()
-    results, failures = [], []
-    for ((kind, column), condition), count in zip(checks.items(), row, strict=True):
-        results.append(_result(kind, [column], manifest.rows, count))
-        if count:
-            query = f"SELECT {', '.join(KEYS)}, {quoted(column)} FROM features WHERE {condition}"
-            failures.append(Failure(results[-1], query, ["value"]))
+    checks |= finite(manifest)
+    results, failures = failures_of_rows(con, manifest.rows, checks, KEYS)
     repeated = "SELECT customer_id, product_id, count(*) AS copies FROM features GROUP BY ALL HAVING copies > 1"
     copies = 0
     if manifest.rows != manifest.subjects:  # else a scan of all keys would find nothing
@@ -133,6 +123,40 @@ def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest
     results.append(_result("subject_is_there_once", KEYS, manifest.rows, copies))
     if copies:
         failures.append(Failure(results[-1], repeated, ["rows"]))
+    return results, failures
+
+
+def finite(manifest: ShardsManifest) -> dict[tuple[str, str], str]:
+    """Return the check that no number is infinite."""
+    return {("value_is_finite", name): f"NOT isfinite({quoted(name)})" for name in manifest.names("number")}
+
+
+def failures_of_rows(
+    con: duckdb.DuckDBPyConnection, rows: int, checks: Mapping[tuple[str, str], str], index: Sequence[str]
+) -> tuple[list[Result], list[Failure]]:
+    """Return the results of checks on single rows of `features`, and the rows that fail.
+
+    Parameters
+    ----------
+    con
+        Where `features` is.
+    rows
+        How many it has.
+    checks
+        By name and column, the SQL condition that a bad row meets.
+    index
+        The columns that name a row.
+    """
+    if not checks:
+        return [], []
+    counted = ", ".join(f"count(*) FILTER ({condition})" for condition in checks.values())
+    row = con.execute(f"SELECT {counted} FROM features").fetchone() or ()
+    results, failures = [], []
+    for ((kind, column), condition), count in zip(checks.items(), row, strict=True):
+        results.append(_result(kind, [column], rows, count))
+        if count:
+            query = f"SELECT {', '.join(index)}, {quoted(column)} FROM features WHERE {condition}"
+            failures.append(Failure(results[-1], query, ["value"]))
     return results, failures
 
 
@@ -194,36 +218,52 @@ def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: in
     """Return the query to run on each shard; what must see all rows at once is run here."""
     if failure.result.type not in _ACROSS_ROWS:
         return failure.query
-    con.execute(f"CREATE TEMP TABLE failing_{number} AS SELECT * FROM ({failure.query}) AS failing({_names(failure)})")
+    con.execute(
+        f"CREATE TEMP TABLE failing_{number} AS SELECT * FROM ({failure.query}) AS failing({_names(failure, KEYS)})"
+    )
     return f"SELECT * FROM failing_{number}"
 
 
 def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: Sequence[str]) -> str:
-    faults = " UNION ALL ".join(
-        f"SELECT {', '.join(KEYS)}, {{number: {number}, fault: {_fault(failure)}}} AS fault"
-        f" FROM ({query}) AS failing({_names(failure)})"
-        for number, (failure, query) in enumerate(zip(failures, queries, strict=True), 1)
-    )
-    titles = ", ".join(literal(f"{failure.result.title}: ") for failure in failures)
     return f"""
-        WITH subjects AS (
-            SELECT customer_id, product_id, list_sort(list_distinct(list(fault))) AS faults
-            FROM ({faults})
-            GROUP BY customer_id, product_id
-        )
-        SELECT
-            {shard}, file_row_number, rows.customer_id, rows.product_id,
-            list_transform(faults, lambda fault: [{titles}][fault.number] || fault.fault)
+        SELECT {shard}, file_row_number, rows.customer_id, rows.product_id, reasons
         FROM {parquet(file)} AS rows
-        JOIN subjects
+        JOIN ({reasons_query(failures, queries, KEYS)}) AS subjects
             ON rows.customer_id IS NOT DISTINCT FROM subjects.customer_id
             AND rows.product_id IS NOT DISTINCT FROM subjects.product_id
         ORDER BY file_row_number
     """
 
 
-def _names(failure: Failure) -> str:
-    return ", ".join([*KEYS, *(f"fault_{at}" for at in range(len(failure.faults)))])
+def reasons_query(failures: Sequence[Failure], queries: Sequence[str], index: Sequence[str]) -> str:
+    """Return SQL that gives, for each row that fails anything, its `index` columns and `reasons`, a list of text.
+
+    Parameters
+    ----------
+    failures
+        What is failed; not empty.
+    queries
+        The SQL to use for each of them.
+    index
+        The columns that name a row.
+    """
+    named = ", ".join(index)
+    faults = " UNION ALL ".join(
+        f"SELECT {named}, {{number: {number}, fault: {_fault(failure)}}} AS fault"
+        f" FROM ({query}) AS failing({_names(failure, index)})"
+        for number, (failure, query) in enumerate(zip(failures, queries, strict=True), 1)
+    )
+    titles = ", ".join(literal(f"{failure.result.title}: ") for failure in failures)
+    return f"""
+        SELECT {named}, list_transform(faults, lambda fault: [{titles}][fault.number] || fault.fault) AS reasons
+        FROM (
+            SELECT {named}, list_sort(list_distinct(list(fault))) AS faults FROM ({faults}) GROUP BY {named}
+        )
+    """
+
+
+def _names(failure: Failure, index: Sequence[str]) -> str:
+    return ", ".join([*index, *(f"fault_{at}" for at in range(len(failure.faults)))])
 
 
 def _fault(failure: Failure) -> str:

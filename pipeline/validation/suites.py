@@ -12,7 +12,7 @@ The entry points are `load_suite` and `week_parameters`.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,8 @@ from pipeline.settings import Settings
 from pipeline.weeks import Week
 
 Severity = Literal["critical", "warning"]
+ACROSS_ROWS = {"expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique"}
+"""Expectations about rows that compare them with each other."""
 
 
 class _Part(BaseModel):
@@ -77,7 +79,13 @@ class Suite:
         )
 
 
-def load_suite(name: str, file: Path, columns: list[str], parameters: Mapping[str, Any]) -> Suite:
+def load_suite(
+    name: str,
+    file: Path,
+    columns: list[str],
+    parameters: Mapping[str, Any],
+    applies: Callable[[ExpectationSpec], bool] = lambda _: True,
+) -> Suite:
     """Return the suite in `file`.
 
     Parameters
@@ -90,13 +98,15 @@ def load_suite(name: str, file: Path, columns: list[str], parameters: Mapping[st
         The columns of the table that it will validate.
     parameters
         Values of parameters; an expectation whose parameter is None is skipped.
+    applies
+        Which of the file's expectations are meant; the others are passed over.
 
     Raises
     ------
     ConfigError
         If the file is absent or broken, or an expectation names an unknown column or parameter.
     """
-    specs = dict(enumerate(_read(file).expectations))
+    specs = {number: spec for number, spec in enumerate(_read(file).expectations) if applies(spec)}
     suite = Suite(name, file, specs, {})
     for number, spec in specs.items():
         unknown = set(named_columns(spec.kwargs)) - set(columns)
@@ -111,6 +121,36 @@ def week_parameters(settings: Settings, of: Plan | SnapshotManifest) -> dict[str
     """Return the parameters that say which week it is, as instants."""
     week = Week.parse(of.week)
     return {"week_start": week.start(settings.zone).isoformat(), "cutoff": of.cutoff.isoformat()}
+
+
+def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
+    """Return what says of an expectation whether it is one on each row alone, on these columns alone.
+
+    Not so are one on the table as a whole (`mostly` makes it one), one that compares rows with each other, and one with
+    a parameter, which has its value from a week.
+    """
+    from great_expectations.exceptions.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations import expectation
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    kinds = (
+        expectation.ColumnMapExpectation,
+        expectation.ColumnPairMapExpectation,
+        expectation.MulticolumnMapExpectation,
+    )
+
+    def applies(spec: ExpectationSpec) -> bool:
+        conditions = re.findall(r'col\("([^"]*)"\)', str(spec.kwargs.get("row_condition", "")))
+        if not {*named_columns(spec.kwargs), *conditions} <= set(columns):
+            return False
+        if any(_parameter(value) for value in spec.kwargs.values()) or spec.kwargs.get("mostly", 1) != 1:
+            return False
+        try:
+            return spec.type not in ACROSS_ROWS and issubclass(get_expectation_impl(spec.type), kinds)
+        except ExpectationNotFoundError:
+            return True  # for the validation to refuse
+
+    return applies
 
 
 def named_columns(kwargs: Mapping[str, Any]) -> list[str]:

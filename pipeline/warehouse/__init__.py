@@ -1,7 +1,7 @@
 """The warehouse: connections, transactions, and the schema that numbered SQL files make.
 
 Everything that the pipeline says to the warehouse goes through here. The entry points are `engine`, which brings the
-schema up to date first, `transaction`, and `loading` for many rows.
+schema up to date first, and `transaction`; for many rows there is `pipeline.warehouse.loading`.
 """
 
 from collections.abc import Iterator
@@ -9,19 +9,16 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from adbc_driver_postgresql import dbapi
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from pipeline.errors import DatabaseUnavailableError, WarehouseError
 from pipeline.files import sha256_of_text
-from pipeline.postgres.databases import databases
+from pipeline.postgres.databases import CONNECTING, databases
 from pipeline.settings import ROOT, Settings
 
 MIGRATIONS = ROOT / "sql" / "migrations"
 LOCK = 0x0BA21
-JSONB_VERSION = b"\x01"
-"""What jsonb's binary form starts with."""
 AS_IT_STANDS = {"no_parameters": True}
 """Option of SQL that may hold several statements, and % and : with no meaning."""
 GONE = ("08", "53300", "57P")
@@ -57,35 +54,15 @@ def transaction(settings: Settings) -> Iterator[Connection]:
 
 
 @contextmanager
-def loading(settings: Settings) -> Iterator[dbapi.Cursor]:
-    """Yield an ADBC cursor in a transaction of its own: `adbc_ingest` takes ten times as many rows a second as INSERT.
-
-    A string goes into a column of type jsonb as bytes: `JSONB_VERSION`, then the JSON.
-
-    Raises
-    ------
-    DatabaseUnavailableError
-        If the server does not answer or goes away.
-    """
-    url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
-    try:
-        with dbapi.connect(url) as connection, connection.cursor() as cursor:
-            yield cursor
-            connection.commit()
-    except dbapi.OperationalError as error:
-        raise _unavailable(error, error.sqlstate) from None
-
-
-@contextmanager
 def available() -> Iterator[None]:
     """Turn the loss of a connection in the block into a `DatabaseUnavailableError`."""
     try:
         yield
     except OperationalError as error:
-        raise _unavailable(error, getattr(error.orig, "sqlstate", None)) from None
+        raise unavailable(error, getattr(error.orig, "sqlstate", None)) from None
 
 
-def _unavailable(error: Exception, sql_state: str | None) -> Exception:
+def unavailable(error: Exception, sql_state: str | None) -> Exception:
     """Return a `DatabaseUnavailableError` for a lost or refused connection, else the error itself."""
     if sql_state is not None and not sql_state.startswith(GONE):
         return error
@@ -98,7 +75,7 @@ def _unavailable(error: Exception, sql_state: str | None) -> Exception:
 
 @cache
 def _engine(url: str) -> Engine:
-    made = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    made = create_engine(url, poolclass=NullPool, connect_args=CONNECTING)
     with available(), made.begin() as connection:
         migrate(connection)
     return made

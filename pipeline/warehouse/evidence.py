@@ -17,7 +17,8 @@ from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourceFile
 from pipeline.readers.stream import MARK, NUL, original
 from pipeline.settings import Settings
-from pipeline.warehouse import JSONB_VERSION, loading, transaction
+from pipeline.warehouse import transaction
+from pipeline.warehouse.loading import JSONB_VERSION, loading
 
 BATCH_ROWS = 16_384
 REJECTS_SCHEMA = pa.schema(

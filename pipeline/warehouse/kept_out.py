@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from pipeline.errors import WeekError
 from pipeline.settings import Settings
-from pipeline.warehouse import loading, transaction
+from pipeline.warehouse import transaction
+from pipeline.warehouse.loading import loading
 from pipeline.warehouse.runs import RunRecord, run
 from pipeline.weeks import Week
 

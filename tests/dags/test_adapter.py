@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipeline.errors import BarometerError, BudgetError, DatabaseUnavailableError, RunError
-from pipeline.orchestration.dag_runs import TaskEvent, run_dag
+from pipeline.orchestration.dag_runs import run_dag
+from pipeline.orchestration.events import TaskEvent
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")

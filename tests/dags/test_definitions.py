@@ -39,7 +39,7 @@ def stages(dags: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any], type]]:
 
 
 def test_exactly_these_dags_exist(dags):
-    assert set(dags) == {"weekly_predictions", "train_model"}
+    assert set(dags) == {"weekly_predictions", "train_model", "score_file"}
 
 
 def test_weekly_predictions_is_one_chain_in_the_data_s_way(dags):
@@ -60,12 +60,19 @@ def test_weekly_predictions_is_one_chain_in_the_data_s_way(dags):
         assert after in dag.get_task(before).downstream_task_ids
 
 
+def test_scoring_a_file_is_one_chain(dags):
+    order = ["plan", "read", "validate", "score", "finish"]
+    assert [task.task_id for task in dags["score_file"].topological_sort()] == order
+    for before, after in pairwise(order):
+        assert after in dags["score_file"].get_task(before).downstream_task_ids
+
+
 def test_every_dag_and_every_task_tells_operators_what_it_does_and_what_to_do_when_it_fails(dags):
     for dag in dags.values():
         assert "When a run fails" in dag.doc_md
         assert dag.tags
         assert dag.dagrun_timeout
-        assert dag.on_failure_callback or dag.dag_id == "train_model"
+        assert dag.on_failure_callback or dag.dag_id in {"train_model", "score_file"}
         for task in dag.tasks:
             assert "**If it fails:**" in task.doc_md, task
             assert task.task_display_name != task.task_id
@@ -160,7 +167,7 @@ def test_parsing_imports_no_heavy_library_and_connects_to_nothing(installation):
 import runpy, socket, sys
 def refuse(*args): raise AssertionError("a connection while parsing")
 socket.socket.connect = refuse
-for name in ("weekly_predictions", "train_model"):
+for name in ("weekly_predictions", "train_model", "score_file"):
     runpy.run_path("{ROOT}/dags/" + name + ".py")
 heavy = {{"pandas", "duckdb", "great_expectations", "mlflow", "sklearn", "onnxruntime", "pyarrow", "numpy"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

@@ -96,7 +96,7 @@ def test_links_lead_to_the_report_and_the_data_docs(installation, published):
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    site = f"http://127.0.0.1:{installation.services.pages_port}"
+    site = installation.service.url
     with create_session() as session:
         query = select(XComModel.task_id, XComModel.value).where(
             XComModel.run_id == published.airflow_run_id, XComModel.key.startswith("link_")

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +24,7 @@ from pipeline.weeks import Week
 from tests.company import FIRST_WEEK, company_settings, write_company
 from tests.dags.weeks import digest, rows
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
+from tests.end_to_end.files import score_files
 
 pytestmark = pytest.mark.timeout(600)
 FIRST_AS_OF, OLD, NEVER_RUN, SECOND_AS_OF, AB, NEXT = (FIRST_WEEK.plus(n) for n in (9, 10, 11, 18, 19, 20))
@@ -74,9 +75,10 @@ def company(tmp_path: Path) -> Company:
 
 @pytest.fixture
 def installation(company: Company, tmp_path: Path, server_url: str) -> Iterator[Settings]:
-    ports = ("AIRFLOW_PORT", "MLFLOW_PORT", "PAGES_PORT")
-    overrides = dict(zip((f"SERVICES__{port}" for port in ports), map(str, free_ports(len(ports))), strict=True))
+    ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICE__PORT")
+    overrides = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
     overrides |= {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    overrides |= {"SERVICE__FILE_SOURCES": f'["file://{tmp_path}/in/"]'}
     overrides |= {"RESOURCES__SHARD_ROWS": "100", "ROUTING__MODE": "ab", "ROUTING__FRACTION": "0.5"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in overrides.items():
@@ -103,11 +105,12 @@ def served_by(settings: Settings, week: Week) -> dict[tuple[str, str], int]:
     return {(row.role, row.model_version): row.n for row in rows(settings, query, week=week.monday)}
 
 
-def approve(settings: Settings, command: list[str], comment: str) -> None:
-    """Call the command, and as the operator approve what it asks for."""
+def approve(settings: Settings, command: list[str], comment: str, meanwhile: Callable[[], None]) -> None:
+    """Call the command, and as the operator approve what it asks for; before that something else with the services."""
     environ = {**os.environ, "BAROMETER__PROMOTION__APPROVAL": "true"}
     program = str(Path(sys.executable).with_name("barometer"))
     subprocess.run([program, "up"], env=environ, check=True, capture_output=True, timeout=120)
+    meanwhile()
     api = Api(settings, "operator")
     asking = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
@@ -123,7 +126,7 @@ def approve(settings: Settings, command: list[str], comment: str) -> None:
     subprocess.run([program, "down"], env=environ, check=True, capture_output=True, timeout=120)
 
 
-def test_a_model_from_its_training_to_its_withdrawal(installation: Settings, company: Company) -> None:
+def test_a_model_from_its_training_to_its_withdrawal(installation: Settings, company: Company, tmp_path: Path) -> None:
     company.deliver(AB)
     first, old, second, challenger, ab = barometer(
         f"train --as-of {FIRST_AS_OF} --json",
@@ -152,7 +155,12 @@ def test_a_model_from_its_training_to_its_withdrawal(installation: Settings, com
     assert trial.verdict.startswith("Version 2 is better in ROC AUC")
 
     reason = "the world has changed"
-    approve(installation, shlex.split(f"promote 2 --from-week {NEXT} --reason {shlex.quote(reason)}"), "I have seen it")
+    approve(
+        installation,
+        shlex.split(f"promote 2 --from-week {NEXT} --reason {shlex.quote(reason)}"),
+        "I have seen it",
+        meanwhile=lambda: score_files(installation, tmp_path / "in"),
+    )
     assert champion(installation) == "2"
     history = (
         "SELECT promoted_by, reason FROM model_promotions WHERE role = 'champion' ORDER BY promotion_id DESC LIMIT 1"

@@ -40,7 +40,7 @@ WEEKS = [AS_OF.plus(n) for n in range(1, 4)]
 def installation(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A company and a home of its own with an embedded server of its own, on free ports; nothing is left of it."""
     company = shutil.copytree(company, tmp_path_factory.mktemp("copy") / "company")
-    ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICES__PAGES_PORT")
+    ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICE__PORT")
     overrides = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
     settings = company_settings(company, tmp_path_factory.mktemp("installation") / "a home", **overrides)
     yield settings
@@ -56,6 +56,7 @@ def barometer(installation: Settings) -> Any:
         "BAROMETER_CONFIG": str(installation.config_file),
         "BAROMETER_HOME": str(installation.home),
         **{f"BAROMETER__SERVICES__{k.upper()}": str(v) for k, v in installation.services.model_dump().items()},
+        "BAROMETER__SERVICE__PORT": str(installation.service.port),
         "BAROMETER__PROMOTION__APPROVAL": "true",
         "BAROMETER__PROMOTION__CALIBRATION_ERROR": "0.3",  # of a hundred answers
     }

@@ -183,6 +183,31 @@ psycopg.connect(f"{server.url}/postgres").close()
     assert processes(home) == []
 
 
+def test_an_attached_process_finds_a_server_that_another_one_started_again_on_another_port(home: Path):
+    script = """
+import socket, subprocess, sys
+from pathlib import Path
+import psutil, psycopg
+from pipeline.postgres import embedded
+home, hold = Path(sys.argv[1]), sys.argv[2]
+first = embedded.attach(home)
+first.postmaster.kill()
+first.postmaster.wait()
+taken = socket.create_server(("127.0.0.1", first.port))
+other = subprocess.Popen([sys.executable, "-c", hold, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+port = int(other.stdout.readline())
+assert port != first.port
+server = embedded.attach(home)
+assert server.port == port
+psycopg.connect(f"{server.url}/postgres").close()
+other.communicate()
+psycopg.connect(f"{server.url}/postgres").close()
+assert embedded.attach(home) is server
+"""
+    subprocess.run([sys.executable, "-c", script, str(home), HOLD], check=True)
+    assert processes(home) == []
+
+
 def test_forked_children_neither_stop_it_nor_keep_it(home: Path):
     script = """
 import os, signal, sys

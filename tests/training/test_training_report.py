@@ -13,7 +13,8 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
-from pipeline.models.profile import PROFILE_FILE, Profile, profile
+from pipeline.models.profile import PROFILE_FILE, Profile
+from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.card import CARD_FILE

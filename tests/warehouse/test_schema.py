@@ -12,6 +12,7 @@ from pipeline import warehouse
 from pipeline.errors import DatabaseUnavailableError, WarehouseError
 from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
+from pipeline.warehouse.loading import loading
 from tests.company import company_settings
 
 
@@ -82,7 +83,7 @@ def test_an_applied_migration_that_is_not_as_it_was_is_refused(warehouse_setting
 def test_a_transaction_is_whole_or_nothing(warehouse_settings: Settings):
     with pytest.raises(ZeroDivisionError), warehouse.transaction(warehouse_settings) as connection:
         connection.execute(text("CREATE TABLE half AS SELECT 1")) and 1 / 0
-    with pytest.raises(ZeroDivisionError), warehouse.loading(warehouse_settings) as cursor:
+    with pytest.raises(ZeroDivisionError), loading(warehouse_settings) as cursor:
         cursor.adbc_ingest("half", pa.table({"x": [1]}), mode="create") / 0
     assert rows(warehouse_settings, "SELECT to_regclass('half')") == [(None,)]
 
@@ -90,7 +91,7 @@ def test_a_transaction_is_whole_or_nothing(warehouse_settings: Settings):
 def test_a_lost_connection_may_come_back(warehouse_settings: Settings):
     with pytest.raises(DatabaseUnavailableError, match="terminating connection"):
         rows(warehouse_settings, "SELECT pg_terminate_backend(pg_backend_pid())")
-    with pytest.raises(DatabaseUnavailableError), warehouse.loading(warehouse_settings) as cursor:
+    with pytest.raises(DatabaseUnavailableError), loading(warehouse_settings) as cursor:
         cursor.execute("INSERT INTO schema_migrations SELECT pg_terminate_backend(pg_backend_pid())::text, ''")
     with warehouse.transaction(warehouse_settings) as connection:
         connection.execute(text("LOCK TABLE rejects"))

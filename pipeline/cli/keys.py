@@ -1,0 +1,90 @@
+"""`barometer keys`: who may ask the service."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from pipeline.service.calls import Scope
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.service.key_file import Entry
+
+COLUMNS = f"{'id':<10}{'scopes':<22}{'created':<12}{'expires':<12}name"
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the API keys of the service.
+
+    A running service heeds a change within a second, without a restart. To rotate a key: create a second one, hand it
+    out, revoke the first.
+
+    \b
+    Examples:
+      barometer keys create shop --scope predict --expires-in-days 90
+      barometer keys list
+      barometer keys revoke 1f0c2b9a
+    """
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(get_args(Scope)),
+    multiple=True,
+    required=True,
+    help="What it may; repeatable.",
+)
+@click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="[default: never]")
+def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None) -> None:
+    """Make a key and print it, this once: only its digest is kept."""
+    from pipeline.service import key_file
+
+    expires_in = timedelta(days=expires_in_days) if expires_in_days else None
+    entry, key = key_file.create(_file(), name, scopes, expires_in)
+    click.echo(f"The key {entry.id} for {entry.name} may: {', '.join(entry.scopes)}. It is shown only now:", err=True)
+    click.echo(key)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_keys(*, as_json: bool) -> None:
+    """List the keys: their ids, names, scopes and dates. The keys themselves are kept nowhere."""
+    from pipeline.service import key_file
+
+    entries, _ = key_file.read(_file())
+    if as_json:
+        click.echo(json.dumps([entry.model_dump(mode="json", exclude={"sha256"}) for entry in entries], indent=1))
+    elif not entries:
+        click.echo("There is no key yet: barometer keys create NAME --scope predict makes one.")
+    else:
+        click.echo("\n".join([COLUMNS, *map(_line, entries)]))
+
+
+@keys.command()
+@click.argument("id")
+def revoke(id: str) -> None:  # noqa: A002 - what people see is ID
+    """Revoke a key by its id, the second part of the key itself."""
+    from pipeline.service import key_file
+
+    entry = key_file.revoke(_file(), id)
+    click.echo(f"The key {entry.id} for {entry.name} is revoked.")
+
+
+def _file() -> "Path":
+    settings = load_settings()
+    return settings.path(settings.service.keys_file)
+
+
+def _line(entry: "Entry") -> str:
+    expires = "never"
+    if entry.expires_at:
+        expires = "expired" if entry.expires_at <= datetime.now(UTC) else f"{entry.expires_at:%Y-%m-%d}"
+    return f"{entry.id:<10}{','.join(entry.scopes):<22}{entry.created_at:%Y-%m-%d}  {expires:<12}{entry.name}"

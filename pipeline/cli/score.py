@@ -1,0 +1,101 @@
+"""`barometer score`: predictions for a file of feature rows."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from pipeline.cli.console import StageProgress, aligned
+from pipeline.errors import ConfigError
+from pipeline.files import sha256_of_file
+from pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.score_file.results import Form
+
+SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": "jsonlines", ".parquet": "parquet"}
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Where to. [default: standard output]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonlines", "parquet"]),
+    help="Of the results. [default: as the name of --to says, else csv]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON instead of the results.")
+def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> None:
+    """Predict each row of a file of features.
+
+    FILE is a CSV with a header, JSON Lines or Parquet file, each also with .gz, or a URI below a prefix that
+    service.file_sources lists. Its columns are the model's features in any order, and maybe customer_id and product_id.
+    Runs the DAG score_file; every row has its line in the results, with its prediction or the reason why there is none.
+
+    \b
+    Examples:
+      barometer score rows.csv
+      barometer score rows.parquet --to predictions.parquet
+    """
+    from pipeline.score_file.results import written
+
+    done = score_file(load_settings(), file)
+    if to is not None or not as_json:
+        named = SUFFIXES.get(to.suffix.lower()) if to else None
+        with click.open_file(str(to or "-"), "wb", atomic=True) as output:
+            for piece in written(Path(done["results"]), form or named or "csv"):
+                output.write(piece)
+    if as_json:
+        click.echo(json.dumps(done, indent=1))
+
+
+def score_file(settings: Settings, file: str) -> dict[str, Any]:
+    """Run the DAG on a file to its end, with progress; say and return what was done."""
+    from pipeline.orchestration.dag_runs import run_dag
+    from pipeline.score_file.places import DAG_ID
+
+    given = {"uri": file} if "://" in file else {"file": _handed_in(settings, Path(file))}
+    params = {"file": None, "uri": None, "format": None, **given}
+    with StageProgress("Scoring a file") as progress:
+        done = run_dag(settings, DAG_ID, params, result_of="finish", watch=progress.watch)
+    rows = [
+        ("rows", f"{done['rows']:,}"),
+        ("predicted", f"{done['predicted']:,}"),
+        ("not readable", f"{done['unreadable']:,}"),
+        ("quarantined", f"{done['quarantined']:,}"),
+        ("model version", done["model_version"]),
+        *(("warning", warning) for warning in done["warnings"]),
+        *([("ignored columns", ", ".join(done["ignored_columns"]))] if done["ignored_columns"] else []),
+        ("results", done["results"]),
+        *([("rejects", done["rejects"])] if done["predicted"] < done["rows"] else []),
+    ]
+    click.echo(aligned(rows), err=True)
+    return done
+
+
+def _handed_in(settings: Settings, file: Path) -> str:
+    """Copy the file to where the DAG looks for it, so that it stays as it is; return its name there."""
+    from pipeline.score_file.places import hand_in, incoming, suffix_of
+
+    suffix = suffix_of(file.name)
+    if suffix is None:
+        raise ConfigError(
+            found=f"The name {file} does not say its format.",
+            expected="a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
+            do="rename the file.",
+        )
+    copy = incoming(settings)
+    try:
+        shutil.copyfile(file, copy)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise ConfigError(
+            found=f"{file} cannot be read: {error.strerror}.",
+            expected="a file of feature rows.",
+            do="name another one.",
+        ) from None
+    return hand_in(settings, f"file__{uuid4().hex}", copy, sha256_of_file(copy), suffix)

@@ -1,0 +1,51 @@
+"""`barometer serve`: predictions on demand, over HTTP."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pipeline.settings import Settings, load_settings
+
+
+@click.command()
+def serve() -> None:
+    """Serve predictions on demand, over HTTP, until told to stop (Ctrl-C, SIGTERM).
+
+    The model is the registry's champion, followed when it changes, or the folder that service.model_folder names. Where
+    it listens, whose contract it keeps (barometer, sagemaker, vertex, azure) and its limits are in [service] of
+    pipeline.toml; every one of them can be set by a variable. The log, JSON lines, goes to standard error.
+
+    \b
+    Examples:
+      barometer serve
+      BAROMETER__SERVICE__PORT=8000 barometer serve
+      BAROMETER__SERVICE__MODEL_FOLDER=/srv/model barometer serve
+    """
+    from pipeline.service.clouds import contract_overrides
+    from pipeline.service.server import serve as run
+
+    settings = contract_overrides(load_settings(), os.environ)
+    run(settings, ready=lambda address, readiness: click.echo(_in_words(settings, address, readiness)))
+
+
+def _in_words(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
+    return (
+        f"Listening on {address}: contract {settings.service.contract}, {_who_may_ask(settings)},"
+        f" {_what_serves(readiness)}."
+    )
+
+
+def _who_may_ask(settings: Settings) -> str:
+    if settings.service.auth == "keys":
+        return "API keys required"
+    return "the gateway in front authenticates" if settings.service.auth == "platform" else "no keys required"
+
+
+def _what_serves(readiness: Mapping[str, Any]) -> str:
+    if readiness["champion"] is None:
+        problems = " ".join(problem["error"] for problem in readiness["problems"])
+        return f"no model yet ({problems.rstrip('.')})" if problems else "no model yet"
+    beside = f" with version {readiness['challenger']} beside it" if readiness["challenger"] else ""
+    return f"version {readiness['champion']}{beside} from the {readiness['loaded_from']}"

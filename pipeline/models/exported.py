@@ -1,0 +1,172 @@
+"""An exported version: a folder with all that serving needs, for a place without registry and warehouse.
+
+It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud's container
+gets it unpacked as its model folder; some put it one folder deeper. `version.json` takes the registry's place: it says
+the version, the digest of `bundle.json`, and the threshold in force when it was exported. Entry points:
+`export_version` for `barometer models export`, `exported_version` for the service.
+"""
+
+import gzip
+import io
+import shutil
+import tarfile
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ConfigError, ModelError
+from pipeline.files import write_bytes
+from pipeline.models import registry
+from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, open_bundle
+from pipeline.models.profile import PROFILE_FILE
+from pipeline.settings import Settings
+
+VERSION_FILE = "version.json"
+ARCHIVE_ENDING = ".tar.gz"
+
+
+class ExportedVersion(BaseModel):
+    """The content of `version.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """The model's name in the registry."""
+    version: str
+    digest: str
+    """sha256 of `bundle.json`."""
+    threshold: float
+    """`likely_satisfied` is satisfaction at or above this."""
+
+
+def export_version(settings: Settings, version: str, to: Path) -> ExportedVersion:
+    """Write what serving a version needs to a new folder, or a new archive where the name ends in `.tar.gz`.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    version
+        Its number, or `current` for the champion.
+    to
+        The folder or archive; equal versions give equal bytes.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version, it was withdrawn, or its files are not what was sealed.
+    ConfigError
+        If `to` is there already or cannot be written.
+    """
+    number = registry.champion_or_refuse(settings) if version == "current" else version
+    folder, digest = registry.bundle_of(settings, number)
+    if reason := registry.withdrawn(settings, number):
+        raise ModelError(
+            found=f"Version {number} was withdrawn: {reason}.",
+            expected="a version that may be served.",
+            do="name another one: barometer models lists them.",
+        )
+    made = ExportedVersion(name=settings.model.name, version=number, digest=digest, threshold=settings.model.threshold)
+    files = {VERSION_FILE: made.model_dump_json(indent=1).encode(), **served_files(folder, digest)}
+    try:
+        _write(files, to.absolute())
+    except OSError as error:
+        raise ConfigError(
+            found=f"The version cannot be exported to {to}: {error.strerror}.",
+            expected="the name of a folder, or of a .tar.gz, that is not there yet.",
+            do="name another place with --to.",
+        ) from None
+    return made
+
+
+def served_files(folder: Path, digest: str) -> dict[str, bytes]:
+    """Return the files of a bundle that serving needs, by name, each checked.
+
+    Raises
+    ------
+    ModelError
+        If a file is absent or not what was sealed.
+    """
+    bundle = open_bundle(folder, digest)
+    names = [ONNX_FILE, *({PROFILE_FILE} & bundle.files.keys())]
+    return {BUNDLE_FILE: (folder / BUNDLE_FILE).read_bytes(), **{name: bundle.read(folder, name) for name in names}}
+
+
+def write_folder(files: dict[str, bytes], folder: Path) -> None:
+    """Write files to a folder that is whole or absent; it must not be there yet, or be empty.
+
+    Raises
+    ------
+    OSError
+        If it is there with something in it, or cannot be written.
+    """
+    fresh = folder.with_name(f".tmp-{uuid4().hex}")
+    fresh.mkdir(parents=True)
+    try:
+        for name, content in files.items():
+            write_bytes(fresh / name, content)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
+    """Return the folder that holds `version.json`, this one or one just below it, and what that says.
+
+    Raises
+    ------
+    ModelError
+        If there is none, more than one, or it has another form.
+    """
+    places = [folder / VERSION_FILE] if (folder / VERSION_FILE).is_file() else sorted(folder.glob(f"*/{VERSION_FILE}"))
+    if len(places) != 1:
+        raise not_exported(str(folder), len(places))
+    return places[0].parent, parsed(places[0].read_bytes(), str(places[0]))
+
+
+def parsed(content: bytes, place: str) -> ExportedVersion:
+    """Return what a `version.json` says.
+
+    Raises
+    ------
+    ModelError
+        If it has another form.
+    """
+    try:
+        return ExportedVersion.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(
+            found=f"{place} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
+            expected="a version.json as this version of Barometer writes it.",
+            do="export the version again: barometer models export VERSION --to FOLDER.",
+        ) from None
+
+
+def not_exported(place: str, found: int) -> ModelError:
+    """Return the error for a place with no exported version, or with several."""
+    return ModelError(
+        found=f"{place} holds {found or 'no'} {VERSION_FILE}.",
+        expected=f"one {VERSION_FILE}, there or one folder deeper, beside {BUNDLE_FILE} and {ONNX_FILE}.",
+        do="make it with: barometer models export VERSION --to FOLDER, and name that folder in service.model_folder.",
+    )
+
+
+def _write(files: dict[str, bytes], to: Path) -> None:
+    if not to.name.endswith(ARCHIVE_ENDING):
+        write_folder(files, to)
+        return
+    if to.exists():
+        raise FileExistsError(None, "it is there already")
+    write_bytes(to, _archive(files))
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    """Return a .tar.gz of the files at its root, owned by nobody, without times."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(packed.getvalue(), mtime=0)

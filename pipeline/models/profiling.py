@@ -1,0 +1,101 @@
+"""Profiling: a version's training profile is made, and other rows are counted in the same bins.
+
+Bins are chosen once, on training data: of equal mass for a number, the most frequent values for a category. Counting is
+one pass of SQL whatever the number of columns. Entry points: `profile` and `counted`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.duck import connection, literal, quoted
+from pipeline.models.bundle import Feature
+from pipeline.models.profile import Categories, Histogram, Numbers, Profile
+from pipeline.models.scorer import MISSING
+from pipeline.settings import Settings
+
+BINS = 20
+MOST_CATEGORIES = 50
+"""Categories beyond the so many most frequent ones are counted together."""
+
+
+def profile(
+    settings: Settings, rows: pa.Table, features: Sequence[Feature], satisfaction: NDArray[np.floating[Any]]
+) -> Profile:
+    """Return the profile of a version.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    rows
+        The train weeks' rows, as `pipeline.training.training_set.read_weeks` returns them.
+    features
+        The signature.
+    satisfaction
+        The version's predictions for rows that it was not fitted on; shape (any,).
+    """
+    with connection(settings) as con:
+        con.register("train", rows)
+        con.register("scored", pa.table({"satisfaction": satisfaction}))
+        bins = {feature.name: _bins(con, "train", feature.name, feature.kind) for feature in features}
+        predictions = counted(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
+        assert isinstance(predictions["satisfaction"], Numbers)
+        return Profile(
+            rows=rows.num_rows, features=counted(con, "train", bins), satisfaction=predictions["satisfaction"]
+        )
+
+
+def counted(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:
+    """Return the histograms of a table's columns in these bins.
+
+    Parameters
+    ----------
+    con
+        Where the table is.
+    table
+        Its name.
+    bins
+        Histograms of any rows, by the column's name; only their bins are used.
+    """
+    queries = ", ".join(_query(quoted(name), histogram) for name, histogram in bins.items())
+    row = con.execute(f"SELECT count(*), {queries} FROM {quoted(table)}").fetchall()[0]
+    found = zip(bins.items(), row[1::2], row[2::2], strict=True)
+    return {name: _filled(histogram, row[0], known, by_bin or {}) for (name, histogram), known, by_bin in found}
+
+
+def _query(column: str, histogram: Histogram) -> str:
+    """Return SQL for how many values are known, and how many fall into each bin."""
+    if isinstance(histogram, Numbers):
+        edges = f"[{', '.join(map(repr, histogram.edges))}]::DOUBLE[]"
+        return f"count({column}), histogram({column}::DOUBLE, {edges})"
+    known = f"nullif({column}, {literal(MISSING)})"
+    listed = f"[{', '.join(map(literal, histogram.counts))}]::VARCHAR[]"
+    return f"count({known}), histogram(list_position({listed}, {known}))"
+
+
+def _filled(histogram: Histogram, rows: int, known: int, by_bin: dict[Any, int]) -> Histogram:
+    if isinstance(histogram, Numbers):
+        counts = [by_bin.get(edge, 0) for edge in [*histogram.edges, float("inf")]]
+        return Numbers(edges=histogram.edges, counts=counts, missing=rows - known)
+    listed = {name: by_bin.get(number, 0) for number, name in enumerate(histogram.counts, 1)}
+    return Categories(counts=listed, other=known - sum(listed.values()), missing=rows - known)
+
+
+def _bins(con: duckdb.DuckDBPyConnection, table: str, name: str, kind: Literal["number", "category"]) -> Histogram:
+    """Return an empty histogram with bins for a column."""
+    column = quoted(name)
+    if kind == "category":
+        most_frequent = con.execute(
+            f"SELECT {column}, count(*) AS frequency FROM {table} WHERE {column} <> {literal(MISSING)}"
+            f" GROUP BY ALL ORDER BY frequency DESC, {column} LIMIT {MOST_CATEGORIES}"
+        ).fetchall()
+        return Categories(counts=dict.fromkeys((value for value, _ in most_frequent), 0), other=0, missing=0)
+    shares = [number / BINS for number in range(1, BINS + 1)]
+    quantiles = con.execute(f"SELECT quantile_disc({column}::DOUBLE, {shares}) FROM {table}").fetchall()[0][0]
+    edges = sorted(set(quantiles))[:-1]  # the highest value ends no bin: above it nothing would be counted
+    return Numbers(edges=edges, counts=[0] * (len(edges) + 1), missing=0)

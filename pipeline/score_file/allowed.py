@@ -1,0 +1,85 @@
+"""Which URIs a file may be read from: those below a prefix of `service.file_sources`, and no trick around it.
+
+The service asks before it accepts a job, and the DAG's first task once more, since a param can be given in Airflow's
+form too. The one entry point is `check_uri`.
+"""
+
+import re
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pipeline.errors import RequestError
+from pipeline.settings import Settings
+
+_LONGEST = 2_000
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\#]")
+"""Controls, backslashes and fragments, which some parser takes for something else."""
+_LOCAL = {"file", "local"}
+_WITH_QUERY = {"http", "https"}
+"""Elsewhere a question mark is a part of the path."""
+
+
+def check_uri(settings: Settings, uri: str) -> str:
+    """Return the URI if it may be read.
+
+    Raises
+    ------
+    RequestError
+        400 when it is no plain URI, 403 when it is not below an allowed prefix.
+    """
+    parts = _plain(uri)
+    for prefix in settings.service.file_sources:
+        if _is_below(parts, _plain(prefix)):
+            return uri
+    raise RequestError(
+        status=403,
+        found="The URI is not one that files may be read from.",
+        expected="one below a prefix that service.file_sources lists"
+        f" ({len(settings.service.file_sources) or 'none'} configured).",
+        do="upload the file instead, or have its place added to service.file_sources.",
+        field="uri",
+    )
+
+
+def _plain(uri: str) -> SplitResult:
+    """Return the URI's parts; refuse one that two readers could understand differently."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        raise _not_plain() from None
+    path = unquote(parts.path)
+    while (again := unquote(path)) != path:
+        path = again
+    is_odd = (
+        not 1 <= len(uri) <= _LONGEST
+        or _STRANGE.search(uri + path)
+        or "::" in uri  # which fsspec takes for a chain of file systems
+        or "@" in parts.netloc
+        or ("?" in uri and parts.scheme not in _WITH_QUERY)
+        or not re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme)
+        or {".", ".."} & set(path.split("/"))
+        or not uri.lower().startswith(f"{parts.scheme}://")
+    )
+    if is_odd:
+        raise _not_plain()
+    return parts
+
+
+def _is_below(parts: SplitResult, prefix: SplitResult) -> bool:
+    if parts.scheme != prefix.scheme or parts.netloc.lower() != prefix.netloc.lower():
+        return False
+    if parts.scheme in _LOCAL:
+        # Links are followed on both sides, so that none leads out.
+        return Path(parts.path).resolve().is_relative_to(Path(prefix.path).resolve())
+    return parts.path.startswith(prefix.path if prefix.path.endswith("/") else prefix.path + "/")
+
+
+def _not_plain() -> RequestError:
+    return RequestError(
+        status=400,
+        found="That is no plain URI.",
+        expected="scheme://place/path, without user, fragment, `::`, `.` or `..`.",
+        do="send the file's own address.",
+        field="uri",
+    )

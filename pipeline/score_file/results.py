@@ -1,0 +1,67 @@
+"""A job's results and rejects in the forms that people ask for, CSV, JSON Lines or Parquet; streamed from Parquet.
+
+For the service and the command `score` alike. The entry point is `written`.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+Form = Literal["csv", "jsonlines", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)
+BATCH_ROWS = 4_096
+BLOCK_BYTES = 1 << 18
+
+
+def written(path: Path, form: Form) -> Iterator[bytes]:
+    """Return the content of a Parquet file in a form, piece by piece; the file is opened at once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there (any more).
+    """
+    file = path.open("rb")  # an open file may be removed under its readers without harm
+    return _WRITERS[form](file)
+
+
+def _parquet(file: io.BufferedReader) -> Iterator[bytes]:
+    with file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _json_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    encoder = msgspec.json.Encoder()
+    for batch in _batches(file):
+        yield encoder.encode_lines(batch.to_pylist())
+
+
+def _csv(file: io.BufferedReader) -> Iterator[bytes]:
+    with pq.ParquetFile(file) as parquet:
+        schema = parquet.schema_arrow
+    yield (",".join(schema.names) + "\n").encode()
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+    for batch in _batches(file):
+        piece = io.BytesIO()
+        pa_csv.write_csv(batch, piece, options)
+        yield piece.getvalue()
+
+
+def _batches(file: io.BufferedReader) -> Iterator[pa.RecordBatch]:
+    with file, pq.ParquetFile(file) as parquet:
+        for group in range(parquet.num_row_groups):  # asked for all at once, pyarrow keeps what it has read
+            yield from parquet.iter_batches(BATCH_ROWS, row_groups=[group])
+
+
+_WRITERS: dict[Form, Callable[[io.BufferedReader], Iterator[bytes]]] = {
+    "csv": _csv,
+    "jsonlines": _json_lines,
+    "parquet": _parquet,
+}

@@ -1,0 +1,106 @@
+"""The application: the parts made from the settings, and the routes of the configured contract.
+
+The entry point is `Application`, which `pipeline.service.server` runs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import ConfigError, RequestError
+from pipeline.service import (
+    about,
+    azure,
+    batch,
+    docs_page,
+    lookup,
+    mlflow_protocol,
+    open_inference,
+    own,
+    page,
+    sagemaker,
+    site,
+    vertex,
+)
+from pipeline.service.calls import Route
+from pipeline.service.current import Current
+from pipeline.service.front import LOOPBACK, Front
+from pipeline.service.keys import Keyring
+from pipeline.service.logs import Teller
+from pipeline.service.lookup import Lookup
+from pipeline.service.metrics import Metrics
+from pipeline.service.openapi import document
+from pipeline.service.parts import Parts
+from pipeline.service.predictor import Predictor
+from pipeline.service.record import Recorder
+from pipeline.service.router import Router
+from pipeline.settings import Settings
+
+OF_CONTRACT = {
+    "barometer": (own, lookup, batch, page, site, mlflow_protocol, open_inference),
+    "sagemaker": (sagemaker,),
+    "vertex": (vertex,),
+    "azure": (azure,),
+}
+"""Whose routes each contract has, beside those of `about` and `docs_page`."""
+
+
+class Application:
+    """The running service; `front` is the ASGI application.
+
+    Raises
+    ------
+    ConfigError
+        If it is to be reached from elsewhere and nobody is said to authenticate.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.parts = _parts(settings)
+        metrics = Metrics(self.parts)
+        self._teller = Teller(metrics)
+        modules = OF_CONTRACT[settings.service.contract]
+        routes = [route for module in modules for route in module.routes(self.parts)]
+        routes += about.routes(self.parts, metrics, self.document)
+        routes += docs_page.routes(self.parts, self.document)
+        self.routes: list[Route] = routes
+        self.front = Front(Router(routes), settings.service, self.parts.keyring, metrics, self._teller)
+
+    def start(self) -> None:
+        """Load the model in charge, or learn why there is none, and begin to record."""
+        self.parts.current.start()
+        if self.parts.recorder is not None:
+            self.parts.recorder.start()
+
+    def stop(self) -> None:
+        """Write what is still to be recorded, within a bound, and end the threads."""
+        self.parts.current.stop()
+        if self.parts.recorder is not None:
+            self.parts.recorder.stop()
+        self._teller.flush()
+
+    def document(self) -> Mapping[str, Any]:
+        """Return the OpenAPI document of these routes for the model in charge."""
+        try:
+            signature = self.parts.current.serving.signature
+        except RequestError:
+            signature = None  # no model yet
+        return document(self.routes, signature, self.parts.settings)
+
+
+def _parts(settings: Settings) -> Parts:
+    service = settings.service
+    if service.host not in LOOPBACK and service.auth is None:
+        raise ConfigError(
+            found=f"service.host is {service.host}, which others can reach, and service.auth is not set.",
+            expected='auth = "keys" (barometer keys create), or "platform" where a gateway in front authenticates.',
+            do="choose one in pipeline.toml, or listen on 127.0.0.1.",
+        )
+    has_warehouse = service.model_folder is None
+    recorder = Recorder(settings) if has_warehouse and service.record_rows else None
+    return Parts(
+        settings=settings,
+        current=Current(settings),
+        predictor=Predictor(recorder, service.contract),
+        recorder=recorder,
+        lookup=Lookup(settings) if has_warehouse else None,
+        keyring=Keyring(settings.path(service.keys_file)) if service.auth == "keys" else None,
+    )

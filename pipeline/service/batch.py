@@ -1,0 +1,171 @@
+"""Files of rows: `POST /batch-predictions` and what follows it; Airflow does the work (`dags/score_file.py`).
+
+A job's state is Airflow's, its files lie in the home, and the service keeps nothing: it may be restarted at any time.
+`batch_upload` takes the file in, `batch_jobs` speaks with Airflow, `batch_docs` describes the routes. The entry point
+is `routes`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from pipeline.errors import RequestError
+from pipeline.score_file.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
+from pipeline.score_file.results import FORMS, Form, written
+from pipeline.service import batch_docs as docs
+from pipeline.service.batch_jobs import Job, Jobs
+from pipeline.service.batch_upload import idempotency_key, take_in
+from pipeline.service.calls import CSV, JSON_LINES, Answer, Call, Handler, Route
+from pipeline.service.parts import Parts
+from pipeline.service.wire import negotiated
+from pipeline.settings import Settings
+
+PATH = "/batch-predictions"
+MEDIA_TYPES: dict[Form, str] = {
+    "csv": f"{CSV}; charset=utf-8; header=present",
+    "jsonlines": JSON_LINES,
+    "parquet": docs.PARQUET,
+}
+ACCEPTED: dict[str, Form] = {
+    CSV: "csv",
+    JSON_LINES: "jsonlines",
+    "application/jsonl": "jsonlines",
+    "application/x-ndjson": "jsonlines",
+    docs.PARQUET: "parquet",
+}
+MOST_LISTED = 100
+
+
+def routes(parts: Parts) -> list[Route]:
+    """Return the routes of batch predictions."""
+    jobs = Jobs(parts.settings)
+    everybody = parts.keyring is None
+
+    def route(method: docs.Method, path: str, handle: Callable[[_Asked], Awaitable[Answer]]) -> Route:
+        operation = docs.OPERATIONS[method, path]
+        handler = _handler(parts.settings, jobs, handle, everybody=everybody)
+        return Route(method, PATH + path, handler, "batch", operation, streams=method == "POST")
+
+    return [
+        route("POST", "", _submit),
+        route("GET", "", _list),
+        route("GET", "/{id}", _tell),
+        route("GET", "/{id}/results", partial(_hand_out, name=RESULTS_FILE)),
+        route("GET", "/{id}/rejects", partial(_hand_out, name=REJECTS_FILE)),
+        route("DELETE", "/{id}", _end),
+    ]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, and who may be told what."""
+
+    settings: Settings
+    jobs: Jobs
+    call: Call
+    sees_all: bool
+
+    async def job(self) -> Job:
+        """Return the job that the path names, if it is the key's own."""
+        job_id = self.call.path_parameters["id"]
+        job = await asyncio.to_thread(self.jobs.find, job_id)
+        if job is None or not (self.sees_all or job.asked_by == self.call.key_name):
+            raise RequestError(
+                status=404,
+                found="There is no such job.",
+                expected=f"the id of a job of yours, as POST {PATH} answered it.",
+                do=f"GET {PATH} lists them.",
+            )
+        return job
+
+
+def _handler(
+    settings: Settings, jobs: Jobs, handle: Callable[[_Asked], Awaitable[Answer]], *, everybody: bool
+) -> Handler:
+    async def handler(call: Call) -> Answer:
+        if settings.service.model_folder is not None:
+            raise RequestError(
+                status=501,
+                found="This service runs from a model's folder alone (service.model_folder), without Airflow.",
+                expected="a service beside Airflow, which scores files.",
+                do="POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
+            )
+        return await handle(_Asked(settings, jobs, call, everybody or "admin" in call.key_scopes))
+
+    return handler
+
+
+async def _submit(asked: _Asked) -> Answer:
+    call = asked.call
+    key = idempotency_key(call)
+    job_id = asked.jobs.new_id(call.key_name, key)
+    # Before a long upload: whether Airflow is there at all, and whether the job is.
+    known = await asyncio.to_thread(asked.jobs.find, job_id)
+    wanted = await take_in(asked.settings, call)
+    try:
+        job, is_new = await asyncio.to_thread(asked.jobs.submit, job_id, wanted, call.key_name, known)
+    finally:
+        wanted.discard()
+    headers = [(b"location", f"{PATH}/{job.id}".encode())]
+    headers += [] if is_new else [(b"idempotency-replayed", b"true")]
+    return Answer(msgspec.json.encode(job.listed()), status=202, headers=tuple(headers))
+
+
+async def _list(asked: _Asked) -> Answer:
+    owner = None if asked.sees_all else (asked.call.key_name,)
+    jobs = await asyncio.to_thread(asked.jobs.latest, owner, MOST_LISTED)
+    return Answer(msgspec.json.encode({"jobs": [job.listed() for job in jobs]}))
+
+
+async def _tell(asked: _Asked) -> Answer:
+    job = await asked.job()
+    return Answer(msgspec.json.encode(await asyncio.to_thread(asked.jobs.told, job)))
+
+
+async def _hand_out(asked: _Asked, name: str) -> Answer:
+    form = _form(asked.call)
+    job = await asked.job()
+    job.refuse_without_results()
+    try:
+        pieces = await asyncio.to_thread(written, job_folder(asked.settings, job.id) / name, form)
+    except FileNotFoundError:
+        raise job.gone() from None
+    filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
+    return Answer(
+        _streamed(pieces),
+        MEDIA_TYPES[form],
+        headers=((b"content-disposition", f'attachment; filename="{filename}"'.encode()),),
+    )
+
+
+async def _end(asked: _Asked) -> Answer:
+    job = await asked.job()
+    if job.is_ended:
+        await asyncio.to_thread(remove, asked.settings, job.id)
+    else:
+        job = await asyncio.to_thread(asked.jobs.cancel, job, asked.call.key_name)
+    return Answer(msgspec.json.encode(await asyncio.to_thread(asked.jobs.told, job)))
+
+
+def _form(call: Call) -> Form:
+    named = call.query.get("format")
+    chosen = negotiated(call, "csv", ACCEPTED) if named is None else named
+    for form in FORMS:
+        if form == chosen:
+            return form
+    raise RequestError(
+        status=422,
+        found=f"The parameter format is {chosen[:80]!r}.",
+        expected=f"one of {', '.join(FORMS)}.",
+        do="choose one of them.",
+        field="format",
+    )
+
+
+async def _streamed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces, each made in a thread, so that others need not wait."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece

@@ -1,0 +1,59 @@
+"""The service's connections to the warehouse: bounded in time, since requests and a queue wait behind them.
+
+The one entry point is `connect`.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from pipeline.settings import Settings
+from pipeline.warehouse import engine
+
+CONNECT_SECONDS = 3
+
+
+def connect(settings: Settings, *, answer_seconds: float, read_only: bool = False) -> psycopg.Connection:
+    """Return a new connection to the warehouse, its schema up to date, that commits each statement by itself.
+
+    It asks anew where the embedded server is, which may have come back on another port.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    answer_seconds
+        What takes longer raises `psycopg.OperationalError`; the connection is closed when the server is at fault.
+    read_only
+        Whether it can only read.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If the server does not answer.
+    OperationalError
+        Psycopg's, if it went away just now.
+    """
+    url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = _Bounded.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+    connection.silent_seconds = 2 * answer_seconds
+    connection.execute(f"SET statement_timeout = {round(answer_seconds * 1000)}".encode())
+    if read_only:
+        connection.execute(b"SET default_transaction_read_only = on")
+    return connection
+
+
+class _Bounded(psycopg.Connection[Any]):
+    """A connection that does not wait for ever for a server, or a network, that says nothing at all."""
+
+    silent_seconds: float = CONNECT_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for what was asked, as psycopg does, and give up a connection on which nothing comes."""
+        try:
+            return super().wait(gen, interval, self.silent_seconds if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise

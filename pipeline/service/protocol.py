@@ -1,0 +1,168 @@
+"""What uvicorn leaves open in HTTP/1.1: how long a head may be, and how long what is neither read nor sent may take.
+
+Without these bounds a stranger who sends a byte a minute, a header without an end, or takes no answer, would hold
+connections and memory, whatever the front says. The entry point is `Protocol`, which `pipeline.service.server` has
+uvicorn use.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipeline.errors import RequestError
+from pipeline.service.calls import problem
+
+HEAD_BYTES = 65_536
+"""Of the request line and the headers together."""
+HEAD_SECONDS = 10.0
+"""From the connection, or a request's first byte, to the end of its head."""
+LINGER_SECONDS = 5.0
+"""Who was answered before the whole body was read may send on for so long: closed at once, it would not see why."""
+TAKE_SECONDS = 20.0
+"""Who takes nothing of its answer for so long is cut off."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with bounds."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_reading_head = True
+        self._head_bytes = self._packet_bytes = 0
+        self._reading = _Timer(self.loop)
+        self._writing = _Timer(self.loop)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first request's head its time."""
+        super().connection_made(transport)
+        self._reading.start(HEAD_SECONDS, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._reading.stop()
+        self._writing.stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived, and refuse a head that goes on too long."""
+        self._packet_bytes = len(data)
+        if self._is_reading_head:  # and not in the packet in which it begins, which may end another request
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._is_reading_head or self.transport.is_closing():
+            return
+        if self._head_bytes > HEAD_BYTES:
+            self.send_400_response("")
+        elif not self._reading.is_running:
+            self._reading.start(HEAD_SECONDS, self._head_is_late)
+
+    def on_message_begin(self) -> None:
+        """Note that a head is being read."""
+        super().on_message_begin()
+        self._is_reading_head = True
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on.
+
+        Raises
+        ------
+        ValueError
+            If its head is too large; the parser has that answered by `send_400_response`.
+        """
+        if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # maybe by other requests, or the body: look closely
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if self._head_bytes > HEAD_BYTES:
+                raise ValueError("the head is too large")
+        self._is_reading_head = False
+        self._head_bytes = 0
+        self._reading.stop()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Bound what is still to come of a body that nobody will read."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._reading.start(LINGER_SECONDS, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        """Wait for the next request, after a body that nobody has read."""
+        super().on_message_complete()
+        if self._reading.is_running:
+            self._reading.stop()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def pause_writing(self) -> None:
+        """Watch whether what waits to be sent is taken."""
+        super().pause_writing()
+        self._writing.start(TAKE_SECONDS, self._look_at_taking, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Watch no longer."""
+        super().resume_writing()
+        self._writing.stop()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or too much of it, and close: what follows could not be told apart."""
+        answer = problem(_too_large() if self._head_bytes > HEAD_BYTES else _malformed(msg), "")
+        assert isinstance(answer.body, bytes), "an error's body is short"
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\n" % (answer.status, HTTPStatus(answer.status).phrase.encode())
+            + b"content-type: %s\r\ncontent-length: %d\r\n" % (answer.content_type.encode(), len(answer.body))
+            + b"connection: close\r\n\r\n"
+            + answer.body
+        )
+        self.transport.close()
+
+    def _head_is_late(self) -> None:
+        """Close, unless the head waits for the answers to the requests before it, while nothing more is read."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self._reading.start(HEAD_SECONDS, self._head_is_late)
+
+    def _look_at_taking(self, waited_bytes: int) -> None:
+        waiting_bytes = self.transport.get_write_buffer_size()
+        if waiting_bytes >= waited_bytes:
+            self.transport.abort()  # to close would wait for what is not taken
+        else:
+            self._writing.start(TAKE_SECONDS, self._look_at_taking, waiting_bytes)
+
+
+class _Timer:
+    """One call to come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._handle is not None
+
+    def start(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(seconds, call, *arguments)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+def _too_large() -> RequestError:
+    return RequestError(
+        status=431,
+        found="The request's headers are too large.",
+        expected=f"at most {HEAD_BYTES:,} bytes, with the request line.",
+        do="send less in them.",
+    )
+
+
+def _malformed(found: str) -> RequestError:
+    return RequestError(status=400, found=found, expected="HTTP/1.1.", do="mend the client.")

@@ -1,0 +1,161 @@
+"""The record of what was answered: into the warehouse's `online_predictions`, in batches, in the background.
+
+Answers are put into a bounded queue, which takes no time worth the name; one thread writes them. While the database is
+away the queue keeps what fits and counts what it must drop; when the database is back, the thread goes on where it was.
+Each record that is not dropped is written exactly once: see `pipeline.service.record_table`. The entry point is
+`Recorder`.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Event, Lock, Thread
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.errors import BarometerError
+from pipeline.service.record_table import OnlinePredictions
+from pipeline.service.record_text import NamedRecord, Record
+from pipeline.settings import Settings
+
+__all__ = ["Record", "Recorder"]
+
+PAUSE_SECONDS = 0.25
+"""So often what is waiting is written."""
+BATCH_ROWS = 10_000
+"""Most records of a transaction."""
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two tries while the database is away."""
+STOP_SECONDS = 5.0
+"""Stopping takes at most so long: what is then still waiting is lost, and told in the log."""
+REFUSED = (psycopg.DataError, psycopg.IntegrityError)
+AWAY = (psycopg.Error, SQLAlchemyError, BarometerError, OSError)
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes records in the background; `service.record_rows` may wait.
+
+    Attributes
+    ----------
+    written, dropped, waiting
+        Records: in the table, given up, to be written.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._bound = settings.service.record_rows
+        self._table = OnlinePredictions(settings)
+        self._queue: deque[tuple[tuple[str, ...], Sequence[Record]]] = deque()
+        self._batches: list[list[NamedRecord]] = []
+        """Taken from the queue and not written yet, the oldest first."""
+        self._lock = Lock()
+        """Over the queue and the counts, held for an instant."""
+        self.written = self.dropped = self.waiting = 0
+        self._away_since: datetime | None = None
+        self._stopping = Event()
+        self._deadline = float("inf")
+        self._thread = Thread(target=self._run, name="recorder", daemon=True)
+
+    @property
+    def state(self) -> dict[str, str]:
+        """`state` (off, recording or away) and, while the database is away, since when; the log says why."""
+        if self._away_since is not None:
+            return {"state": "away", "since": self._away_since.isoformat(timespec="seconds")}
+        return {"state": "recording" if self._bound else "off"}
+
+    def start(self) -> None:
+        """Begin to write, in a thread."""
+        if self._bound:
+            self._thread.start()
+
+    def put(self, names: tuple[str, ...], records: Sequence[Record]) -> None:
+        """Take records to write, as far as there is room; never waits, whichever thread calls.
+
+        Parameters
+        ----------
+        names
+            Of their features, in order.
+        records
+            Not to be changed afterwards.
+        """
+        if not self._bound:
+            return
+        with self._lock:
+            room = self._bound - self.waiting
+            if len(records) > room:
+                self.dropped += len(records) - room
+                records = records[:room]
+            if records:
+                self.waiting += len(records)
+                self._queue.append((names, records))
+
+    def stop(self) -> None:
+        """Write what is waiting, as far as that takes at most `STOP_SECONDS`, and end the thread."""
+        self._deadline = time.monotonic() + STOP_SECONDS
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+        if self.waiting:
+            log.error("%d predictions were not recorded: the warehouse did not take them in time.", self.waiting)
+
+    def _run(self) -> None:
+        pause = PAUSE_SECONDS
+        while not self._stopping.wait(pause):
+            pause = PAUSE_SECONDS if self._write() else min(2 * pause, LONGEST_PAUSE_SECONDS)
+        while not self._write() and time.monotonic() < self._deadline:
+            time.sleep(PAUSE_SECONDS)
+        self._table.close()
+
+    def _write(self) -> bool:
+        """Write what is waiting; return False when that is not possible now."""
+        while time.monotonic() < self._deadline and (batch := self._oldest()):
+            try:
+                self._table.write(batch, self.dropped)
+            except REFUSED as error:
+                self._set_apart(error)
+            except AWAY as error:
+                self._note_away(error)
+                return False
+            else:
+                self._done(batch)
+        return True
+
+    def _oldest(self) -> list[NamedRecord] | None:
+        """Return the oldest batch that is not written, None when nothing is waiting."""
+        if not self._batches and self._queue:
+            batch: list[NamedRecord] = []
+            while self._queue and len(batch) < BATCH_ROWS:
+                names, records = self._queue.popleft()  # by this thread only; others append
+                batch += [(names, record) for record in records]
+            self._batches.append(batch)
+        return self._batches[0] if self._batches else None
+
+    def _done(self, batch: list[NamedRecord]) -> None:
+        self._batches.pop(0)
+        with self._lock:
+            self.waiting -= len(batch)
+        self.written += len(batch)
+        if self._away_since is not None:
+            log.warning("The warehouse is back: what waited is being recorded.")
+            self._away_since = None
+
+    def _set_apart(self, error: psycopg.Error) -> None:
+        """Halve a batch of which PostgreSQL cannot hold some record, until that one is alone, and give it up."""
+        batch = self._batches.pop(0)
+        if len(batch) > 1:
+            half = len(batch) // 2
+            self._batches[:0] = [batch[:half], batch[half:]]
+            return
+        log.error("A prediction cannot be recorded: %s", error.diag.message_primary)
+        with self._lock:
+            self.waiting -= 1
+            self.dropped += 1
+
+    def _note_away(self, error: Exception) -> None:
+        if self._away_since is None:
+            log.warning("The warehouse does not take the record of predictions: %s", error)
+            self._away_since = datetime.now(UTC)

@@ -1,0 +1,93 @@
+"""Batches of records into the table `online_predictions`, each exactly once; part of `pipeline.service.record`.
+
+When a connection is lost during a COMMIT, nobody knows whether it came to pass. So each batch has a number, and the
+process's row in `online_recorders` takes it in the same transaction: after reconnecting, that row tells. It is read
+with a lock, which waits for the end of the lost transaction. The entry point is `OnlinePredictions`.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import uuid4
+
+import psycopg
+
+from pipeline.service.connection import connect
+from pipeline.service.record_text import COPY, NamedRecord, copy_text
+from pipeline.settings import Settings
+
+CHUNK_ROWS = 64
+"""So many records are made text at a time …"""
+CHUNK_PAUSE_SECONDS = 0.0005
+"""… then the interpreter is left to the answers: a thread that never pauses holds it for 5 ms at a time."""
+ANSWER_SECONDS = 10
+
+
+class OnlinePredictions:
+    """The table, written to by one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._recorder_id = uuid4()
+        self._batches = 0
+        """Those that are known to be written."""
+        self._connection: psycopg.Connection | None = None
+
+    def write(self, records: Sequence[NamedRecord], dropped: int) -> None:
+        """Write a batch. Until that has succeeded, or its data was refused, the next call is to bring the same batch.
+
+        Parameters
+        ----------
+        records
+            The batch.
+        dropped
+            How many records this process has given up so far.
+
+        Raises
+        ------
+        psycopg.DataError, psycopg.IntegrityError
+            If PostgreSQL cannot hold a record: nothing of the batch is written.
+        psycopg.Error, BarometerError, SQLAlchemyError, OSError
+            If it cannot be written now: call again with the same batch.
+        """
+        number = self._batches + 1
+        try:
+            if self._connection is None:
+                self._connection = connect(self._settings, answer_seconds=ANSWER_SECONDS)
+                if self._number_on_record(self._connection) >= number:
+                    self._batches = number  # only the news of its COMMIT was lost
+                    return
+            self._copy(self._connection, number, records, dropped)
+        except (psycopg.DataError, psycopg.IntegrityError):
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._batches = number
+
+    def close(self) -> None:
+        """Close the connection; a later write opens another."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+    def _number_on_record(self, connection: psycopg.Connection) -> int:
+        insert = "INSERT INTO online_recorders (recorder_id) VALUES (%s) ON CONFLICT DO NOTHING"
+        connection.execute(insert, [self._recorder_id])
+        query = "SELECT batches FROM online_recorders WHERE recorder_id = %s FOR UPDATE"
+        row = connection.execute(query, [self._recorder_id]).fetchone()
+        assert row is not None, "it was just made"
+        return int(row[0])
+
+    def _copy(self, connection: psycopg.Connection, number: int, records: Sequence[NamedRecord], dropped: int) -> None:
+        with connection.transaction(), connection.cursor() as cursor:
+            with cursor.copy(COPY) as copy:
+                for start in range(0, len(records), CHUNK_ROWS):
+                    copy.write(copy_text(records[start : start + CHUNK_ROWS]))
+                    time.sleep(CHUNK_PAUSE_SECONDS)
+            cursor.execute(
+                "UPDATE online_recorders SET batches = %s, recorded_at = now(), recorded = recorded + %s, dropped = %s"
+                " WHERE recorder_id = %s",
+                [number, len(records), dropped, self._recorder_id],
+            )

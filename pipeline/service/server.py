@@ -1,0 +1,135 @@
+"""Running the service: one uvicorn process that ends in order when it is told to.
+
+The entry point is `serve`.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.service.app import Application
+
+NOT_FOR_SERVING = ("airflow", "great_expectations", "mlflow", "pandas", "sklearn")
+"""pyarrow, for one, imports pandas wherever it is installed: half a second and 50 MiB for nothing."""
+DRAIN_SECONDS = 1.0
+"""After SIGTERM so long every answer closes its connection, before the ones that are idle are closed."""
+FINISH_SECONDS = 18
+"""Then requests that are still being answered have so long; SageMaker kills 30 s after SIGTERM."""
+
+
+Ready = Callable[[str, Mapping[str, Any]], None]
+"""Is told the address that is listened on, and the readiness (`Current.readiness`)."""
+
+
+def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) -> None:
+    """Serve until the process is told to stop.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    ready
+        Told, once it listens.
+
+    Raises
+    ------
+    ConfigError
+        If the settings contradict each other.
+    ServerError
+        If the port cannot be had.
+    """
+    sys.meta_path.insert(0, _NotForServing())
+    from pipeline.service.app import Application
+    from pipeline.service.logs import set_up
+
+    set_up()
+    application = Application(settings)
+    application.start()
+    gc.collect()
+    gc.freeze()  # what is there now stays; to look through it again and again would cost a tenth of the time
+    _Server(configured(application.front, settings.service.host, settings.service.port), application, ready).run()
+
+
+def configured(app: Any, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn runs the ASGI application `app`."""
+    from pipeline.service.protocol import Protocol
+
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+
+
+class _NotForServing(MetaPathFinder):
+    """Has the import of a module fail, as where it is not installed."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        """Refuse a name that no request needs."""
+        if fullname.partition(".")[0] in NOT_FOR_SERVING:
+            raise ModuleNotFoundError(f"{fullname} is not for serving", name=fullname)
+
+
+class _Server(uvicorn.Server):
+    """Lets connections end with an answer before it closes them."""
+
+    def __init__(self, config: uvicorn.Config, application: "Application", ready: Ready) -> None:
+        super().__init__(config)
+        self._front = application.front
+        self._readiness = application.parts.current.readiness
+        self._stopped = application.stop
+        self._tell_ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._tell_ready(_address(self.config.host, self.config.port), self._readiness())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections once their answers are sent, then stop what works beside."""
+        await super().shutdown(sockets)
+        self._stopped()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order, with exit code 0; uvicorn's own would end the process by the signal."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop)
+        yield
+
+    def _told_to_stop(self) -> None:
+        """Let every connection end with an answer; told a second time, do not wait for answers."""
+        if self._front.stopping:
+            self.should_exit = self.force_exit = True
+            return
+        self._front.stopping = True
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
+
+    def _exit(self) -> None:
+        self.should_exit = True
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

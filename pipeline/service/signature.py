@@ -1,0 +1,329 @@
+"""The request's schema, made from the model's signature: bytes to instances, or what is wrong, in which row and field.
+
+A well-formed JSON body is decoded by one call of a decoder built for these very features (`fast`). What that refuses,
+and every other form, is looked at row by row, so that a person learns the row and the field, and so that a contract
+that answers row by row can answer the others. Entry points: `Signature` and `Instances`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import RequestError
+from pipeline.models.bundle import Feature
+
+KEYS = ("customer_id", "product_id")
+LARGEST = float(np.finfo(np.float32).max)
+"""Numbers beyond it are infinite to the model, so they are refused."""
+MOST_COMPLETED = 100
+"""So many instances of a request may leave features to the latest snapshot: each is a look into the warehouse."""
+SHOWN_CHARACTERS = 80
+
+Values = tuple[float | bool | str | None, ...]
+"""One instance: a value for each feature, in the signature's order; None is missing."""
+Complete = Callable[[str, str, Sequence[str]], tuple[str, Values]]
+"""From customer, product and names of features to the week of the latest snapshot and their values there."""
+
+
+@dataclass(slots=True)
+class Instances:
+    """The rows of a request."""
+
+    values: list[Values] = field(default_factory=list)
+    """The good ones, in order."""
+    keys: list[tuple[str | None, str | None]] = field(default_factory=list)
+    """Their customer_id and product_id."""
+    weeks: dict[int, str] = field(default_factory=dict)
+    """The week of the snapshot, by position in `values`, for those that were completed from one."""
+    bad: dict[int, RequestError] = field(default_factory=dict)
+    """What is wrong, by row of the request; the good ones have the other rows."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the request."""
+        return len(self.values) + len(self.bad)
+
+
+class Signature:
+    """What a request must hold for a model.
+
+    Parameters
+    ----------
+    features
+        The model's, in order.
+    """
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.features = tuple(features)
+        self.names = tuple(feature.name for feature in features)
+        self._known = {*self.names, *KEYS}
+        whole = _struct(self.features, required=True)
+        self._partial = _struct(self.features, required=False)
+        self._body = msgspec.json.Decoder(_envelope("instances", whole))
+        self._values = _getter([f"f{at}" for at in range(len(self.names))])
+        self._keys = _getter(KEYS)
+
+    def fast(self, body: bytes) -> Instances | None:
+        """Return the instances of `{"instances": […]}`; None when there is anything to be looked at more closely."""
+        try:
+            rows = self._body.decode(body).instances
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return None
+        return Instances([*map(self._values, rows)], [*map(self._keys, rows)])
+
+    def objects(
+        self, rows: Iterable[Any], *, on_error_row: bool = False, complete: Complete | None = None
+    ) -> Instances:
+        """Return the instances of objects: `msgspec.Raw` JSON, or what it decodes to.
+
+        Parameters
+        ----------
+        rows
+            An object for each instance, its keys the names of features (all of them) and maybe customer_id, product_id.
+        on_error_row
+            Whether a bad row is noted and the others go on; else the first one is raised.
+        complete
+            What gives the features that an object with customer_id and product_id leaves out.
+
+        Raises
+        ------
+        RequestError
+            422 with the row and the field, for the first bad row.
+        """
+        return self._each(rows, lambda row: self._from_object(row, complete), on_error_row=on_error_row)
+
+    def columns(
+        self,
+        names: Sequence[str] | None,
+        rows: Iterable[Sequence[Any]],
+        *,
+        on_error_row: bool = False,
+        complete: Complete | None = None,
+    ) -> Instances:
+        """Return the instances of rows that are lists of JSON values; `names` None is the signature's order."""
+        names = self._checked_names(names, complete)
+
+        def one(row: Any) -> tuple[Values, Any, str | None]:
+            if not isinstance(row, list | tuple) or len(row) != len(names):
+                raise _bad(f"it has {_cells(row)}", f"{len(names)} values: {_listed(names)}")
+            return self._from_object(dict(zip(names, row, strict=True)), complete)
+
+        return self._each(rows, one, on_error_row=on_error_row)
+
+    def texts(
+        self,
+        names: Sequence[str] | None,
+        rows: Iterable[Sequence[str] | RequestError],
+        *,
+        on_error_row: bool = False,
+        complete: Complete | None = None,
+    ) -> Instances:
+        """Return the instances of rows of text, as CSV has them: an empty cell is missing; an error is a row unread."""
+        names = self._checked_names(names, complete)
+        kinds = {feature.name: feature.kind for feature in self.features}
+
+        def one(row: Sequence[str]) -> tuple[Values, Any, str | None]:
+            if len(row) != len(names):
+                raise _bad(f"it has {len(row)} cells", f"{len(names)}: {_listed(names)}")
+            cells = zip(names, row, strict=True)
+            read = {name: number(cell, name) if kinds.get(name) == "number" else cell or None for name, cell in cells}
+            return self._from_object(read, complete)
+
+        return self._each(rows, one, on_error_row=on_error_row)
+
+    def _each(
+        self, rows: Iterable[Any], one: Callable[[Any], tuple[Values, Any, str | None]], *, on_error_row: bool
+    ) -> Instances:
+        found = Instances()
+        for at, row in enumerate(rows):
+            try:
+                if isinstance(row, RequestError):  # it could not even be read as a row
+                    raise row
+                values, keys, week = one(row)
+                if week is not None:
+                    _check_completed(found)
+            except RequestError as error:
+                error.row = at
+                if not on_error_row:
+                    raise
+                found.bad[at] = error
+                continue
+            if week is not None:
+                found.weeks[len(found.values)] = week
+            found.values.append(values)
+            found.keys.append(keys)
+        return found
+
+    def _from_object(self, given: Any, complete: Complete | None) -> tuple[Values, Any, str | None]:
+        try:
+            if isinstance(given, msgspec.Raw):
+                row = msgspec.json.decode(given, type=self._partial)
+            else:
+                row = msgspec.convert(given, self._partial)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise self._explained(error) from None
+        values: tuple[Any, ...] = self._values(row)
+        keys = self._keys(row)
+        absent = [name for name, value in zip(self.names, values, strict=True) if value is msgspec.UNSET]
+        if not absent:
+            return values, keys, None
+        if complete is None or None in keys:
+            raise _bad(
+                f"the field {_listed(absent)} is absent" if len(absent) == 1 else f"{_listed(absent)} are absent",
+                "every feature, null where it is not known; or customer_id and product_id of a subject that was"
+                " published, whose other features then come from its latest snapshot",
+                absent[0],
+            )
+        customer_id, product_id = keys
+        week, known = complete(customer_id, product_id, absent)
+        filled = dict(zip(absent, known, strict=True))
+        return tuple(filled.get(n, v) for n, v in zip(self.names, values, strict=True)), keys, week
+
+    def _explained(self, error: Exception) -> RequestError:
+        """Return what msgspec says of a row, with the field."""
+        said = str(error)
+        unknown = re.search(r"unknown field `(.*)`", said, re.DOTALL)
+        if unknown:
+            return _bad(
+                f"it has the unknown field {_cut(unknown[1])!r}",
+                f"only {_listed([*self.names, *KEYS])}",
+                _cut(unknown[1]),
+            )
+        at = re.search(r"^(.*?) - at `\$(?:\.(.*))?`$", said, re.DOTALL)
+        if at is None:
+            return _bad(_cut(said), "an object with a value for each feature")
+        return _bad(_cut(at[1]), self._wanted(at[2]), at[2])
+
+    def _wanted(self, name: str | None) -> str:
+        kind = next((feature.kind for feature in self.features if feature.name == name), None)
+        if kind == "number":
+            return f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, true, false or null"
+        return "text or null" if name else "an object with a value for each feature"
+
+    def _checked_names(self, names: Sequence[str] | None, complete: Complete | None) -> Sequence[str]:
+        if names is None:
+            return self.names
+        unknown = [name for name in names if name not in self._known]
+        twice = [name for name in self._known if list(names).count(name) > 1]
+        absent = [] if complete else [name for name in self.names if name not in names]
+        for wrong, what in ((unknown, "unknown"), (twice, "named twice"), (absent, "absent")):
+            if wrong:
+                raise RequestError(
+                    status=422,
+                    found=f"The columns {_listed(wrong)} are {what}.",
+                    expected=f"each of {_listed(self.names)} once, in any order, and maybe customer_id and product_id.",
+                    do="send these columns only.",
+                    field=_cut(wrong[0]),
+                )
+        return names
+
+
+def number(cell: str, name: str) -> float | bool | None:
+    """Return a number that is text: empty is missing, true and false are themselves.
+
+    Raises
+    ------
+    RequestError
+        If it is none.
+    """
+    if not cell:
+        return None
+    if (lower := cell.strip().lower()) in {"true", "false"}:
+        return lower == "true"
+    try:
+        value = float("x" if "_" in cell else cell)
+    except ValueError:
+        value = np.nan
+    if not abs(value) <= LARGEST:
+        raise _bad(f"{_cut(cell)!r} is no number", f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, or nothing", name)
+    return value
+
+
+def raw_rows(body: bytes, name: str = "instances") -> list[msgspec.Raw]:
+    """Return the elements of `{name: […]}`, not decoded yet.
+
+    Raises
+    ------
+    RequestError
+        400 when the body is no JSON, 422 when it is no such object.
+    """
+    rows: list[msgspec.Raw] = getattr(decoded(body, _envelope(name, msgspec.Raw)), name)
+    return rows
+
+
+def decoded(body: bytes, kind: Any) -> Any:
+    """Return a body of JSON as a type of msgspec's.
+
+    Raises
+    ------
+    RequestError
+        400 when it is no JSON, 422 when it is of another form.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(
+            status=422, found=f"{_cut(str(error))}.", expected="the form that /docs shows.", do="mend the body."
+        ) from None
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RequestError(
+            status=400,
+            found=f"The body is no JSON: {_cut(str(error))}.",
+            expected="JSON in UTF-8.",
+            do="mend the body.",
+        ) from None
+
+
+def _struct(features: Sequence[Feature], *, required: bool) -> Any:
+    bounded = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+    kinds: dict[str, Any] = {"number": bounded | bool | None, "category": str | None}
+    fields: list[Any] = []
+    for at, feature in enumerate(features):
+        kind = kinds[feature.kind]
+        if required:
+            fields.append((f"f{at}", kind, msgspec.field(name=feature.name)))
+        else:
+            fields.append((f"f{at}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=feature.name)))
+    fields += [(key, str | None, None) for key in KEYS]
+    return msgspec.defstruct("Instance", fields, forbid_unknown_fields=True, gc=False, kw_only=True)
+
+
+def _envelope(name: str, kind: Any) -> Any:
+    return msgspec.defstruct("Body", [(name, list[kind])], forbid_unknown_fields=True)
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], Any]:
+    """Return what gets attributes as a tuple, of one too."""
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda row: (get(row),)
+
+
+def _check_completed(found: Instances) -> None:
+    if len(found.weeks) >= MOST_COMPLETED:
+        raise _bad(
+            f"it is one of more than {MOST_COMPLETED} instances that leave features to the latest snapshot",
+            f"at most {MOST_COMPLETED} in a request",
+        )
+
+
+def _bad(found: str, expected: str, name: str | None = None) -> RequestError:
+    return RequestError(
+        status=422, found=f"In an instance {found}.", expected=f"{expected}.", do="mend that instance.", field=name
+    )
+
+
+def _cells(row: Any) -> str:
+    return f"{len(row)} values" if isinstance(row, list | tuple) else "no list of values"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return _cut(", ".join(map(str, names)), 400)
+
+
+def _cut(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,97 @@
+"""A real browser for the page's tests: what it asked for and complained of, and how readable a page is."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_report_page import CONTRASTS
+
+CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)")
+
+# Text in a drawing stands on the page's own ground, whatever is painted beside it.
+DRAWN = """() => {
+  const parse = c => c.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = parse(c).slice(0, 3).map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
+  const b = light(getComputedStyle(document.body).backgroundColor);
+  return [...document.querySelectorAll('svg text')].map(e => { const a = light(getComputedStyle(e).fill);
+    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) });
+}"""
+# Drawn labels that leave the page, and pairs of them that lie over each other.
+MISPLACED = """() => {
+  const found = [...document.querySelectorAll('svg text')].map(e => [e.textContent, e.getBoundingClientRect()]);
+  const out = found.filter(([, r]) => r.left < 0 || r.right > innerWidth).map(([t]) => t);
+  for (const [t, r] of found) for (const [u, s] of found)
+    if (t < u && r.left < s.right && s.left < r.right && r.top < s.bottom && s.top < r.bottom) out.push([t, u]);
+  return out;
+}"""
+# Controls without a name, and descriptions that are nowhere.
+UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]), select, button')].filter(e =>
+  !(e.labels && e.labels.length === 1 && e.labels[0].innerText.trim()) && !e.innerText.trim()
+  || (e.getAttribute('aria-describedby') || '').split(' ').filter(Boolean).some(id => !document.getElementById(id)))
+  .map(e => e.outerHTML)"""
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page, and what it asked for and complained of."""
+
+    def __init__(self, browser: Any, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.troubles: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        # That a page's own status is 422 is told there too, and is no trouble.
+        self.page.on("console", lambda m: None if "status of 4" in m.text else self.troubles.append(m.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))
+
+    def must_be_fit(self, url: str, picture: Path) -> None:
+        """Take a picture, and check that what is shown can be read by everybody and came from here."""
+        page = self.page
+        page.screenshot(path=picture, full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+        contrast, words = page.evaluate(CONTRASTS)
+        assert contrast >= 4.5, words
+        assert all(found >= 4.5 for found in page.evaluate(DRAWN))
+        assert page.evaluate(MISPLACED) == []
+        assert page.evaluate(UNNAMED) == []
+        ids = page.eval_on_selector_all("[id]", "found => found.map(e => e.id)")
+        assert len(ids) == len(set(ids))
+        levels = page.eval_on_selector_all("h1, h2, h3", "found => found.map(e => Number(e.tagName[1]))")
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        assert page.locator("main").count() == 1
+        assert [asked for asked in self.requests if not asked.startswith((url, "data:"))] == []
+        assert self.troubles == []
+
+
+def focused(page: Any) -> str:
+    """The id of what has the focus."""
+    return str(page.evaluate("document.activeElement.id"))
+
+
+def tab_to(page: Any, element_id: str) -> None:
+    """Walk there by the keyboard, as somebody without a mouse."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if focused(page) == element_id:
+            return
+    raise AssertionError(f"the keyboard does not lead to {element_id}")

@@ -1,0 +1,88 @@
+"""The service as it runs, on a port of its own, in a thread of the test; and a folder with a tiny model for it.
+
+A subprocess (`barometer serve`) is for tests of starting and stopping; here the test can look into the application.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from pipeline.files import sha256_of_file
+from pipeline.manifests import FeatureColumn
+from pipeline.models.bundle import BUNDLE_FILE
+from pipeline.models.exported import VERSION_FILE, ExportedVersion
+from pipeline.service.app import Application
+from pipeline.service.protocol import Protocol
+from pipeline.settings import Settings
+from tests.tiny_model import tiny_bundle
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+VERSION = "7"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service."""
+
+    port: int
+    application: Application
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Server]:
+    """Run the service of these settings on a free port while the block lasts; that of the settings is not looked at."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    application = Application(settings)
+    config = uvicorn.Config(
+        application.front,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    application.start()
+    thread.start()
+    try:
+        _wait_for(server, thread)
+        yield Server(listener.getsockname()[1], application)
+    finally:
+        server.should_exit = True
+        thread.join(STOP_SECONDS + 5)
+        application.stop()
+        listener.close()
+    assert not thread.is_alive(), "the server did not stop"
+
+
+def export_tiny(folder: Path, columns: list[FeatureColumn] | None = None, threshold: float = 0.5) -> Path:
+    """Make a tiny model in `folder`, as `barometer models export` leaves one for a container; return the folder."""
+    tiny_bundle(folder, columns)
+    digest = sha256_of_file(folder / BUNDLE_FILE)
+    made = ExportedVersion(name="satisfaction", version=VERSION, digest=digest, threshold=threshold)
+    (folder / VERSION_FILE).write_text(made.model_dump_json())
+    return folder
+
+
+def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not server.started:
+        assert thread.is_alive(), "the server ended while it started"
+        assert time.monotonic() < deadline, f"the server did not start in {START_SECONDS} s"
+        time.sleep(0.01)

@@ -1,0 +1,71 @@
+"""`barometer serve` as a process of its own, for tests of starting and stopping."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import httpx
+
+from pipeline.settings import Settings
+from tests.end_to_end.airflow import free_ports
+
+COMMAND = (str(Path(sys.executable).with_name("barometer")), "serve")
+ENDS_SECONDS = 30
+"""SageMaker kills what has not ended so long after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The process, once it listens."""
+
+    process: subprocess.Popen[str]
+    line: str
+    """What it said when it listened."""
+    port: int
+    errors: IO[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """What it wrote to standard error until now."""
+        self.errors.seek(0)
+        return self.errors.read()
+
+
+@contextmanager
+def started(settings: Settings, command: Sequence[str] = COMMAND, **variables: object) -> Iterator[Started]:
+    """Run the service of these settings on a free port while the block lasts; variables are keys of `[service]`."""
+    (port,) = free_ports(1)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BAROMETER")}
+    environ |= {"BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_HOME": str(settings.home)}
+    if settings.database.url is not None:
+        environ |= {"BAROMETER__DATABASE__URL": settings.database.url}
+        environ |= {"BAROMETER__DATABASE__PREFIX": settings.database.prefix}
+    environ |= {
+        f"BAROMETER__ROUTING__{key.upper()}": str(value) for key, value in settings.routing.model_dump().items()
+    }
+    environ |= {f"BAROMETER__SERVICE__{key.upper()}": str(value) for key, value in {"port": port, **variables}.items()}
+    # Its log goes to a file: a pipe that nobody empties would fill, and hold it.
+    with TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert process.stdout is not None
+            service = Started(process, process.stdout.readline().strip(), port, errors)
+            assert service.line.startswith("Listening on "), service.log()
+            yield service
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def is_ready(service: Started) -> bool:
+    """Whether it has a model in charge."""
+    return httpx.get(f"{service.url}/readyz").status_code == 200

@@ -1,0 +1,89 @@
+"""What each cloud's platform lays down for its containers, and that the configuration wins over it."""
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.service.clouds import contract_overrides, vertex_paths
+from tests.company import company_settings
+
+
+@pytest.fixture
+def configured(company, tmp_path):
+    def made(**service):
+        changes = {f"SERVICE__{key.upper()}": str(value) for key, value in service.items()}
+        return company_settings(company, tmp_path / "home", **changes)
+
+    return made
+
+
+def laid(settings, **environ):
+    found = contract_overrides(settings, environ).service
+    return found.host, found.port, found.auth, found.model_folder
+
+
+def test_our_own_contract_takes_nothing_from_a_platform(configured):
+    settings = configured()
+    environ = {"AIP_HTTP_PORT": "1", "AZUREML_MODEL_DIR": "/x", "SAGEMAKER_BIND_TO_PORT": "2"}
+    assert contract_overrides(settings, environ) == settings
+
+
+def test_sagemaker_lays_down_port_folder_and_limits(configured):
+    settings = configured(contract="sagemaker")
+    assert laid(settings) == ("0.0.0.0", 8080, "platform", "/opt/ml/model")
+    assert laid(settings, SAGEMAKER_BIND_TO_PORT="8081")[1] == 8081
+    real_time = contract_overrides(settings, {}).service
+    assert (real_time.body_bytes, real_time.request_seconds) == (6 * 2**20, 60)
+    batch = contract_overrides(settings, {"SAGEMAKER_BATCH": "True", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"}).service
+    assert (batch.body_bytes, batch.request_seconds) == (20 * 2**20, 600)
+    assert contract_overrides(settings, {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).service.body_bytes == 100 * 2**20
+
+
+def test_vertex_says_port_and_model_in_its_environment(configured):
+    settings = configured(contract="vertex")
+    environ = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "gs://bucket/model"}
+    assert laid(settings, **environ) == ("0.0.0.0", 9000, "platform", "gs://bucket/model")
+    assert laid(settings) == ("0.0.0.0", 8080, "platform", None)
+    assert vertex_paths({}) == ("/health", "/predict")
+
+
+def test_azure_says_the_model_in_its_environment(configured):
+    settings = configured(contract="azure")
+    assert laid(settings, AZUREML_MODEL_DIR="/var/azureml-app/models/1") == (
+        "0.0.0.0",
+        5001,
+        "platform",
+        "/var/azureml-app/models/1",
+    )
+
+
+@pytest.mark.parametrize("contract", ["sagemaker", "vertex", "azure"])
+def test_what_is_configured_wins(configured, contract):
+    settings = configured(
+        contract=contract, host="127.0.0.1", port=1234, auth="keys", model_folder="/mine", body_bytes=5
+    )
+    environ = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "gs://x", "AZUREML_MODEL_DIR": "/x"}
+    assert laid(settings, **environ) == ("127.0.0.1", 1234, "keys", "/mine")
+    assert contract_overrides(settings, environ).service.body_bytes == 5
+
+
+@pytest.mark.parametrize(
+    ("contract", "name", "text"),
+    [
+        ("vertex", "AIP_HTTP_PORT", "http"),
+        ("vertex", "AIP_HTTP_PORT", ""),
+        ("vertex", "AIP_HTTP_PORT", "0"),
+        ("vertex", "AIP_HTTP_PORT", "65536"),
+        ("vertex", "AIP_HTTP_PORT", "٣"),
+        ("sagemaker", "SAGEMAKER_BIND_TO_PORT", "-1"),
+        ("sagemaker", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "6.5"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(configured, contract, name, text):
+    with pytest.raises(ConfigError, match=name):
+        contract_overrides(configured(contract=contract), {name: text})
+
+
+@pytest.mark.parametrize("path", ["predict", "", "/{x}", "/a b", "/a?b", "/a#b"])
+def test_a_route_that_is_no_path_is_refused(path):
+    with pytest.raises(ConfigError, match="AIP_PREDICT_ROUTE"):
+        vertex_paths({"AIP_PREDICT_ROUTE": path})

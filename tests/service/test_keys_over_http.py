@@ -1,0 +1,83 @@
+"""API keys over HTTP: scopes, and rotation while requests go on."""
+
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.service import key_file
+from pipeline.service.keys import LOOK_SECONDS
+from tests.service.raw import Connection, ask, instances, predict, request
+from tests.service.server import Server
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server]) -> Server:
+    """A service that wants keys."""
+    return serve(auth="keys")
+
+
+@pytest.fixture
+def keys_file(server: Server):
+    settings = server.application.parts.settings
+    return settings.path(settings.service.keys_file)
+
+
+def test_scopes(server, keys_file):
+    keys = {scope: key_file.create(keys_file, scope, [scope])[1] for scope in ("predict", "batch", "admin")}
+    time.sleep(LOOK_SECONDS + 0.1)
+
+    def statuses(key: str | None) -> tuple[int, int, int]:
+        headers = {"X-API-Key": key} if key else {}
+        asked = (
+            predict(instances(), headers),
+            request("GET", "/metrics", headers),
+            request("GET", "/healthz", headers),
+        )
+        return tuple(ask(server.port, given).status for given in asked)
+
+    assert {scope: statuses(key) for scope, key in keys.items()} == {
+        "predict": (200, 403, 200),
+        "batch": (403, 403, 200),
+        "admin": (200, 200, 200),
+    }
+    assert statuses(None) == statuses("bm_00000000_x") == (401, 401, 200)
+    refused = ask(server.port, predict(instances()))
+    assert refused.headers["www-authenticate"] == 'Basic realm="Barometer", Bearer'
+    assert "barometer keys create" in refused.problem["do"]
+
+
+def test_a_body_is_not_read_before_the_key(server):
+    assert ask(server.port, predict(b"", {"Content-Length": "100"})).problem["status"] == 401
+
+
+def test_keys_are_rotated_under_load(server, keys_file):
+    old, old_key = key_file.create(keys_file, "shop", ["predict"])
+    time.sleep(LOOK_SECONDS + 0.1)
+    found: dict[str, list[tuple[float, int]]] = {}
+    stop = threading.Event()
+
+    def load(name: str, key: str) -> None:
+        said = found.setdefault(name, [])
+        with Connection(server.port) as connection:
+            while not stop.is_set():
+                reply = connection.send(predict(instances(), {"Authorization": f"Bearer {key}"})).reply()
+                said.append((time.monotonic(), reply.status))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        running_old = pool.submit(load, "old", old_key)
+        time.sleep(0.3)
+        _, new_key = key_file.create(keys_file, "shop", ["predict"])
+        time.sleep(LOOK_SECONDS + 0.1)
+        running_new = pool.submit(load, "new", new_key)
+        revoked = time.monotonic()
+        key_file.revoke(keys_file, old.id)
+        time.sleep(1.5)
+        stop.set()
+        running_old.result()
+        running_new.result()
+    assert {status for _, status in found["new"]} == {200}
+    assert {status for at, status in found["old"] if at < revoked} == {200}
+    assert {status for at, status in found["old"] if at > revoked + 1.2} == {401}

@@ -1,0 +1,334 @@
+"""Looking up what was published: the prediction with its lineage, the snapshot's features, or why there are none."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from pipeline.errors import RequestError
+from pipeline.features import build_snapshot
+from pipeline.ingest import read_sources
+from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.shards import hash_of_key
+from pipeline.service import connection, lookup
+from pipeline.service.lookup import Lookup
+from pipeline.service.lookup_operation import EXAMPLE
+from pipeline.service.snapshot_rows import shard_of
+from pipeline.settings import Settings
+from pipeline.warehouse import engine, transaction
+from pipeline.weeks import Week
+from tests.company import company_settings
+from tests.handmade import WEEK, feature_row, make_snapshot
+from tests.published import publish_week
+from tests.service.proxy import Wire
+from tests.service.raw import Connection, request
+from tests.service.server import Server, running
+from tests.service.versions import fresh_prefix
+
+FACTS = {"code_version": "1.2.3", "config_digest": "c" * 64, "bundle_digest": "b" * 64}
+NAMES = ["kind", "amount", "is_busy"]
+ODD_SUBJECT = ("ü/ b%2F?#\x1f'\n😀", "..")
+KEPT_OUT = ("c0001", "p1")
+LATER = WEEK.plus(1)
+DUCK = duckdb.connect()
+
+
+@pytest.fixture(scope="module")
+def weeks(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
+    """Two published weeks, the later one with a snapshot of the company's data; nobody changes them."""
+    home = tmp_path_factory.mktemp("looked up") / "a home"
+    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    publish_week(settings, WEEK, [("c0000", "p0", 0.1, None), ("gone", "p9", 0.4, None)])
+    manifest = build_snapshot(settings, LATER, read_sources(settings, LATER), settings.home / "snapshots" / str(LATER))
+    publish_week(
+        settings,
+        LATER,
+        [("c0000", "p0", 0.75, '{"info_name": "Zoë"}'), ("c0003", "p0", 0.25, None), (*ODD_SUBJECT, 0.5, None)],
+        quarantined={KEPT_OUT: ["amount is between 0 and 10000", "kind is known"]},
+        snapshot_manifest=str(manifest),
+        snapshot_digest=SnapshotManifest.read(manifest).digest,
+        model_version="7",
+    )
+    return settings
+
+
+@pytest.fixture
+def looked_up(weeks: Settings) -> Lookup:
+    return Lookup(weeks)
+
+
+def run_of(settings: Settings, week: Week) -> Any:
+    query = text("SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :week)")
+    with transaction(settings) as opened:
+        return opened.execute(query, {"week": week.monday}).one()
+
+
+def test_a_prediction_comes_with_its_lineage(looked_up: Lookup, weeks: Settings):
+    run = run_of(weeks, LATER)
+    found = looked_up.prediction("c0000", "p0")
+    assert found == {
+        "customer_id": "c0000",
+        "product_id": "p0",
+        "week": str(LATER),
+        "satisfaction": 0.75,
+        "likely_satisfied": True,
+        "role": "champion",
+        "model_version": "7",
+        "trained_after_cutoff": False,
+        "info": {"info_name": "Zoë"},
+        "run_id": f"{LATER}.1",
+        "published_at": run.published_at.isoformat(),
+        "snapshot_digest": run.snapshot_digest,
+        **FACTS,
+    }
+    assert json.loads(json.dumps(found)) == found
+    assert looked_up.state() == {"state": "available"}
+
+
+def test_a_challengers_prediction_names_the_challengers_files(warehouse_settings: Settings):
+    publish_week(warehouse_settings, WEEK, [("c", "p", 0.5, None)], routing={"challenger": {"bundle_digest": "e" * 64}})
+    with transaction(warehouse_settings) as opened:
+        opened.execute(text("UPDATE storage.predictions SET role = 'challenger'"))
+    found = Lookup(warehouse_settings).prediction("c", "p")
+    assert found is not None
+    assert (found["role"], found["bundle_digest"]) == ("challenger", "e" * 64)
+
+
+def test_ids_may_hold_anything(looked_up: Lookup):
+    found = looked_up.prediction(*ODD_SUBJECT)
+    assert found is not None
+    assert found["satisfaction"] == 0.5
+    for strange in ("", "c0000\0", "\ud800", "c" * 100_000, "'; SELECT", "%", "C0000"):
+        assert looked_up.prediction(strange, "p0") is None
+        assert looked_up.prediction("c0000", strange) is None
+        assert looked_up.features(strange, strange, NAMES) is None
+        assert looked_up.usual(strange) is None
+
+
+def test_who_is_not_in_the_latest_week_has_no_prediction(looked_up: Lookup):
+    assert looked_up.prediction("gone", "p9") is None
+    assert looked_up.features("gone", "p9", NAMES) is None
+
+
+def test_before_anything_is_published_there_is_nothing(warehouse_settings: Settings):
+    empty = Lookup(warehouse_settings)
+    assert empty.state() == {"state": "not asked yet"}
+    assert (empty.prediction("c", "p"), empty.features("c", "p", NAMES), empty.usual("p")) == (None, None, None)
+
+
+def test_who_was_kept_out_is_told_so(looked_up: Lookup):
+    with pytest.raises(RequestError, match="kept out of the week 2026-03-09: amount is between") as refused:
+        looked_up.prediction(*KEPT_OUT)
+    assert refused.value.status == 404
+    with pytest.raises(RequestError, match="kept out of the week") as refused:
+        looked_up.features(*KEPT_OUT, NAMES)
+    assert refused.value.status == 422
+
+
+def test_a_products_usual_is_that_of_its_latest_week(looked_up: Lookup):
+    assert looked_up.usual("p0") == 0.5  # of 0.75 and 0.25
+    assert looked_up.usual("p9") == 0.4  # a week earlier
+    assert looked_up.usual("p1") is None  # all of it was kept out
+
+
+def test_features_are_those_of_the_snapshot(looked_up: Lookup, weeks: Settings):
+    folder = Path(run_of(weeks, LATER).snapshot_manifest).parent
+    shards = sorted(folder.glob("shard-*.parquet"))
+    assert len(shards) > 1
+    for file in shards:
+        for row in pq.read_table(file).to_pylist():
+            subject = (row["customer_id"], row["product_id"])
+            if subject != KEPT_OUT:
+                assert looked_up.features(*subject, NAMES) == (str(LATER), (row["kind"], row["amount"], row["is_busy"]))
+
+
+def test_a_feature_that_the_snapshot_does_not_have_is_asked_for(looked_up: Lookup):
+    for name in ("nonsense", "info_name", "customer_id"):
+        with pytest.raises(RequestError, match=f"does not have the model's feature '{name}'") as refused:
+            looked_up.features("c0000", "p0", ["amount", name])
+        assert (refused.value.status, refused.value.field) == (422, name)
+
+
+def published(settings: Settings, rows: pa.Table | list[dict[str, object]]) -> tuple[Lookup, Path]:
+    """The lookup of a published week with one shard of these rows, and that shard's file."""
+    snapshot = make_snapshot(settings.home / "snapshots" / "made", [rows])  # type: ignore[list-item]
+    digest = {"snapshot_manifest": str(snapshot.manifest), "snapshot_digest": snapshot.digest}
+    publish_week(settings, WEEK, [("x", "p0", 0.5, None)], **digest)
+    return Lookup(settings), snapshot.manifest.parent / "shard-0000.parquet"
+
+
+def test_missing_and_infinite_values_are_missing(warehouse_settings: Settings):
+    rows = [
+        feature_row("a", amount=math.inf, row=None, kind=None),
+        feature_row("b", amount=-math.inf, row=math.nan, kind="__missing__"),
+    ]
+    looked_up, _ = published(warehouse_settings, rows)
+    assert looked_up.features("a", "p0", ["kind", "row", "amount"]) == (str(WEEK), (None, None, None))
+    assert looked_up.features("b", "p0", ["kind", "row", "amount"]) == (str(WEEK), ("__missing__", None, None))
+
+
+def test_every_row_of_several_row_groups_is_found(warehouse_settings: Settings):
+    many = 150_000
+    customers = sorted(f"c{number % 50_000:05d}" for number in range(many))
+    table = pa.table(
+        {
+            "customer_id": customers,
+            "product_id": [f"p{number % 3}" for number in range(many)],
+            "amount": pa.array(range(many), pa.float32()),
+            "row": pa.array(range(many), pa.float32()),
+            "kind": [f"kind {number % 7}" for number in range(many)],
+            "info_name": pa.nulls(many, pa.string()),
+        }
+    )
+    from pipeline.point_in_time.shards import GROUP_ROWS
+
+    whole = pq.write_table
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pq, "write_table", lambda t, file: whole(t, file, row_group_size=GROUP_ROWS))
+        looked_up, file = published(warehouse_settings, table)
+    assert pq.read_metadata(file).num_row_groups == 3
+    for number in (0, 1, 65_535, 65_536, 65_537, 131_071, 131_072, many - 1):
+        values = (f"kind {number % 7}", float(number))
+        assert looked_up.features(customers[number], f"p{number % 3}", ["kind", "amount"]) == (str(WEEK), values)
+
+
+def test_a_snapshot_that_was_changed_is_refused_from_then_on(warehouse_settings: Settings, caplog):
+    rows = [feature_row(f"c{number}") for number in range(10)]
+    looked_up, file = published(warehouse_settings, rows)
+    assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
+    content = file.read_bytes()
+    pq.write_table(pq.read_table(file).slice(1), file)
+    for _ in range(2):
+        with pytest.raises(RequestError, match="not as the run wrote them") as refused:
+            looked_up.features("c3", "p0", ["amount"])
+        assert refused.value.status == 503
+        assert str(file) not in str(refused.value)
+    assert str(file) in caplog.text
+    file.write_bytes(content)
+    assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
+    file.unlink()
+    with pytest.raises(RequestError, match="not as the run wrote them"):
+        looked_up.features("c3", "p0", ["amount"])
+
+
+def test_a_manifest_of_another_run_is_refused(warehouse_settings: Settings):
+    looked_up, _ = published(warehouse_settings, [feature_row("c3")])
+    with transaction(warehouse_settings) as opened:
+        opened.execute(text("UPDATE prediction_runs SET snapshot_digest = repeat('0', 64)"))
+    with pytest.raises(RequestError, match="not as the run wrote them"):
+        looked_up.features("c3", "p0", ["amount"])
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), min_size=1, max_size=50), st.integers(1, 5000))
+def test_the_shard_is_that_of_duckdbs_hash(keys: list[tuple[str, str]], shards: int):
+    subjects = pa.table({"customer_id": [key[0] for key in keys], "product_id": [key[1] for key in keys]})
+    found = DUCK.from_arrow(subjects).project(f"{hash_of_key()} % {shards}").fetchall()
+    assert [shard for (shard,) in found] == [shard_of(*key, shards) for key in keys]
+
+
+def test_a_lookup_is_a_matter_of_milliseconds(looked_up: Lookup):
+    for _ in range(20):
+        looked_up.prediction("c0000", "p0")
+    started = time.perf_counter()
+    for _ in range(50):
+        looked_up.prediction("c0000", "p0")
+    assert (time.perf_counter() - started) / 50 < 0.05
+
+
+def test_it_can_only_read(looked_up: Lookup):
+    assert looked_up.usual("p0") is not None
+    with (
+        looked_up._engine.connect() as opened,
+        pytest.raises(Exception, match="cannot execute DELETE in a read-only transaction"),
+    ):
+        opened.execute(text("DELETE FROM published_weeks"))
+
+
+def percent_encoded(subject: tuple[str, str]) -> str:
+    return "/predictions/" + "/".join(quote(part, safe="") for part in subject)
+
+
+def test_the_route_answers_or_says_what_is_wrong(looked_up: Lookup, weeks: Settings):
+    with running(weeks) as server, httpx.Client(base_url=server.url) as client:
+        answered = client.get("/predictions/c0000/p0")
+        assert (answered.status_code, answered.headers["content-type"]) == (200, "application/json")
+        assert answered.json() == looked_up.prediction("c0000", "p0")
+        assert answered.json().keys() == EXAMPLE.keys()
+        with Connection(server.port) as connection:  # a client library would take ".." for the folder above
+            connection.send(request("GET", percent_encoded(ODD_SUBJECT).replace("..", "%2E%2E")))
+            assert json.loads(connection.reply().body)["customer_id"] == ODD_SUBJECT[0]
+        for unknown in (("c0000", "p1"), ("", " "), ("\0", "p0"), ("c" * 5000, "p0"), ("c0000/p0", "p0")):
+            refused = client.get(percent_encoded(unknown))
+            assert refused.status_code == 404
+            assert refused.headers["content-type"] == "application/problem+json"
+        assert client.get("/predictions/%FF%FE/p0").status_code == 404
+        kept_out = client.get(percent_encoded(KEPT_OUT)).json()
+        assert (
+            "was kept out of the week 2026-03-09: amount is between 0 and 10000, kind is known." in kept_out["detail"]
+        )
+        assert client.head("/predictions/c0000/p0").status_code == 200
+        assert client.post("/predictions/c0000/p0").status_code == 405
+
+
+def test_without_a_warehouse_the_route_says_that_there_is_none(serve: Callable[..., Server]):
+    refused = httpx.get(f"{serve().url}/predictions/c/p")
+    assert (refused.status_code, refused.json()["status"]) == (501, 501)
+    assert "without a warehouse" in refused.json()["detail"]
+
+
+def through(settings: Settings, wire: Wire) -> Settings:
+    """The same warehouse, over a wire."""
+    url = engine(settings).url.set(drivername="postgresql", port=wire.port, database=None)
+    database = settings.database.model_copy(update={"url": url.render_as_string(hide_password=False)})
+    return settings.model_copy(update={"database": database})
+
+
+def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(looked_up: Lookup, weeks: Settings):
+    wire = Wire(engine(weeks).url.port or 5432)
+    over_wire = Lookup(through(weeks, wire))
+    assert over_wire.usual("p0") == 0.5
+    wire.cut()
+    for _ in range(2):
+        with pytest.raises(RequestError) as refused:
+            over_wire.prediction("c0000", "p0")
+        assert (refused.value.status, dict(refused.value.headers)) == (503, {b"retry-after": b"5"})
+        assert over_wire.state()["state"] == "away"
+    wire.mend()
+    assert over_wire.usual("p0") == 0.5
+    assert over_wire.state() == {"state": "available"}
+
+
+def test_a_warehouse_that_says_nothing_is_not_waited_for(
+    looked_up: Lookup, weeks: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lookup, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 2)
+    wire = Wire(engine(weeks).url.port or 5432)
+    over_wire = Lookup(through(weeks, wire))
+    assert over_wire.usual("p0") == 0.5
+    wire.silent.set()
+    started = time.monotonic()
+    with pytest.raises(RequestError, match="does not answer"):
+        over_wire.usual("p0")
+    assert time.monotonic() - started < 8
+    wire.mend()
+    assert over_wire.usual("p0") == 0.5
+
+
+def test_without_a_server_it_says_so(company: Path, tmp_path: Path):
+    away = company_settings(company, tmp_path, DATABASE__URL="postgresql://user:hidden@127.0.0.1:1")
+    with pytest.raises(RequestError, match="The warehouse does not answer") as refused:
+        Lookup(away).usual("p")
+    assert refused.value.status == 503

@@ -1,0 +1,212 @@
+"""The Open Inference Protocol: metadata, versions, tensors as JSON and as bytes, errors."""
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.asking import FEATURES, TEXTS, bytes_of
+
+GOOD: list[list[Any]] = [[3, 20.5, True, "a"], [None, 7.0, False, "never seen"], [40, None, None, None]]
+MODEL = "/v2/models/satisfaction"
+TENSOR = {"name", "datatype", "shape"}
+
+
+@pytest.fixture(scope="module")
+def client(serve) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=serve(rows=50).url) as client:
+        yield client
+
+
+def inputs(rows: list[list[Any]] = GOOD, **changes: Any) -> list[dict[str, Any]]:
+    """Inputs of these rows; `amount={"shape": [1]}` changes that of one."""
+    return [
+        {
+            "name": name,
+            "shape": [len(rows)],
+            "datatype": "BYTES" if name in TEXTS else "FP64",
+            "data": [row[at] for row in rows],
+            **changes.get(name, {}),
+        }
+        for at, name in enumerate(FEATURES)
+    ]
+
+
+def infer(client: httpx.Client, body: Any, path: str = MODEL, behind: bytes = b"", **headers: str) -> httpx.Response:
+    content = json.dumps(body).encode()
+    if behind:
+        headers = {"inference-header-content-length": str(len(content)), **headers}
+    return client.post(f"{path}/infer", content=content + behind, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def numbers(client) -> list[float]:
+    return infer(client, {"inputs": inputs()}).json()["outputs"][0]["data"]
+
+
+def test_it_says_what_it_is(client):
+    assert client.get("/v2").json() == {"name": "barometer", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    for path in (MODEL, f"{MODEL}/versions/7"):
+        assert client.get(f"{path}/ready").json() == {"name": "satisfaction", "ready": True}
+        found = client.get(path).json()
+        assert (found["name"], found["versions"], found["platform"]) == ("satisfaction", ["7"], "onnxruntime_onnx")
+        expected = [(name, "BYTES" if name in TEXTS else "FP64", [-1]) for name in FEATURES]
+        assert [(each["name"], each["datatype"], each["shape"]) for each in found["inputs"]] == expected
+        assert {each["name"]: each["datatype"] for each in found["outputs"]} == {
+            "satisfaction": "FP64",
+            "satisfied": "BOOL",
+            "model_version": "BYTES",
+            "role": "BYTES",
+            "words": "BYTES",
+        }
+        assert all(set(each) == TENSOR for each in found["inputs"] + found["outputs"])
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/other/versions/7", f"{MODEL}/versions/8"])
+def test_a_model_or_version_that_is_not_in_charge_is_not_found(path, client):
+    answers = [client.get(path), client.get(f"{path}/ready"), infer(client, {"inputs": inputs()}, path)]
+    assert [answered.status_code for answered in answers] == [404] * 3
+    assert all(set(answered.json()) == {"error"} for answered in answers)
+
+
+def test_a_response_tells_who_answered_and_echoes_the_id(client):
+    found = infer(client, {"id": "ünique 1", "inputs": inputs(), "parameters": {"any": 1}}).json()
+    assert (found["model_name"], found["model_version"], found["id"]) == ("satisfaction", "7", "ünique 1")
+    by_name = {each["name"]: each for each in found["outputs"]}
+    assert all(each["shape"] == [3] and len(each["data"]) == 3 for each in by_name.values())
+    assert by_name["satisfied"]["data"] == [value >= 0.5 for value in by_name["satisfaction"]["data"]]
+    assert (by_name["model_version"]["data"], by_name["role"]["data"]) == (["7"] * 3, ["champion"] * 3)
+    assert "id" not in infer(client, {"inputs": inputs()}).json()
+
+
+def test_outputs_are_chosen(client, numbers):
+    wanted = [{"name": "satisfied"}, {"name": "satisfaction", "parameters": {"binary_data": False}}]
+    found = infer(client, {"inputs": inputs(), "outputs": wanted}).json()["outputs"]
+    assert [each["name"] for each in found] == ["satisfied", "satisfaction"]
+    assert found[1]["data"] == numbers
+    assert infer(client, {"inputs": inputs(), "outputs": [{"name": "other"}]}).status_code == 422
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT8", "INT64", "UINT16"])
+def test_numbers_of_any_datatype_are_numbers(datatype, client):
+    rows = [[3, 20, 1, "a"], [4, 21, 0, "b"]]
+    expected = infer(client, {"inputs": inputs(rows)}).json()["outputs"][0]["data"]
+    changes = {name: {"datatype": datatype, "shape": [2, 1]} for name in FEATURES if name not in TEXTS}
+    found = infer(client, {"inputs": inputs(rows, **changes)})
+    assert found.json()["outputs"][0]["data"] == expected
+    kind = {"FP32": "<f", "FP64": "<d", "INT8": "<b", "INT64": "<q", "UINT16": "<H"}[datatype]
+    as_bytes, behind = inputs(rows, **changes), b""
+    for each in as_bytes:
+        data = each.pop("data")
+        part = bytes_of("kind", data) if each["name"] in TEXTS else b"".join(struct.pack(kind, cell) for cell in data)
+        each["parameters"] = {"binary_data_size": len(part)}
+        behind += part
+    assert infer(client, {"inputs": as_bytes}, behind=behind).json()["outputs"][0]["data"] == expected
+
+
+def test_who_it_is_about_may_be_said(client, numbers):
+    who = [
+        {"name": name, "shape": [3], "datatype": "BYTES", "data": ["x", "y", None]}
+        for name in ("customer_id", "product_id")
+    ]
+    assert infer(client, {"inputs": [*inputs(), *who]}).json()["outputs"][0]["data"] == numbers
+
+
+def test_bytes_go_in_and_come_out(client, numbers):
+    mixed, part = inputs(), bytes_of("amount", [row[1] for row in GOOD])
+    del mixed[1]["data"]
+    mixed[1]["parameters"] = {"binary_data_size": len(part)}
+    outputs = [{"name": "satisfaction", "parameters": {"binary_data": True}}, {"name": "satisfied"}, {"name": "role"}]
+    answered = infer(client, {"inputs": mixed, "outputs": outputs}, behind=part)
+    length = int(answered.headers["inference-header-content-length"])
+    assert answered.headers["content-type"] == "application/octet-stream"
+    head = json.loads(answered.content[:length])
+    assert [*struct.unpack("<3d", answered.content[length:])] == numbers
+    assert "data" not in head["outputs"][0]
+    assert head["outputs"][0]["parameters"] == {"binary_data_size": 24}
+    assert head["outputs"][2]["data"] == ["champion"] * 3
+
+
+@pytest.mark.parametrize(
+    ("amount", "where"),
+    [
+        ({"datatype": "FP8"}, "field amount"),
+        ({"datatype": "FP64", "shape": [3, 2]}, "field amount"),
+        ({"shape": []}, "field amount"),
+        ({"shape": [-1]}, ""),
+        ({"shape": [2]}, "field amount"),
+        ({"shape": [2], "data": [1, 2]}, "field amount"),
+        ({"shape": [1, 3]}, "field amount"),
+        ({"shape": [10**30]}, ""),
+        ({"data": None}, "field amount"),
+        ({"data": [[1], [2], [3]]}, "row 0, field amount"),
+        ({"data": [[1], 2, 3], "shape": [3, 1]}, "row 0, field amount"),
+        ({"data": [1, "lots", 3]}, "row 1, field amount"),
+        ({"data": [1, 2, 1e39]}, "row 2, field amount"),
+        ({"data": [1, {}, 3]}, "row 1, field amount"),
+        ({"data": {}}, ""),
+        ({"name": "price"}, "field price"),
+        ({"name": "events"}, "field events"),
+        ({"name": 1}, ""),
+    ],
+)
+def test_a_wrong_input_is_refused_by_name(amount, where, client):
+    answered = infer(client, {"inputs": inputs(amount=amount)})
+    assert answered.status_code == 422, answered.text
+    assert set(answered.json()) == {"error"}
+    assert answered.json()["error"].startswith(f"[{where}]" if where else "")
+    assert "lots" not in answered.text
+
+
+def test_a_request_of_another_form_is_refused(client):
+    one = {"inputs": inputs(GOOD[:1])}
+    for body in ([], {}, {"inputs": []}, {"inputs": 1}, one | {"id": 1}, one | {"outputs": 1}, one | {"parameters": 1}):
+        assert infer(client, body).status_code == 422, body
+    assert infer(client, {"inputs": inputs(GOOD[:1])[:3]}).status_code == 422
+    assert infer(client, {"inputs": inputs([[]] * 0, **{n: {"data": []} for n in FEATURES})}).status_code == 422
+    assert infer(client, {"inputs": inputs(GOOD * 17)}).status_code == 413
+    path = f"{MODEL}/infer"
+    for content in (
+        b"",
+        b"{",
+        b"\xff",
+        b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": ' + b"[" * 9999,
+    ):
+        assert client.post(path, content=content).status_code == 400
+    assert client.post(path, content=b"{}", headers={"content-type": "text/csv"}).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "part"),
+    [
+        ("amount", 24, b"\0" * 23),
+        ("amount", 23, b"\0" * 23),
+        ("amount", -1, b"\0" * 24),
+        ("amount", 10**30, b"\0" * 24),
+        ("amount", True, b"\0"),
+        ("amount", "24", b"\0" * 24),
+        ("amount", 24, struct.pack("<3d", 1, 2, float("inf"))),
+        ("kind", 12, struct.pack("<III", 1, 0, 0)),
+        ("kind", 4, struct.pack("<I", 2**32 - 1)),
+        ("kind", 3, b"\0\0\0"),
+        ("kind", 16, b"\0" * 16),
+        ("kind", 15, struct.pack("<I1sI1sI1s", 1, b"a", 1, b"\xff", 1, b"a")),
+    ],
+)
+def test_wrong_bytes_are_refused(name, size, part, client):
+    body = {"inputs": inputs(**{name: {"data": None, "parameters": {"binary_data_size": size}}})}
+    answered = infer(client, body, behind=part)
+    assert answered.status_code == 422, answered.text
+    assert f"field {name}]" in answered.json()["error"]
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "", "1e3", "9" * 400, "100000", "٣"])
+def test_a_wrong_length_of_the_json_is_refused(length, client):
+    headers = {b"inference-header-content-length": length.encode()}
+    answered = client.post(f"{MODEL}/infer", content=json.dumps({"inputs": inputs()}).encode(), headers=headers)
+    assert answered.status_code == 422, answered.text

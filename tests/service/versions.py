@@ -1,0 +1,120 @@
+"""Model versions whose numbers are far apart, in a registry: what a version answers tells which one it is."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.handoffs import Gated
+from pipeline.manifests import FeatureColumn
+from pipeline.models import history, registry
+from pipeline.models.bundle import Feature, TrainingData, seal
+from pipeline.models.mlflow_client import mlflow_client
+from pipeline.models.profile import PROFILE_FILE
+from pipeline.models.profiling import profile
+from pipeline.models.scorer import Scorer
+from pipeline.service.signature import Values
+from pipeline.settings import Settings
+from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.evaluation import EVALUATION_FILE
+from pipeline.training.export import export
+from pipeline.training.register import register
+from pipeline.warehouse import transaction
+from pipeline.weeks import Week
+from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, evaluated_as_of, made_up_rows
+
+MARCH = Week.parse("2026-03-02")
+ROWS: list[Values] = [(3.0, 20.5, 1.0, "a"), (None, 7.0, 0.0, "never seen"), (40.0, None, None, None)]
+"""Instances of the company's features."""
+EXTRA = FeatureColumn(name="unheard_of", kind="number")
+
+
+def add_version(settings: Settings, name: str, gloom: float, columns: Sequence[FeatureColumn] = COMPANY_COLUMNS) -> str:
+    """Register a version that a fraction of the satisfied are missing from; return its number."""
+    features = [
+        Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
+        for c in columns
+        if c.kind != "info"
+    ]
+    rows, labels = made_up_rows(features, 600)
+    labels = labels.where(np.random.default_rng(3).random(600) >= gloom, 0)
+    fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
+    folder = settings.home / "made" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
+    (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
+    made = profile(settings, pa.Table.from_pandas(rows), features, np.linspace(0, 1, 200))
+    (folder / PROFILE_FILE).write_text(made.model_dump_json())
+    training = TrainingData(
+        cutoff=MARCH.cutoff(settings.zone), train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest=name
+    )
+    seal(folder, features=features, training=training, parameters=PARAMETERS, metrics={}, code_version="", libraries={})
+    return register(settings, *evaluated_as_of(settings, folder, MARCH, name)).version
+
+
+def standing(settings: Settings, champion: str | None, challenger: str | None = None) -> None:
+    """Put the aliases where they are asked, as a person does in MLflow, with nothing withdrawn and no history."""
+    client = mlflow_client(settings)
+    for role, version in (("champion", champion), ("challenger", challenger)):
+        if version is None:
+            client.delete_registered_model_alias("satisfaction", role)
+        else:
+            client.set_registered_model_alias("satisfaction", role, version)
+    with transaction(settings) as connection:
+        connection.exec_driver_sql("TRUNCATE model_promotions, withdrawn_versions, published_weeks")
+        history.ask(
+            connection, kind="training", from_week=MARCH, from_version=None, to_version=champion, asked_by="training",
+            reason="first champion", state="completed",
+        )  # fmt: skip
+
+
+def gated(settings: Settings, version: str) -> Gated:
+    """A promotion to champion that the gate has let pass."""
+    with transaction(settings) as connection:
+        asked = history.ask(
+            connection, kind="promotion", from_week=MARCH, from_version=registry.with_alias(settings, "champion"),
+            to_version=version, asked_by="asker", reason="a test",
+        )  # fmt: skip
+    return Gated(
+        promotion_id=asked.promotion_id, version=version, role="champion", from_week=str(MARCH), asked_by="asker",
+        reason="a test", checks=[],
+    )  # fmt: skip
+
+
+def with_service(settings: Settings, **service: object) -> Settings:
+    """The settings with other values in `[service]`."""
+    return settings.model_copy(update={"service": settings.service.model_copy(update=service)})
+
+
+def answers_of(settings: Settings, version: str, rows: Sequence[Values] = ROWS) -> list[float]:
+    """What batch scoring says of the rows with this version."""
+    folder, digest = registry.bundle_of(settings, version)
+    scorer = Scorer.load(folder, digest, threshold=settings.model.threshold)
+    return scorer.score(record_batch(rows, scorer.features)).column("satisfaction").to_pylist()
+
+
+def record_batch(rows: Sequence[Values], features: Sequence[Feature]) -> pa.RecordBatch:
+    """The rows as a snapshot's shard holds them."""
+    columns = zip(features, zip(*rows, strict=True), strict=True)
+    return pa.record_batch(
+        {
+            feature.name: pa.array([None if value is None else float(value) for value in column], pa.float32())
+            if feature.kind == "number"
+            else pa.array(column, pa.string())
+            for feature, column in columns
+        }
+    )
+
+
+def fresh_prefix() -> str:
+    return f"t{uuid4().hex[:12]}"
+
+
+def altered(path: Path) -> bytes:
+    """Change one byte of a file and return what it held."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return content
