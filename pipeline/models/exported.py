@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import write_bytes
@@ -34,7 +34,7 @@ class ExportedVersion(BaseModel):
     name: str
     """The model's name in the registry."""
     version: str
-    digest: str
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
     """sha256 of `bundle.json`."""
     threshold: float
     """`likely_satisfied` is satisfaction at or above this."""

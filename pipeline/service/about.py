@@ -62,6 +62,8 @@ async def _ready(parts: Parts, _call: Call) -> Answer:
     readiness = parts.current.readiness()
     if parts.recorder is not None:
         readiness["record"] = parts.recorder.state
+    if parts.keyring is not None:
+        readiness["keys"] = parts.keyring.trouble or "ok"
     return Answer(msgspec.json.encode(readiness), status=503 if readiness["status"] == "not ready" else 200)
 
 

@@ -23,7 +23,7 @@ from pipeline.service import (
 )
 from pipeline.service.calls import Route
 from pipeline.service.current import Current
-from pipeline.service.front import LOOPBACK, Front
+from pipeline.service.front import Front
 from pipeline.service.keys import Keyring
 from pipeline.service.logs import Teller
 from pipeline.service.lookup import Lookup
@@ -34,6 +34,7 @@ from pipeline.service.predictor import Predictor
 from pipeline.service.record import Recorder
 from pipeline.service.router import Router
 from pipeline.settings import Settings
+from pipeline.settings.service import LOOPBACK
 
 OF_CONTRACT = {
     "barometer": (own, lookup, batch, page, site, mlflow_protocol, open_inference),

@@ -5,7 +5,6 @@ A job's state is Airflow's, its files lie in the home, and the service keeps not
 is `routes`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from pipeline.errors import RequestError
 from pipeline.score_file.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
 from pipeline.score_file.results import FORMS, Form, written
 from pipeline.service import batch_docs as docs
+from pipeline.service.aside import aside
 from pipeline.service.batch_jobs import Job, Jobs
 from pipeline.service.batch_upload import idempotency_key, take_in
 from pipeline.service.calls import CSV, JSON_LINES, Answer, Call, Handler, Route
@@ -71,7 +71,7 @@ class _Asked:
     async def job(self) -> Job:
         """Return the job that the path names, if it is the key's own."""
         job_id = self.call.path_parameters["id"]
-        job = await asyncio.to_thread(self.jobs.find, job_id)
+        job = await aside(self.jobs.find, job_id)
         if job is None or not (self.sees_all or job.asked_by == self.call.key_name):
             raise RequestError(
                 status=404,
@@ -103,10 +103,10 @@ async def _submit(asked: _Asked) -> Answer:
     key = idempotency_key(call)
     job_id = asked.jobs.new_id(call.key_name, key)
     # Before a long upload: whether Airflow is there at all, and whether the job is.
-    known = await asyncio.to_thread(asked.jobs.find, job_id)
+    known = await aside(asked.jobs.find, job_id)
     wanted = await take_in(asked.settings, call)
     try:
-        job, is_new = await asyncio.to_thread(asked.jobs.submit, job_id, wanted, call.key_name, known)
+        job, is_new = await aside(asked.jobs.submit, job_id, wanted, call.key_name, known)
     finally:
         wanted.discard()
     headers = [(b"location", f"{PATH}/{job.id}".encode())]
@@ -116,13 +116,13 @@ async def _submit(asked: _Asked) -> Answer:
 
 async def _list(asked: _Asked) -> Answer:
     owner = None if asked.sees_all else (asked.call.key_name,)
-    jobs = await asyncio.to_thread(asked.jobs.latest, owner, MOST_LISTED)
+    jobs = await aside(asked.jobs.latest, owner, MOST_LISTED)
     return Answer(msgspec.json.encode({"jobs": [job.listed() for job in jobs]}))
 
 
 async def _tell(asked: _Asked) -> Answer:
     job = await asked.job()
-    return Answer(msgspec.json.encode(await asyncio.to_thread(asked.jobs.told, job)))
+    return Answer(msgspec.json.encode(await aside(asked.jobs.told, job)))
 
 
 async def _hand_out(asked: _Asked, name: str) -> Answer:
@@ -130,7 +130,7 @@ async def _hand_out(asked: _Asked, name: str) -> Answer:
     job = await asked.job()
     job.refuse_without_results()
     try:
-        pieces = await asyncio.to_thread(written, job_folder(asked.settings, job.id) / name, form)
+        pieces = await aside(written, job_folder(asked.settings, job.id) / name, form)
     except FileNotFoundError:
         raise job.gone() from None
     filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
@@ -144,10 +144,10 @@ async def _hand_out(asked: _Asked, name: str) -> Answer:
 async def _end(asked: _Asked) -> Answer:
     job = await asked.job()
     if job.is_ended:
-        await asyncio.to_thread(remove, asked.settings, job.id)
+        await aside(remove, asked.settings, job.id)
     else:
-        job = await asyncio.to_thread(asked.jobs.cancel, job, asked.call.key_name)
-    return Answer(msgspec.json.encode(await asyncio.to_thread(asked.jobs.told, job)))
+        job = await aside(asked.jobs.cancel, job, asked.call.key_name)
+    return Answer(msgspec.json.encode(await aside(asked.jobs.told, job)))
 
 
 def _form(call: Call) -> Form:
@@ -167,5 +167,5 @@ def _form(call: Call) -> Form:
 
 async def _streamed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the pieces, each made in a thread, so that others need not wait."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+    while (piece := await aside(next, pieces, None)) is not None:
         yield piece

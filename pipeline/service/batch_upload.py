@@ -16,6 +16,7 @@ import msgspec
 from pipeline.errors import RequestError
 from pipeline.score_file.allowed import check_uri
 from pipeline.score_file.places import FORMATS, incoming, suffix_of
+from pipeline.service.aside import aside
 from pipeline.service.batch_form import MEDIA_TYPES, FormReader
 from pipeline.service.calls import Call
 from pipeline.settings import Settings
@@ -110,7 +111,7 @@ def _address(settings: Settings, body: bytes) -> Wanted:
         is_json = isinstance(error, msgspec.ValidationError)
         raise RequestError(
             status=422 if is_json else 400,
-            found=f"The body is not as it should be: {str(error)[:200]}.",
+            found=f"The body is not as it should be: {str(error)[:80]}.",
             expected='{"uri": "…"}, and maybe "format".',
             do="send that, or a file with its own media type.",
         ) from None
@@ -212,7 +213,7 @@ class _Arrived:
     async def relieve(self) -> None:
         """Write what has gathered, if it is much."""
         if self._waiting_bytes >= BLOCK_BYTES:
-            await asyncio.to_thread(self._write)
+            await aside(self._write)
 
     async def close(self) -> str:
         """Write the rest; return the sha256 of all."""
@@ -222,7 +223,7 @@ class _Arrived:
             self._file.close()
             return self._digest.hexdigest()
 
-        return await asyncio.to_thread(end)
+        return await aside(end)
 
     def _write(self) -> None:
         block = b"".join(self._waiting)

@@ -74,7 +74,7 @@ class Copies:
         with self._turn():
             for each in versions:
                 if not self.is_whole(each.digest):
-                    self.put(each.digest, served_files(each.folder, each.digest))
+                    self._put(each.digest, served_files(each.folder, each.digest))
             if self._recorded() != current:
                 write_text(self._current, current.model_dump_json(indent=1))
             for path in (self._folder / MODELS).iterdir():
@@ -114,10 +114,8 @@ class Copies:
         OSError
             If the folder cannot be written.
         """
-        path = self.path(digest)
-        if path.exists():  # altered or torn, so out of the way in one step
-            path.rename(path.with_name(f".tmp-{uuid4().hex}"))
-        write_folder(files, path)
+        with self._turn():
+            self._put(digest, files)
 
     def is_whole(self, digest: str) -> bool:
         """Return whether the copy of a version is as it was sealed."""
@@ -126,6 +124,12 @@ class Copies:
         except ModelError:
             return False
         return True
+
+    def _put(self, digest: str, files: dict[str, bytes]) -> None:
+        path = self.path(digest)
+        if path.exists():  # altered or torn, so out of the way in one step
+            path.rename(path.with_name(f".tmp-{uuid4().hex}"))
+        write_folder(files, path)
 
     def _candidate(self, version: _Version) -> Candidate:
         return Candidate(version.version, version.digest, self.path(version.digest))

@@ -21,12 +21,11 @@ from pipeline.service.keys import Keyring
 from pipeline.service.logs import Teller
 from pipeline.service.metrics import Metrics
 from pipeline.service.router import Match, Router
-from pipeline.settings.service import Service
+from pipeline.settings.service import LOOPBACK, Service
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 RETRY_SECONDS = b"1"
 WATCH_SECONDS = 0.5

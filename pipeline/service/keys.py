@@ -77,12 +77,17 @@ class Keyring:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.trouble: str | None = None
-        """What is wrong with the file, for the operators; None when nothing is."""
+        self._trouble: str | None = None
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._seen: key_file.Identity | None = None
         self._known: dict[bytes, _Known] = {}
         self._take(*key_file.read(path))
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the file, for the operators; None when nothing is."""
+        self._look_if_due()
+        return self._trouble
 
     def check(self, authorization: bytes | None, api_key: bytes | None) -> Key:
         """Return who asks.
@@ -97,8 +102,7 @@ class Keyring:
         RequestError
             401 when there is no key, or one that is unknown, revoked or expired.
         """
-        if time.monotonic() >= self._look_at:
-            self._look()
+        self._look_if_due()
         token = api_key if api_key is not None else _token(authorization)
         _, _, rest = token.partition(b"_")
         key_id, _, secret = rest.partition(b"_")
@@ -110,8 +114,10 @@ class Keyring:
             raise _refused(f"The API key {known.key.name!r} has expired.")
         return known.key
 
-    def _look(self) -> None:
-        """Read the file again if it has changed."""
+    def _look_if_due(self) -> None:
+        """Read the file again if it has changed, at most once in a while."""
+        if time.monotonic() < self._look_at:
+            return
         self._look_at = time.monotonic() + LOOK_SECONDS
         try:
             seen = key_file.identity(self._path.stat())
@@ -123,17 +129,17 @@ class Keyring:
             self._take(*key_file.read(self._path))
         except ConfigError as error:
             self._seen = seen
-            self.trouble = f"{error} The keys that were read before stay in charge."
-            log.error("%s", self.trouble)  # noqa: TRY400 - the error says it all
+            self._trouble = f"{error} The keys that were read before stay in charge."
+            log.error("%s", self._trouble)  # noqa: TRY400 - the error says it all
         else:
-            log.info("The API keys were read again: %s", self.trouble or f"{len(self._known)} keys")
+            log.info("The API keys were read again: %s", self._trouble or f"{len(self._known)} keys")
 
     def _take(self, entries: list[key_file.Entry], seen: key_file.Identity | None) -> None:
         self._seen = seen
         self._known = {entry.id.encode(): _known(entry) for entry in entries}
-        self.trouble = None
+        self._trouble = None
         if not entries:
-            self.trouble = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
+            self._trouble = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
 
 
 def _known(entry: key_file.Entry) -> _Known:

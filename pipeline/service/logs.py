@@ -9,7 +9,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -18,6 +17,7 @@ from pipeline.service.calls import Call
 from pipeline.service.metrics import Metrics
 
 GATHER_SECONDS = 0.1
+SERVER_ERROR = 500
 _lines = msgspec.json.Encoder()
 
 
@@ -83,7 +83,7 @@ def _line(told: Told) -> Line:
     at, seconds, status, call = told
     return Line(
         f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",
-        "info" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error",
+        "info" if status < SERVER_ERROR else "error",
         call.request_id,
         call.method,
         call.route,

@@ -78,7 +78,7 @@ class _State(Collector):
                 model.add_metric([role, str(readiness[role])], 1)
         yield model
         yield CounterMetricFamily(
-            "barometer_shadow_failures", "Batches the challenger failed on.", parts.predictor.shadow_failures
+            "barometer_shadow_failures", "Batches not scored in the shadow.", parts.predictor.shadow_failures
         )
         if parts.recorder is not None:
             yield CounterMetricFamily("barometer_recorded", "Answers written.", parts.recorder.written)

@@ -7,6 +7,7 @@ the keys, the schemas. The entry point is `document`; tests/service/test_openapi
 
 import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from pipeline.models.bundle import Feature
 from pipeline.service.calls import Route, problem
 from pipeline.service.signature import KEYS, LARGEST, Signature
 from pipeline.settings import Settings
+from pipeline.settings.service import LOOPBACK
 
 Schema = dict[str, Any]
 INSTANCE: Schema = {"$ref": "#/components/schemas/Instance"}
@@ -41,11 +43,10 @@ SAYS = {
     415: "The body's media type or encoding is not one that is understood.",
     421: "The host is not one that this service answers for.",
     422: "The body is well-formed and wrong: `row` and `field` say where.",
-    429: "Too many requests from this client.",
+    431: "The headers are too large.",
     500: "The service failed; its log says why, by the request's id.",
     501: "Not available as this service is set up.",
     503: "Not now: too many requests at once, or no model is in charge yet.",
-    504: "The answer took too long.",
 }
 """What an error's status means, where the operation does not say more."""
 HEADERS: dict[str, tuple[str, Schema]] = {
@@ -205,11 +206,17 @@ def _path(route: Route) -> str:
 
 def _of_the_front(route: Route, settings: Settings) -> set[int]:
     """Return the statuses that a request can get before, or instead of, the handler's answer."""
-    found = {400, 500, 503}
-    if route.scope and _keys_required(settings):
-        found |= {401, 403}
+    found = {400, 431, 500}
+    if settings.service.host in LOOPBACK:
+        found |= {421}
+    if not route.streams:
+        found |= {408}
+    if route.scope:
+        found |= {401, 403, 503} if _keys_required(settings) else {503}
+    if route.method != "GET":
+        found |= {403}  # from another site's page
     if route.method == "POST":
-        found |= {403, 408, 413, 415}
+        found |= {413, 415}
     return found
 
 
@@ -222,14 +229,17 @@ def _response(route: Route, status: int, said: str | Schema) -> Schema:
 
 
 def _error(route: Route, status: int, says: str) -> Schema:
-    sample = RequestError(status=status, found="What was found.", expected="what was expected.", do="what to do.")
-    made = route.error(sample, REQUEST_ID)
+    sample = RequestError(
+        status=status, found=says, expected="what this document says.", do="see the error's own words."
+    )
+    form = problem if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else route.error  # its route is not known
+    made = form(sample, REQUEST_ID)
     assert isinstance(made.body, bytes), "an error's body is short"
     media = made.content_type.partition(";")[0]
     if not media.endswith("json"):
         return answer(says, {media: content({"type": "string"}, made.body.decode())})
     example = msgspec.json.decode(made.body)
-    return answer(says, {media: content(_like(example, row_and_field=route.error is problem), example)})
+    return answer(says, {media: content(_like(example, row_and_field=form is problem), example)})
 
 
 def _like(example: Mapping[str, Any], *, row_and_field: bool) -> Schema:

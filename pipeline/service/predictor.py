@@ -20,6 +20,8 @@ from pipeline.service.record import Record, Recorder
 from pipeline.service.serving import Scores, Serving
 from pipeline.service.signature import Instances
 
+MOST_IN_SHADOW = 100
+"""Batches that may wait for the challenger in the shadow."""
 SMALL_ROWS = 64
 """A request of so many rows is scored on the event loop: a hop to a thread costs more than its scoring."""
 
@@ -66,9 +68,10 @@ class Predictor:
         self._recorder = recorder
         self._contract = contract
         self._waiting: dict[int, tuple[Serving, list[_Asked]]] = {}
-        self._in_shadow: set[asyncio.Future[None]] = set()
+        self.in_shadow: set[asyncio.Future[None]] = set()
+        """What the challenger is still to score in the shadow."""
         self.shadow_failures = 0
-        """Batches that the challenger could not score in the shadow."""
+        """Batches that the challenger could not score in the shadow, or that came faster than it can."""
 
     async def predict(self, call: Call, serving: Serving, instances: Instances) -> list[Prediction]:
         """Return the predictions of the good instances, in order.
@@ -121,9 +124,12 @@ class Predictor:
         names = serving.signature.names
         self._recorder.put(names, list(_records(serving, together, scores, now, self._contract, is_served=True)))
         if serving.challenger is not None and serving.routing.mode == "shadow":
+            if len(self.in_shadow) >= MOST_IN_SHADOW:
+                self.shadow_failures += 1
+                return
             task = asyncio.ensure_future(asyncio.to_thread(self._shadow, serving, together, scores, now))
-            self._in_shadow.add(task)  # the loop itself keeps no reference to a task
-            task.add_done_callback(self._in_shadow.discard)
+            self.in_shadow.add(task)  # the loop itself keeps no reference to a task
+            task.add_done_callback(self.in_shadow.discard)
 
     def _shadow(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
         """Have the challenger say what it would have answered; that it cannot hurts nobody."""

@@ -11,12 +11,13 @@ from functools import partial
 import msgspec
 
 from pipeline.errors import RequestError
+from pipeline.service.bodies import raw_rows
 from pipeline.service.calls import CSV, JSON, TEXT, Answer, Call, Route
 from pipeline.service.contract_docs import lines_in
 from pipeline.service.described import predictions_out
 from pipeline.service.openapi import Schema, answer, content, operation
 from pipeline.service.parts import Parts
-from pipeline.service.signature import Instances, Signature, raw_rows
+from pipeline.service.signature import Instances, Signature
 from pipeline.service.tabular import off_loop, records
 from pipeline.service.wire import checked, form_of, negotiated, written
 from pipeline.settings.service import Service

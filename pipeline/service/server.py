@@ -20,8 +20,8 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     from pipeline.service.app import Application
 
-NOT_FOR_SERVING = ("airflow", "great_expectations", "mlflow", "pandas", "sklearn")
-"""pyarrow, for one, imports pandas wherever it is installed: half a second and 50 MiB for nothing."""
+NOT_FOR_SERVING = ("airflow", "great_expectations", "mlflow", "pandas", "rich", "sklearn")
+"""pyarrow, for one, imports pandas wherever it is installed, half a second and 50 MiB for nothing; httpx, rich."""
 DRAIN_SECONDS = 1.0
 """After SIGTERM so long every answer closes its connection, before the ones that are idle are closed."""
 FINISH_SECONDS = 18
@@ -77,6 +77,7 @@ def configured(app: Any, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        headers=[("x-content-type-options", "nosniff")],
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
 

@@ -20,7 +20,6 @@ from pipeline.models.scorer import MISSING, Scorer, finite
 from pipeline.service.signature import Signature, Values
 from pipeline.settings.model import Routing
 
-
 Columns = Mapping[str, NDArray[Any]]
 """The model's inputs by feature name, as `pipeline.models.scorer.inputs` gives them."""
 

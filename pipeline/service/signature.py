@@ -16,13 +16,13 @@ import numpy as np
 
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
+from pipeline.service.bodies import cut, envelope
 
 KEYS = ("customer_id", "product_id")
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers beyond it are infinite to the model, so they are refused."""
 MOST_COMPLETED = 100
 """So many instances of a request may leave features to the latest snapshot: each is a look into the warehouse."""
-SHOWN_CHARACTERS = 80
 
 Values = tuple[float | bool | str | None, ...]
 """One instance: a value for each feature, in the signature's order; None is missing."""
@@ -64,7 +64,7 @@ class Signature:
         self._known = {*self.names, *KEYS}
         whole = _struct(self.features, required=True)
         self._partial = _struct(self.features, required=False)
-        self._body = msgspec.json.Decoder(_envelope("instances", whole))
+        self._body = msgspec.json.Decoder(envelope("instances", whole))
         self._values = _getter([f"f{at}" for at in range(len(self.names))])
         self._keys = _getter(KEYS)
 
@@ -190,14 +190,14 @@ class Signature:
         unknown = re.search(r"unknown field `(.*)`", said, re.DOTALL)
         if unknown:
             return _bad(
-                f"it has the unknown field {_cut(unknown[1])!r}",
+                f"it has the unknown field {cut(unknown[1])!r}",
                 f"only {_listed([*self.names, *KEYS])}",
-                _cut(unknown[1]),
+                cut(unknown[1]),
             )
         at = re.search(r"^(.*?) - at `\$(?:\.(.*))?`$", said, re.DOTALL)
         if at is None:
-            return _bad(_cut(said), "an object with a value for each feature")
-        return _bad(_cut(at[1]), self._wanted(at[2]), at[2])
+            return _bad(cut(said), "an object with a value for each feature")
+        return _bad(cut(at[1]), self._wanted(at[2]), at[2])
 
     def _wanted(self, name: str | None) -> str:
         kind = next((feature.kind for feature in self.features if feature.name == name), None)
@@ -218,7 +218,7 @@ class Signature:
                     found=f"The columns {_listed(wrong)} are {what}.",
                     expected=f"each of {_listed(self.names)} once, in any order, and maybe customer_id and product_id.",
                     do="send these columns only.",
-                    field=_cut(wrong[0]),
+                    field=cut(wrong[0]),
                 )
         return names
 
@@ -240,43 +240,8 @@ def number(cell: str, name: str) -> float | bool | None:
     except ValueError:
         value = np.nan
     if not abs(value) <= LARGEST:
-        raise _bad(f"{_cut(cell)!r} is no number", f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, or nothing", name)
+        raise _bad(f"{cut(cell)!r} is no number", f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, or nothing", name)
     return value
-
-
-def raw_rows(body: bytes, name: str = "instances") -> list[msgspec.Raw]:
-    """Return the elements of `{name: […]}`, not decoded yet.
-
-    Raises
-    ------
-    RequestError
-        400 when the body is no JSON, 422 when it is no such object.
-    """
-    rows: list[msgspec.Raw] = getattr(decoded(body, _envelope(name, msgspec.Raw)), name)
-    return rows
-
-
-def decoded(body: bytes, kind: Any) -> Any:
-    """Return a body of JSON as a type of msgspec's.
-
-    Raises
-    ------
-    RequestError
-        400 when it is no JSON, 422 when it is of another form.
-    """
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise RequestError(
-            status=422, found=f"{_cut(str(error))}.", expected="the form that /docs shows.", do="mend the body."
-        ) from None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise RequestError(
-            status=400,
-            found=f"The body is no JSON: {_cut(str(error))}.",
-            expected="JSON in UTF-8.",
-            do="mend the body.",
-        ) from None
 
 
 def _struct(features: Sequence[Feature], *, required: bool) -> Any:
@@ -291,10 +256,6 @@ def _struct(features: Sequence[Feature], *, required: bool) -> Any:
             fields.append((f"f{at}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=feature.name)))
     fields += [(key, str | None, None) for key in KEYS]
     return msgspec.defstruct("Instance", fields, forbid_unknown_fields=True, gc=False, kw_only=True)
-
-
-def _envelope(name: str, kind: Any) -> Any:
-    return msgspec.defstruct("Body", [(name, list[kind])], forbid_unknown_fields=True)
 
 
 def _getter(names: Sequence[str]) -> Callable[[Any], Any]:
@@ -322,8 +283,4 @@ def _cells(row: Any) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return _cut(", ".join(map(str, names)), 400)
-
-
-def _cut(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return cut(", ".join(map(str, names)), 400)

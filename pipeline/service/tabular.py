@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipeline.errors import RequestError
+from pipeline.service.bodies import decoded
 from pipeline.service.calls import Call
-from pipeline.service.signature import Instances, Signature, decoded
+from pipeline.service.signature import Instances, Signature
 from pipeline.service.wire import SMALL_BYTES, UTF_8, limited
 
 Found = TypeVar("Found")

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import RequestError
+from pipeline.service.bodies import decoded
 from pipeline.service.calls import Answer, Call
 from pipeline.service.predictor import Prediction
-from pipeline.service.signature import Instances, Signature, decoded
+from pipeline.service.signature import Instances, Signature
 from pipeline.service.tabular import null_for_nan
 from pipeline.service.wire import limited
 

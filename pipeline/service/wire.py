@@ -13,9 +13,10 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.errors import RequestError
+from pipeline.service.bodies import raw_rows
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Answer, Call
 from pipeline.service.predictor import Prediction
-from pipeline.service.signature import Complete, Instances, Signature, raw_rows
+from pipeline.service.signature import Complete, Instances, Signature
 
 SMALL_BYTES = 32_768
 """A larger body is read in a thread, so that others need not wait."""

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.settings.base import Table
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Contract = Literal["barometer", "sagemaker", "vertex", "azure"]
 
 
@@ -20,7 +21,7 @@ class Service(Table):
     """Who authenticates: our own API keys or the cloud's gateway. Beyond loopback one of them must be chosen."""
     keys_file: str = "{home}/service/keys.json"
     model_folder: str | None = None
-    """A model version's folder (`barometer models export`), or its URI: then no registry, warehouse or Airflow is asked."""
+    """A folder of `barometer models export`, or its URI: then no registry, warehouse or Airflow is used."""
     refresh_seconds: PositiveFloat = Field(default=10, le=30)
     """How often it is looked whether an alias has moved."""
     body_bytes: PositiveInt = 6_000_000

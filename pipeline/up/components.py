@@ -76,7 +76,7 @@ def _airflow_is_healthy(settings: Settings) -> bool:
     if parts is None or not parts.is_success or not all(part["status"] == "healthy" for part in parts.json().values()):
         return False
     with AirflowApi(settings) as api:
-        return api.knows("weekly_predictions") and api.knows("train_model")
+        return all(map(api.knows, ("weekly_predictions", "train_model", "score_file")))
 
 
 def _succeeds(url: str) -> bool:

@@ -18,7 +18,7 @@ from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
 from pipeline.service.app import Application
-from pipeline.service.protocol import Protocol
+from pipeline.service.server import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 
@@ -44,19 +44,7 @@ def running(settings: Settings) -> Iterator[Server]:
     """Run the service of these settings on a free port while the block lasts; that of the settings is not looked at."""
     listener = socket.create_server(("127.0.0.1", 0))
     application = Application(settings)
-    config = uvicorn.Config(
-        application.front,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(application.front, "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     application.start()
     thread.start()

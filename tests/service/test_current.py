@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from pipeline.errors import ConfigError, ModelError, RequestError
 from pipeline.models import registry
 from pipeline.models.exported import export_version
+from pipeline.models.scorer import Scorer
 from pipeline.postgres import embedded
 from pipeline.service import current as current_module
 from pipeline.service.current import Current
 from pipeline.settings import Settings
-from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
 from tests.company import company_settings
 from tests.service.proxy import Wire
@@ -29,6 +31,7 @@ from tests.service.versions import (
     altered,
     answers_of,
     record_batch,
+    routed,
     standing,
     with_service,
 )
@@ -69,10 +72,6 @@ def answers(current: Current) -> list[float]:
 
 def problems(current: Current) -> dict[str, str]:
     return {problem["what"]: problem["error"] for problem in current.readiness()["problems"]}
-
-
-def routed(settings: Settings, mode: str = "ab", fraction: float = 0.5) -> Settings:
-    return settings.model_copy(update={"routing": Routing(mode=mode, fraction=fraction)})
 
 
 def copies(settings: Settings) -> set[str]:
@@ -144,8 +143,6 @@ def test_while_the_registry_is_away_the_last_good_one_serves(settings: Settings,
 
 def answers_of_one(settings: Settings, current: Current) -> list[float]:
     """What the served version's own copy says, without the registry."""
-    from pipeline.models.scorer import Scorer
-
     digest = current.serving.champion.digest
     scorer = Scorer.load(settings.home / "service/models" / digest, digest, threshold=0.5)
     return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()
@@ -186,6 +183,20 @@ def test_at_the_start_the_local_copy_stands_in_for_the_registry(settings: Settin
     wire.cut()
     with started(settings) as current:
         assert current.serving.challenger is None
+
+
+def test_a_copy_of_the_challenger_that_was_tampered_with_leaves_it_out(settings: Settings, wire: Wire) -> None:
+    standing(settings, "2", "3")
+    with started(routed(settings)):
+        pass
+    altered(settings.home / "service/models" / digest_of(settings, "3") / "model.onnx")
+    wire.cut()
+    with started(routed(settings)) as current:
+        assert (current.readiness()["champion"], current.readiness()["challenger"]) == ("2", None)
+        assert "model.onnx is not the registered one" in problems(current)["challenger"]
+        wire.mend()
+        until(lambda: current.readiness()["status"] == "ready")
+        assert current.readiness()["challenger"] == "3"
 
 
 def test_a_start_does_not_wait_for_a_registry_that_says_nothing(settings: Settings, wire: Wire, monkeypatch) -> None:
@@ -384,18 +395,10 @@ def test_a_challenger_that_cannot_serve_is_left_out_and_said(settings: Settings)
 
 
 def test_a_model_that_answers_no_satisfaction_is_refused(settings: Settings, monkeypatch) -> None:
-    from pipeline.models.scorer import Scorer
-
     current = Current(settings)
     current.refresh()
-    whole = Scorer.score
-
-    def broken(self, batch):
-        scored = whole(self, batch)
-        return scored.set_column(0, "satisfaction", [float("nan")] * batch.num_rows)
-
     standing(settings, "2")
-    monkeypatch.setattr(Scorer, "score", broken)
+    monkeypatch.setattr(Scorer, "satisfaction", lambda *_: np.array([np.nan]))
     current.refresh()
     assert "gives the satisfaction [nan" in problems(current)["champion"]
     assert current.readiness()["champion"] == "1"
@@ -418,6 +421,9 @@ def test_a_copy_that_cannot_be_written_is_said_and_harms_nothing(settings: Setti
 def test_a_killed_embedded_server_ends_nothing_and_is_found_again(company: Path, tmp_path: Path) -> None:
     own = with_service(company_settings(company, tmp_path / "home"), refresh_seconds=0.05)
     try:
+        with psycopg.connect(f"{embedded.attach(own.home).url}/postgres", autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # nothing is kept
+            connection.execute("SELECT pg_reload_conf()")
         for number, gloom in enumerate((0.9, 0.1), 1):
             assert add_version(own, f"gloom {gloom}", gloom) == str(number)
         with started(own) as current:
@@ -461,7 +467,7 @@ def test_readers_meet_one_version_or_the_other_never_half_of_each(settings: Sett
             seen.add(version)
 
     with started(settings) as current:
-        readers = [threading.Thread(target=read, args=(current,)) for _ in range(8)]
+        readers = [threading.Thread(target=read, args=(current,)) for _ in range(4)]
         for reader in readers:
             reader.start()
         for version in "231321":
@@ -547,9 +553,11 @@ def test_a_folder_that_is_none_or_was_tampered_with_is_refused_until_it_is_right
         until(lambda: "model.onnx is not the registered one" in problems(current)["champion"])
         (model / "model.onnx").write_bytes(content)
         until(lambda: current.readiness()["status"] == "ready")
-    (model / "version.json").write_text('{"version": 1}')
-    with started(in_folder(settings, model)) as current, pytest.raises(RequestError, match="has another form"):
-        _ = current.serving
+    whole = json.loads((model / "version.json").read_text())
+    for other in ({"version": "1"}, {**whole, "digest": "../elsewhere"}):
+        (model / "version.json").write_text(json.dumps(other))
+        with started(in_folder(settings, model)) as current, pytest.raises(RequestError, match="has another form"):
+            _ = current.serving
     shutil.copytree(model, tmp_path / "second")
     with started(in_folder(settings, tmp_path)) as current, pytest.raises(RequestError, match="holds 2 version"):
         _ = current.serving

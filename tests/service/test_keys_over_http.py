@@ -1,6 +1,7 @@
 """API keys over HTTP: scopes, and rotation while requests go on."""
 
 import concurrent.futures
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -81,3 +82,12 @@ def test_keys_are_rotated_under_load(server, keys_file):
     assert {status for _, status in found["new"]} == {200}
     assert {status for at, status in found["old"] if at < revoked} == {200}
     assert {status for at, status in found["old"] if at > revoked + 1.2} == {401}
+
+
+def test_readiness_says_what_is_wrong_with_the_file(server, keys_file):
+    key_file.create(keys_file, "shop", ["predict"])
+    good = keys_file.read_text()
+    for content, said in ((good, "ok"), ("{", "cannot be read"), (good, "ok")):
+        keys_file.write_text(content)
+        time.sleep(LOOK_SECONDS + 0.1)
+        assert said in json.loads(ask(server.port, request(target="/readyz")).body)["keys"]

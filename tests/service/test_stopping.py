@@ -85,7 +85,7 @@ def test_what_was_accepted_is_answered_and_recorded(warehouse_settings: Settings
     with started(warehouse_settings) as service:
         assert ", version 1 from the registry." in service.line
         clients = [Client(service.port, rows=1) for _ in range(CLIENTS)]
-        clients += [Client(service.port, rows=1, pause_seconds=0.5), Client(service.port, rows=3_000)]
+        clients += [Client(service.port, rows=1, pause_seconds=0.5), Client(service.port, rows=3_000, pause_seconds=0.3)]
         with ThreadPoolExecutor(len(clients)) as threads:
             running = [threads.submit(client.run) for client in clients]
             time.sleep(UNDER_LOAD_SECONDS)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.service.signature import Values
 from pipeline.settings import Settings
+from pipeline.settings.model import Routing
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.export import export
@@ -87,6 +89,11 @@ def gated(settings: Settings, version: str) -> Gated:
 def with_service(settings: Settings, **service: object) -> Settings:
     """The settings with other values in `[service]`."""
     return settings.model_copy(update={"service": settings.service.model_copy(update=service)})
+
+
+def routed(settings: Settings, mode: Literal["ab", "shadow"] = "ab", fraction: float = 0.5) -> Settings:
+    """The settings with the challenger's part."""
+    return settings.model_copy(update={"routing": Routing(mode=mode, fraction=fraction)})
 
 
 def answers_of(settings: Settings, version: str, rows: Sequence[Values] = ROWS) -> list[float]:

@@ -1,0 +1,188 @@
+"""`POST /predict`: every form in and out, what is wrong with a request and where, and subjects of an A/B test."""
+
+import csv
+import io
+import json
+
+import httpx
+import pytest
+
+from pipeline.models.scorer import Scorer
+from tests.service.server import VERSION, Server, running
+from tests.service.versions import ROWS, answers_of, record_batch, routed, standing
+
+NAMES = ("events", "amount", "is_busy", "kind")
+INSTANCES = [dict(zip(NAMES, row, strict=True)) for row in ROWS]
+REVERSED = [dict(reversed(instance.items())) for instance in INSTANCES]
+LINES = [",".join("" if value is None else str(value) for value in row) for row in ROWS]
+
+
+@pytest.fixture(scope="module")
+def service(serve) -> Server:
+    return serve(rows=50)
+
+
+@pytest.fixture(scope="module")
+def numbers(service: Server) -> list[float]:
+    """What the batch's scorer says of the same rows."""
+    scorer: Scorer = service.application.parts.current.serving.champion.scorer
+    return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()
+
+
+def post(
+    service: Server, content: str | bytes, kind: str, accept: str | None = None, query: str = ""
+) -> httpx.Response:
+    headers = {"content-type": kind} | ({"accept": accept} if accept else {})
+    return httpx.post(f"{service.url}/predict{query}", content=content, headers=headers)
+
+
+def in_json(instances: list[dict[str, object]]) -> str:
+    return json.dumps({"instances": instances})
+
+
+BODIES = {
+    "JSON": (in_json(INSTANCES), "application/json"),
+    "JSON, spaced and reordered": (json.dumps({"instances": REVERSED}, indent=2), "application/json"),
+    "JSON Lines": ("\n".join(map(json.dumps, INSTANCES)) + "\n\n", "application/jsonlines"),
+    "ndjson": ("\r\n".join(map(json.dumps, INSTANCES)), "application/x-ndjson"),
+    "CSV": ("\n".join([",".join(NAMES), *LINES]), "text/csv"),
+    "CSV with a byte order mark": ("\ufeff" + "\r\n".join([",".join(NAMES), *LINES]), "text/csv; charset=utf-8"),
+    "CSV without a header": ("\n".join(LINES) + "\n", "text/csv; header=absent"),
+    "CSV in another order": (
+        "\n".join(["kind,is_busy,amount,events", *(",".join(reversed(line.split(","))) for line in LINES)]),
+        "text/csv; header=present",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", BODIES)
+def test_every_form_gives_the_batchs_numbers(form, service, numbers):
+    body, kind = BODIES[form]
+    answer = post(service, body, kind)
+    assert answer.status_code == 200, answer.text
+    predictions = answer.json()["predictions"]
+    assert [prediction["satisfaction"] for prediction in predictions] == numbers
+    assert {prediction["model_version"] for prediction in predictions} == {VERSION}
+    assert {prediction["role"] for prediction in predictions} == {"champion"}
+    for prediction in predictions:
+        assert prediction["satisfied"] is (prediction["satisfaction"] >= 0.5)
+        percent = round(100 * prediction["satisfaction"])
+        assert f"{percent} of 100 such customers" in prediction["words"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("text/*;q=0.9, application/json;q=0.1", "text/csv; charset=utf-8; header=present"),
+        ("application/x-ndjson", "application/jsonlines"),
+        ("application/jsonlines;q=0.2, image/png", "application/jsonlines"),
+    ],
+)
+def test_accept_chooses_the_answers_form(accept, kind, service, numbers):
+    answer = post(service, *BODIES["JSON"], accept=accept)
+    assert answer.headers["content-type"] == kind
+    if "csv" in kind:
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [float(row["satisfaction"]) for row in rows] == numbers
+        assert [row["satisfied"] for row in rows] == ["true" if number >= 0.5 else "false" for number in numbers]
+    elif "lines" in kind:
+        assert [json.loads(line)["satisfaction"] for line in answer.text.splitlines()] == numbers
+
+
+def test_an_answer_that_nobody_wants_is_refused(service):
+    assert post(service, *BODIES["JSON"], accept="image/png").status_code == 406
+
+
+WRONG = {
+    "text for a number": ({"amount": "much"}, "amount"),
+    "a number for text": ({"kind": 3}, "kind"),
+    "a list": ({"events": [1]}, "events"),
+    "beyond float32": ({"amount": 1e39}, "amount"),
+    "an unknown field": ({"amuont": 1}, "amuont"),
+    "a customer that is no text": ({"customer_id": 7}, "customer_id"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_bad_row_is_refused_with_row_and_field(what, service):
+    change, field = WRONG[what]
+    answer = post(service, in_json([INSTANCES[0], INSTANCES[1] | change, INSTANCES[2]]), "application/json")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["row"], problem["field"]) == (1, field)
+    assert problem["expected"]
+    assert problem["do"]
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_on_error_row_answers_the_others(what, service, numbers):
+    change, field = WRONG[what]
+    body = in_json([INSTANCES[0], INSTANCES[1] | change, INSTANCES[2]])
+    answer = post(service, body, "application/json", query="?on_error=row")
+    assert answer.status_code == 200
+    first, bad, last = answer.json()["predictions"]
+    assert (first["satisfaction"], last["satisfaction"]) == (numbers[0], numbers[2])
+    assert bad["field"] == field
+    assert "satisfaction" not in bad
+    lines = post(service, body, "application/json", accept="text/csv", query="?on_error=row").text.splitlines()
+    assert len(lines) == 4
+
+
+def test_an_absent_field_is_named(service):
+    lacking = {name: value for name, value in INSTANCES[0].items() if name != "kind"}
+    problem = post(service, in_json([lacking]), "application/json").json()
+    assert problem["field"] == "kind"
+    assert "null where it is not known" in problem["expected"]
+
+
+def test_booleans_count_as_one_and_zero(service):
+    of = [post(service, in_json([INSTANCES[0] | {"is_busy": value}]), "application/json") for value in (True, 1, 1.0)]
+    assert len({answer.json()["predictions"][0]["satisfaction"] for answer in of}) == 1
+    cells = post(service, ",".join(NAMES) + "\n3,20.5,TRUE,a\n", "text/csv").json()
+    assert cells == of[0].json()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b'{"instances": []}', "application/json", 422),
+        (b'{"instances": {}}', "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b"a", "text/csv; charset=latin-1", 415),
+        (b"", "text/csv", 400),
+        (b'"', "text/csv", 400),
+        (b"events,events\n1,2\n", "text/csv", 422),
+        (b'{"instances": ' + b"[" * 100_000, "application/json", 400),
+    ],
+)
+def test_what_is_malformed_is_told(content, kind, status, service):
+    answer = post(service, content, kind)
+    assert answer.status_code == status, answer.text
+    assert len(answer.content) < 2000
+
+
+def test_on_error_has_two_values(service):
+    assert post(service, *BODIES["JSON"], query="?on_error=maybe").status_code == 422
+
+
+def test_a_customer_of_an_ab_test_is_answered_by_its_model(registered):
+    standing(registered, "1", "3")
+    ids = [f"c{number}" for number in range(200)]
+    with running(routed(registered, "ab")) as service:
+        instances = [INSTANCES[0] | {"customer_id": customer, "product_id": "p1"} for customer in ids]
+        answered = post(service, in_json(instances), "application/json").json()["predictions"]
+        nobody = post(service, in_json([INSTANCES[0]]), "application/json").json()["predictions"][0]
+        alone = [post(service, in_json([one]), "application/json").json()["predictions"][0] for one in instances[:20]]
+    by_version = {version: answers_of(registered, version)[0] for version in ("1", "3")}
+    assert {prediction["model_version"] for prediction in answered} == {"1", "3"}
+    for prediction in answered:
+        assert prediction["satisfaction"] == by_version[prediction["model_version"]]
+        assert prediction["role"] == {"1": "champion", "3": "challenger"}[prediction["model_version"]]
+    assert alone == answered[:20]
+    assert nobody["role"] == "champion"

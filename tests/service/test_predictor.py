@@ -1,0 +1,153 @@
+"""Batching: requests that wait at the same time share a call of the model, and nobody gets another's answer."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.errors import ModelError, RequestError
+from pipeline.models.bundle import open_bundle
+from pipeline.models.scorer import Scorer
+from pipeline.service.calls import Call
+from pipeline.service.predictor import SMALL_ROWS, Predictor
+from pipeline.service.serving import Loaded, Serving
+from pipeline.service.signature import Instances
+from pipeline.settings.model import Routing
+from tests.service.versions import record_batch
+from tests.tiny_model import tiny_bundle
+
+ROWS = [(float(n), n * 2.5, bool(n % 2), "abcz"[n % 4] if n % 7 else None) for n in range(200)]
+
+
+class Sink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records = []
+
+    def put(self, _names, records) -> None:
+        self.records += records
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory) -> Loaded:
+    folder = tmp_path_factory.mktemp("model") / "bundle"
+    digest = tiny_bundle(folder)
+    return Loaded("1", Scorer.load(folder, digest, threshold=0.5), open_bundle(folder, digest), digest, None)
+
+
+@pytest.fixture
+def serving(loaded: Loaded) -> Serving:
+    return Serving("satisfaction", loaded, None, Routing(), datetime.now(UTC))
+
+
+def numbers(loaded: Loaded, rows: list[tuple]) -> list[float]:
+    return loaded.scorer.score(record_batch(rows, loaded.scorer.features)).column("satisfaction").to_pylist()
+
+
+def call(name: str = "a request") -> Call:
+    return Call("POST", "/predict", b"", {}, b"", name)
+
+
+def instances(rows: list[tuple]) -> Instances:
+    return Instances(list(rows), [(None, None)] * len(rows))
+
+
+def asked_at_once(predictor: Predictor, serving: Serving, requests: list[list[tuple]]) -> list:
+    async def all_of_them():
+        predictions = [predictor.predict(call(f"r{n}"), serving, instances(rows)) for n, rows in enumerate(requests)]
+        return await asyncio.gather(*predictions, return_exceptions=True)
+
+    return asyncio.run(all_of_them())
+
+
+def test_requests_share_a_call_of_the_model_and_each_gets_its_own(serving, loaded, monkeypatch):
+    calls = []
+    satisfaction = Scorer.satisfaction
+    monkeypatch.setattr(Scorer, "satisfaction", lambda self, rows: calls.append(1) or satisfaction(self, rows))
+    requests = [ROWS[n : n + n % 5] for n in range(100)] + [ROWS[:150]]
+    answers = asked_at_once(Predictor(None, "barometer"), serving, requests)
+    assert len(calls) == 2, "one for all small requests, one for the large one"
+    for rows, answer in zip(requests, answers, strict=True):
+        assert [prediction.satisfaction for prediction in answer] == (numbers(loaded, rows) if rows else [])
+
+
+@pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
+def test_a_failure_reaches_everybody_and_the_next_is_answered(rows, serving, monkeypatch):
+    predictor = Predictor(None, "barometer")
+    failure = ModelError(found="It fails.", expected="that it does not.", do="wait.")
+    for error in (failure, ZeroDivisionError("a bug")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Serving, "score", lambda *_, error=error: (_ for _ in ()).throw(error))
+            answers = asked_at_once(predictor, serving, [ROWS[:rows]] * 5)
+        assert answers == [error] * 5
+        assert len(asked_at_once(predictor, serving, [ROWS[:rows]])[0]) == rows
+
+
+def test_who_gave_up_does_not_take_the_others_answers_away(serving, loaded):
+    predictor = Predictor(None, "barometer")
+
+    async def one_gives_up():
+        tasks = [asyncio.create_task(predictor.predict(call(), serving, instances(ROWS[n : n + 1]))) for n in range(4)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(one_gives_up())
+    assert isinstance(answers.pop(1), asyncio.CancelledError)
+    assert [answer[0].satisfaction for answer in answers] == numbers(loaded, [ROWS[0], ROWS[2], ROWS[3]])
+
+
+def test_the_record_has_every_good_row_with_its_place_in_the_request(serving, loaded):
+    sink = Sink()
+    bad = RequestError(status=422, found="It is bad.", expected="a good one.", do="mend it.")
+    some = Instances(ROWS[:3], [("c", "p"), (None, None), ("d", "p")], weeks={2: "2026-03-02"}, bad={1: bad})
+    asyncio.run(Predictor(sink, "azure").predict(call("id"), serving, some))
+    expected = numbers(loaded, ROWS[:3])
+    for record, row, at in zip(sink.records, (0, 2, 3), range(3), strict=True):
+        answered_at, request_id, number, customer, product, features, week, satisfaction, *rest = record
+        assert abs(answered_at - datetime.now(UTC).timestamp()) < 60
+        assert (request_id, number, features) == ("id", row, ROWS[at])
+        assert (customer, product) == some.keys[at]
+        assert week == some.weeks.get(at)
+        assert satisfaction == expected[at]
+        assert rest == [expected[at] >= 0.5, "champion", "1", "azure", True]
+
+
+def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded):
+    sink = Sink()
+    shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)
+    serving = Serving("satisfaction", loaded, shadow, Routing(mode="shadow"), datetime.now(UTC))
+    predictor = Predictor(sink, "barometer")
+
+    async def and_its_shadow():
+        answer = await predictor.predict(call(), serving, instances(ROWS[:2]))
+        while predictor.in_shadow:
+            await asyncio.sleep(0.01)
+        return answer
+
+    answer = asyncio.run(and_its_shadow())
+    assert {prediction.model_version for prediction in answer} == {"1"}
+    assert [(record[9], record[10], record[12]) for record in sink.records] == [("champion", "1", True)] * 2 + [
+        ("challenger", "2", False)
+    ] * 2
+
+
+def test_a_challenger_that_fails_in_the_shadow_hurts_nobody(loaded, monkeypatch):
+    shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)
+    serving = Serving("satisfaction", loaded, shadow, Routing(mode="shadow"), datetime.now(UTC))
+    predictor = Predictor(Sink(), "barometer")
+
+    def fail(*_):
+        raise ModelError(found="It fails.", expected="that it does not.", do="take it out.")
+
+    monkeypatch.setattr(Serving, "shadow", fail)
+
+    async def and_its_shadow():
+        answer = await predictor.predict(call(), serving, instances(ROWS[:1]))
+        while predictor.in_shadow:
+            await asyncio.sleep(0.01)
+        return answer
+
+    assert len(asyncio.run(and_its_shadow())) == 1
+    assert predictor.shadow_failures == 1

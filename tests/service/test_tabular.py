@@ -1,0 +1,49 @@
+"""Reading what contracts share: off the loop when it takes long, and NaN where there is no other way."""
+
+import asyncio
+import json
+import math
+import struct
+import threading
+
+import pytest
+
+from pipeline.service.calls import Call
+from pipeline.service.tabular import null_for_nan, off_loop
+from pipeline.service.wire import SMALL_BYTES
+
+
+@pytest.mark.parametrize(("size", "is_on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)])
+def test_a_large_body_is_read_beside_the_loop(size, is_on_loop):
+    call = Call("POST", "/", b"", {}, b" " * size, "id")
+    found = asyncio.run(off_loop(call, threading.get_ident))
+    assert (found == threading.get_ident()) == is_on_loop
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"a":[NaN,1.5,"NaN"]}', b'{"a":[null,1.5,"NaN"]}'),
+        (b'{"a":[0.1,1e-320,123456789012345678,NaN]}', b'{"a":[0.1,1e-320,123456789012345678,null]}'),
+        (b'{"a": [1, 2]}', b'{"a": [1, 2]}'),
+        (b'{"a":[NaN,Infinity]}', None),
+        (b'{"a":[NaN,-Infinity]}', None),
+        (b'{"a":NaN', None),
+        (b'{"a":[NaN,"\xff"]}', None),
+        (b'{"a":[NaN,"\\ud800"]}', None),
+        (b'{"a":[NaN,' + b"9" * 5000 + b"]}", None),
+        (b'{"a":[NaN,' + b"9" * 30 + b"]}", b'{"a":[null,' + b"9" * 30 + b"]}"),
+        (b'{"a":[NaN,' + b"[" * 100_000, None),
+    ],
+)
+def test_nan_alone_is_mended(body, expected):
+    """None: what decodes it next says what is wrong."""
+    assert null_for_nan(body) == (body if expected is None else expected)
+
+
+def test_numbers_keep_their_bits():
+    numbers = [math.pi, 2.0**-1074, 1.7976931348623157e308, -0.0, 0.1]
+    body = json.dumps([math.nan, *numbers]).encode()
+    found = json.loads(null_for_nan(body))
+    assert found[0] is None
+    assert struct.pack("<5d", *found[1:]) == struct.pack("<5d", *numbers)
