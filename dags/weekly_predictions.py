@@ -13,7 +13,7 @@ from pipeline.settings import load_settings
 
 settings = load_settings()
 report_page = Page("Report", "reports/{week}.html")
-data_docs = Page("Data Docs", "data_docs/index.html")
+data_docs = Page("Data Docs", "data_docs/{run_id}/index.html")
 
 with DAG(
     dag_id="weekly_predictions",

@@ -6,6 +6,7 @@ The entry points are `features`, the stage, and `build_snapshot`, which training
 rows are cast by the same `cast_for_model`.
 """
 
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,8 @@ KEYS = ("customer_id", "product_id")
 _FLOAT32_END = "3.4028235677973366e38"
 """From here on a double, rounded to float32, is infinite."""
 _RESERVED = {"week", "satisfied", "observed_at"}
+_UNNAMEABLE = re.compile(r'["\\\x00-\x1f\x7f]')
+"""What no request to the service can have in a field's name."""
 _NUMBERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
     "FLOAT", "DOUBLE", "BOOLEAN",
@@ -127,6 +130,10 @@ def _columns(query: CompanyQuery, names: list[str], kinds: dict[str, str]) -> li
         if lowered.count(name.lower()) > 1 or name.lower() in _RESERVED or name.startswith("__"):
             raise _broken(
                 query, f"returns the column {name!r}", "names that are not taken: each once, not `week`, not `__…`"
+            )
+        if _UNNAMEABLE.search(name):
+            raise _broken(
+                query, f"returns the column {name!r}", "names without double quotes, backslashes and control characters"
             )
     columns = [FeatureColumn(name=name, kind=_kind(query, name, kinds[name])) for name in others]
     if not any(column.kind in {"number", "category"} for column in columns):

@@ -118,6 +118,8 @@ def test_parameters_are_the_weeks_instants(feed: Settings, tmp_path: Path) -> No
         (f"SELECT {KEYS}, 1 AS week FROM feed", "returns the column 'week'"),
         (f"SELECT {KEYS}, 1 AS a, 2 AS A FROM feed", "returns the column 'a"),
         (f"SELECT {KEYS}, 1 AS __hash FROM feed", "returns the column '__hash'"),
+        (f'SELECT {KEYS}, 1 AS "a""b" FROM feed', "returns the column 'a\"b'"),
+        (f'SELECT {KEYS}, 1 AS "a\\b" FROM feed', r"returns the column 'a\\\\b'"),
         (
             "SELECT nullif(id, 'a') AS customer_id, 'p' AS product_id, amount FROM feed",
             "returns 1 rows without customer_id or",

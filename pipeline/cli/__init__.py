@@ -30,7 +30,7 @@ from pipeline.cli.serve import serve
 from pipeline.cli.services import down, up
 from pipeline.cli.status import status
 from pipeline.cli.train import train
-from pipeline.errors import BarometerError
+from pipeline.errors import BarometerError, ServerError
 
 
 class _Command(click.Group):
@@ -44,10 +44,24 @@ class _Command(click.Group):
                 raise
             show_error(error)
             ctx.exit(1)
+        except ModuleNotFoundError as error:
+            if os.environ.get("BAROMETER_DEBUG") or (error.name or "").startswith("pipeline"):
+                raise
+            show_error(_not_installed(error))
+            ctx.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands in the order people meet them."""
         return list(self.commands)
+
+
+def _not_installed(error: ModuleNotFoundError) -> BarometerError:
+    """Return what is to be told where only the packages of the service are installed."""
+    return ServerError(
+        found=f"The package {error.name} is not installed.",
+        expected="all of Barometer's dependencies; what only serves (barometer serve) has fewer.",
+        do="call this command where requirements.lock is installed.",
+    )
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -43,14 +43,15 @@ def keys() -> None:
     help="What it may; repeatable.",
 )
 @click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="[default: never]")
-def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what is known of it, and the key, as JSON.")
+def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None, *, as_json: bool) -> None:
     """Make a key and print it, this once: only its digest is kept."""
     from pipeline.service import key_file
 
     expires_in = timedelta(days=expires_in_days) if expires_in_days else None
     entry, key = key_file.create(_file(), name, scopes, expires_in)
     click.echo(f"The key {entry.id} for {entry.name} may: {', '.join(entry.scopes)}. It is shown only now:", err=True)
-    click.echo(key)
+    click.echo(json.dumps(_told(entry) | {"key": key}, indent=1) if as_json else key)
 
 
 @keys.command("list")
@@ -61,7 +62,7 @@ def list_keys(*, as_json: bool) -> None:
 
     entries, _ = key_file.read(_file())
     if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json", exclude={"sha256"}) for entry in entries], indent=1))
+        click.echo(json.dumps([_told(entry) for entry in entries], indent=1))
     elif not entries:
         click.echo("There is no key yet: barometer keys create NAME --scope predict makes one.")
     else:
@@ -69,18 +70,23 @@ def list_keys(*, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("id")
-def revoke(id: str) -> None:  # noqa: A002 - what people see is ID
+@click.argument("key_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print what was known of it as JSON.")
+def revoke(key_id: str, *, as_json: bool) -> None:
     """Revoke a key by its id, the second part of the key itself."""
     from pipeline.service import key_file
 
-    entry = key_file.revoke(_file(), id)
-    click.echo(f"The key {entry.id} for {entry.name} is revoked.")
+    entry = key_file.revoke(_file(), key_id)
+    click.echo(json.dumps(_told(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")
 
 
 def _file() -> "Path":
     settings = load_settings()
     return settings.path(settings.service.keys_file)
+
+
+def _told(entry: "Entry") -> dict[str, Any]:
+    return entry.model_dump(mode="json", exclude={"sha256"})
 
 
 def _line(entry: "Entry") -> str:

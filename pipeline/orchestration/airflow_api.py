@@ -24,6 +24,8 @@ from pipeline.settings import Settings
 
 POLL_SECONDS = 1.0
 FINISHED = ("success", "failed")
+_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+"""Said of a token when a day has passed, or Airflow's secrets are others now."""
 PAGE = 100
 """Airflow hands out no more at once."""
 
@@ -176,7 +178,7 @@ class AirflowApi:
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         used = self._token or self._log_in(None)
         answer = self._send(method, path, used, **options)
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:  # a day has passed, or Airflow's secrets are others now
+        if answer.status_code in _REFUSED:
             answer = self._send(method, path, self._log_in(used), **options)
         return answer
 

@@ -22,6 +22,8 @@ RECEIVED_PATTERN = f"^{_JOB_ID}/{_FILE}$"
 """Of the name, below `files/`, of a file that was handed in: its job's folder, its sha256, its format."""
 FINISHED_FILE, RESULTS_FILE, REJECTS_FILE = "finished.json", "results.parquet", "rejects.parquet"
 """In the folder of a job that has ended well: its `FileScored`, and what that tells of."""
+_INCOMING = ".incoming"
+"""The folder, beside those of the jobs, of files that are being handed in."""
 _SUFFIX = re.compile(r"\.(csv|jsonl|ndjson|parquet)(\.gz)?$", re.IGNORECASE)
 
 
@@ -71,7 +73,7 @@ def suffix_of(name: str) -> str | None:
 
 def incoming(settings: Settings) -> Path:
     """Return a path for a file that is being handed in; its folder is there."""
-    path = files_folder(settings) / ".incoming" / uuid4().hex
+    path = files_folder(settings) / _INCOMING / uuid4().hex
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -122,24 +124,32 @@ def expires_at(settings: Settings, finished_at: datetime) -> datetime:
 
 
 def sweep(settings: Settings, now: datetime | None = None) -> int:
-    """Remove the folders of jobs that have expired, and return how many.
+    """Remove the folders of jobs that have expired, and what never arrived whole; return how many.
 
     A job counts from its end; one without an end (failed, cancelled, still waiting) from when its folder last changed.
     """
     now = now or datetime.now(UTC)
     swept = 0
-    for folder in files_folder(settings).glob("*"):
-        marks = (folder / FINISHED_FILE, folder)
-        changed = next((changed for mark in marks if (changed := _changed(mark))), None)
+    folder = files_folder(settings)
+    for path in (*folder.glob("[!.]*"), *folder.glob(f"{_INCOMING}/*")):
+        changed = _changed(path / FINISHED_FILE) or _changed(path)
         if changed is not None and expires_at(settings, changed) <= now:
-            shutil.rmtree(folder, ignore_errors=True)  # another sweep may be at it
+            _remove(path)
             swept += 1
     return swept
 
 
 def remove(settings: Settings, job_id: str) -> None:
     """Remove a job's folder now."""
-    shutil.rmtree(job_folder(settings, job_id), ignore_errors=True)
+    _remove(job_folder(settings, job_id))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder; another process may be at it too."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _changed(path: Path) -> datetime | None:

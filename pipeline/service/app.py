@@ -33,6 +33,7 @@ from pipeline.service.parts import Parts
 from pipeline.service.predictor import Predictor
 from pipeline.service.record import Recorder
 from pipeline.service.router import Router
+from pipeline.service.sweeping import Sweeping
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 
@@ -64,18 +65,23 @@ class Application:
         routes += docs_page.routes(self.parts, self.document)
         self.routes: list[Route] = routes
         self.front = Front(Router(routes), settings.service, self.parts.keyring, metrics, self._teller)
+        self._sweeping = Sweeping(settings) if settings.service.model_folder is None else None
 
     def start(self) -> None:
         """Load the model in charge, or learn why there is none, and begin to record."""
         self.parts.current.start()
         if self.parts.recorder is not None:
             self.parts.recorder.start()
+        if self._sweeping is not None:
+            self._sweeping.start()
 
     def stop(self) -> None:
         """Write what is still to be recorded, within a bound, and end the threads."""
         self.parts.current.stop()
         if self.parts.recorder is not None:
             self.parts.recorder.stop()
+        if self._sweeping is not None:
+            self._sweeping.stop()
         self._teller.flush()
 
     def document(self) -> Mapping[str, Any]:

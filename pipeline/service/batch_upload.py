@@ -98,7 +98,7 @@ async def take_in(settings: Settings, call: Call) -> Wanted:
         suffix = form.end() if form else suffix
         digest = await arrived.close()
     except BaseException:
-        arrived.path.unlink(missing_ok=True)
+        arrived.discard()
         raise
     assert suffix is not None, "a form without a file is refused"
     return Wanted(arrived.path, digest, suffix)
@@ -209,6 +209,11 @@ class _Arrived:
         """Add a part without writing."""
         self._waiting.append(part)
         self._waiting_bytes += len(part)
+
+    def discard(self) -> None:
+        """Remove what has been written."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
 
     async def relieve(self) -> None:
         """Write what has gathered, if it is much."""

@@ -105,7 +105,7 @@ def text_of(value: float | bool | str | None) -> str:
     if isinstance(value, str):
         return value
     whole = abs(value) < LARGEST_WHOLE and value == int(value)
-    return str(int(value)) if whole else f"{value:.10g}"
+    return str(int(value)) if whole else f"{value:.7g}"  # what float32 holds for certain
 
 
 def posted(call: Call, names: Sequence[str]) -> dict[str, str]:

@@ -16,14 +16,14 @@ from pipeline.settings import Settings
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 NOT_KEPT = (b"cache-control", b"no-store")
 ISOLATED = (
-    (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-"""For every page. The referrer stays within the site, where the front needs it to tell our form from a foreign one."""
+"""For every page, beside what `server` adds to every answer. The referrer stays within the site: by its origin the
+front tells our form from a foreign one."""
 
 
 def answered(settings: Settings, template: str, *, status: int = 200, **facts: object) -> Answer:

@@ -59,14 +59,8 @@ async def _ask(parts: Parts, call: Call) -> Answer:
     (prediction,) = await parts.predictor.predict(call, serving, entered.instances)
     usual = await asyncio.to_thread(_usual, parts, entered.subject[1])
     kinds = {feature.name: feature.kind for feature in serving.signature.features}
-    answer = told(
-        serving,
-        entered,
-        prediction,
-        usual=usual,
-        threshold=serving.champion.scorer.threshold,
-        command=command(call, entered, kinds, key=parts.keyring is not None),
-    )
+    ask_again = command(call, entered, kinds, key=parts.keyring is not None)
+    answer = told(serving, entered, prediction, usual=usual, command=ask_again)
     return await asyncio.to_thread(_page, parts, serving, entered, answer=answer)
 
 
@@ -141,12 +135,18 @@ def _routing(serving: Serving) -> str:
     return f"Shadow: version {challenger.version}, the challenger, scores every question too; nobody is answered that."
 
 
-def _latest_report(site: Path) -> dict[str, Any] | None:
-    """Return what the latest weekly report says of itself; None when there is none."""
+class _Summary(msgspec.Struct):
+    """What a weekly report says of itself, as far as it is shown here."""
+
+    week: date
+    headline: str
+
+
+def _latest_report(site: Path) -> _Summary | None:
+    """Return the summary of the latest weekly report; None when there is none."""
     for path in sorted((site / "reports").glob("*.json"), reverse=True):
         try:
-            summary = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-            return summary | {"week": date.fromisoformat(summary["week"])}
-        except (OSError, msgspec.MsgspecError, KeyError, ValueError) as error:
+            return msgspec.json.decode(path.read_bytes(), type=_Summary)
+        except (OSError, msgspec.MsgspecError) as error:
             log.warning("%s is no report's summary: %s", path.name, error)
     return None

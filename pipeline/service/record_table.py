@@ -1,8 +1,8 @@
 """Batches of records into the table `online_predictions`, each exactly once; part of `pipeline.service.record`.
 
 When a connection is lost during a COMMIT, nobody knows whether it came to pass. So each batch has a number, and the
-process's row in `online_recorders` takes it in the same transaction: after reconnecting, that row tells. It is read
-with a lock, which waits for the end of the lost transaction. The entry point is `OnlinePredictions`.
+process's row in `online_recorders` takes it in the same transaction: after reconnecting, that row tells. It is asked by
+writing to it, which waits for the end of the lost transaction. The entry point is `OnlinePredictions`.
 """
 
 import time
@@ -73,11 +73,12 @@ class OnlinePredictions:
         self._connection = None
 
     def _number_on_record(self, connection: psycopg.Connection) -> int:
-        insert = "INSERT INTO online_recorders (recorder_id) VALUES (%s) ON CONFLICT DO NOTHING"
-        connection.execute(insert, [self._recorder_id])
-        query = "SELECT batches FROM online_recorders WHERE recorder_id = %s FOR UPDATE"
+        query = (
+            "INSERT INTO online_recorders (recorder_id) VALUES (%s)"
+            " ON CONFLICT (recorder_id) DO UPDATE SET recorder_id = excluded.recorder_id RETURNING batches"
+        )
         row = connection.execute(query, [self._recorder_id]).fetchone()
-        assert row is not None, "it was just made"
+        assert row is not None, "what is written is returned"
         return int(row[0])
 
     def _copy(self, connection: psycopg.Connection, number: int, records: Sequence[NamedRecord], dropped: int) -> None:

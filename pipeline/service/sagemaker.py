@@ -86,10 +86,10 @@ def _cells(line: bytes) -> list[str] | RequestError:
     """Return the cells of a line of CSV, or why it has none."""
     try:
         return next(csv.reader((line.decode(),), strict=True))
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         return RequestError(
             status=422,
-            found=f"A line is no CSV: {error}." if str(error) else "A line is empty.",
+            found=f"A line is no CSV: {error}.",
             expected="a line of CSV in UTF-8.",
             do="mend that line.",
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from pipeline.errors import RequestError
+from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import Feature
 from pipeline.service.bodies import cut, envelope
 
@@ -56,14 +56,25 @@ class Signature:
     ----------
     features
         The model's, in order.
+
+    Raises
+    ------
+    ModelError
+        If a feature has a name that no field of JSON can have here.
     """
 
     def __init__(self, features: Sequence[Feature]) -> None:
         self.features = tuple(features)
         self.names = tuple(feature.name for feature in features)
         self._known = {*self.names, *KEYS}
-        whole = _struct(self.features, required=True)
-        self._partial = _struct(self.features, required=False)
+        try:
+            whole, self._partial = (_struct(self.features, required=required) for required in (True, False))
+        except ValueError as error:
+            raise ModelError(
+                found=f"No request can name all of the model's features: {error}.",
+                expected="names without double quotes, backslashes and control characters.",
+                do="give the columns of features.sql other names and train anew.",
+            ) from None
         self._body = msgspec.json.Decoder(envelope("instances", whole))
         self._values = _getter([f"f{at}" for at in range(len(self.names))])
         self._keys = _getter(KEYS)
@@ -236,7 +247,7 @@ def number(cell: str, name: str) -> float | bool | None:
     if (lower := cell.strip().lower()) in {"true", "false"}:
         return lower == "true"
     try:
-        value = float("x" if "_" in cell else cell)
+        value = float(cell if cell.isascii() and "_" not in cell else "x")
     except ValueError:
         value = np.nan
     if not abs(value) <= LARGEST:

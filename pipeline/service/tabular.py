@@ -124,7 +124,7 @@ def records(
     RequestError
         413 for too many; 422 with row and field for the first bad one, unless `on_error_row`.
     """
-    limited(list(rows), most_rows)
+    limited(rows, most_rows)
     return signature.objects((_object(row, signature.names) for row in rows), on_error_row=on_error_row)
 
 

@@ -48,9 +48,7 @@ class Told:
     """The same from a program."""
 
 
-def told(
-    serving: Serving, entered: Entry, prediction: Prediction, *, usual: float | None, threshold: float, command: str
-) -> Told:
+def told(serving: Serving, entered: Entry, prediction: Prediction, *, usual: float | None, command: str) -> Told:
     """Return what there is to say.
 
     Parameters
@@ -59,8 +57,6 @@ def told(
         The model, the question, the answer.
     usual
         The product's usual satisfaction; None when it is not known, then the model's own usual is told.
-    threshold
-        From which satisfaction on a subject counts as likely satisfied.
     command
         As `command` returns it.
     """
@@ -72,7 +68,7 @@ def told(
         prediction=prediction,
         answer=_mark(prediction.satisfaction, "this answer"),
         usual=None if usual is None else _mark(usual, whose),
-        threshold=_mark(threshold, "likely satisfied from"),
+        threshold=_mark(serving.champion.scorer.threshold, "likely satisfied from"),
         against=""
         if usual is None
         else _against(prediction.satisfaction - usual, whose, f"{percent(usual)} ({meaning})"),

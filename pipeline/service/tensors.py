@@ -5,6 +5,7 @@ tensor data" extension). null is missing; where a type has no null, NaN is, and 
 points: `request_of`, `instances_of` and `response`.
 """
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -67,12 +68,12 @@ class Request(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
     @property
-    def wanted(self) -> list[tuple[str, bool]]:
-        """The outputs that are to be answered, and whether as bytes."""
+    def wanted(self) -> dict[str, bool]:
+        """The outputs that are to be answered, each once however often it was asked for, and whether as bytes."""
         default = (self.parameters or {}).get("binary_data_output") is True
         if not self.outputs:
-            return [(name, default) for name in OUTPUTS]
-        return [(each.name, (each.parameters or {}).get("binary_data", default) is True) for each in self.outputs]
+            return dict.fromkeys(OUTPUTS, default)
+        return {each.name: (each.parameters or {}).get("binary_data", default) is True for each in self.outputs}
 
 
 def request_of(call: Call) -> tuple[Request, bytes]:
@@ -84,11 +85,11 @@ def request_of(call: Call) -> tuple[Request, bytes]:
         400 when it is no JSON; 422 when it is of another form, or asks for outputs that there are not.
     """
     length = call.headers.get(JSON_BYTES)
-    if length is not None and not (length.isdigit() and int(length[:18]) <= len(call.body)):
+    if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.body)):
         raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
     end = len(call.body) if length is None else int(length)
     request: Request = decoded(null_for_nan(call.body[:end]), Request)
-    for name, _ in request.wanted:
+    for name in request.wanted:
         if name not in OUTPUTS:
             raise _wrong(f"there is no output {name[:80]!r}", f"some of {', '.join(OUTPUTS)}")
     return request, call.body[end:]
@@ -126,7 +127,7 @@ def response(request: Request, predictions: Sequence[Prediction], said: Mapping[
     """Return the answer; `said` is its model_name and model_version."""
     outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
-    for name, is_binary in request.wanted:
+    for name, is_binary in request.wanted.items():
         values = [getattr(prediction, name) for prediction in predictions]
         output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": [len(values)]}
         if is_binary:

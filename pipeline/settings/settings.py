@@ -14,7 +14,7 @@ from pipeline.settings.variables import filled
 
 _PACKAGE = Path(__file__).absolute().parent.parent
 ROOT = _PACKAGE / "checkout" if (_PACKAGE / "checkout").exists() else _PACKAGE.parent
-"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here. A wheel carries of it, inside the
+"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here. A wheel has of it, inside the
 package, what the service needs: `sql/migrations`."""
 
 

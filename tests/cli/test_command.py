@@ -13,12 +13,12 @@ from pipeline.errors import ConfigError
 from pipeline.weeks import Week
 
 COMMANDS = [
-    "run", "backfill", "train", "models", "promote", "rollback", "query", "report", "status", "quarantine", "replay",
-    "sample", "init", "config", "up", "down", "clean",
+    "run", "backfill", "train", "models", "promote", "rollback", "score", "query", "report", "status", "quarantine",
+    "replay", "sample", "init", "config", "serve", "keys", "up", "down", "clean",
 ]  # fmt: skip
 """In the order people meet them."""
 SELF_EXPLAINED = {"help", "customers"}
-WITHOUT_JSON = {"report", "sample", "up", "down", "clean"}
+WITHOUT_JSON = {"report", "sample", "serve", "up", "down", "clean"}
 """They print a path, or do something that is seen elsewhere."""
 
 

@@ -102,12 +102,14 @@ def test_links_lead_to_the_report_and_the_data_docs(installation, published):
             XComModel.run_id == published.airflow_run_id, XComModel.key.startswith("link_")
         )
         links = dict(tuple(row) for row in session.execute(query))
+    data_docs = f"data_docs/{published.run_id}/index.html"
     assert links == {
-        "validate_sources": f"{site}/data_docs/index.html",
-        "validate_features": f"{site}/data_docs/index.html",
-        "check": f"{site}/data_docs/index.html",
+        "validate_sources": f"{site}/{data_docs}",
+        "validate_features": f"{site}/{data_docs}",
+        "check": f"{site}/{data_docs}",
         "report": f"{site}/reports/{WEEK}.html",
     }
+    assert (installation.site / data_docs).is_file()
 
 
 def test_running_a_week_again_leaves_the_same_rows(installation, weekly, published):

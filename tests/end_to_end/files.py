@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import ServerError
 from pipeline.files import write_text
+from pipeline.orchestration.airflow_api import AirflowApi
 from pipeline.score_file.places import files_folder, sweep
 from pipeline.service import key_file
 from pipeline.settings import Settings
@@ -44,6 +46,7 @@ def score_files(settings: Settings, sources: Path) -> None:
         An empty folder.
     """
     sources.mkdir()
+    logged_in_again(settings)
     with asking(settings) as http:
         uploaded = upload(http, **{"idempotency-key": "monday"})
         (sources / "rows.jsonl.gz").write_bytes(gzip.compress(jsonl_of(ROWS)))
@@ -66,6 +69,17 @@ def score_files(settings: Settings, sources: Path) -> None:
         assert str(settings.home) not in json.dumps(failed)
     keys_see_their_own(settings)
     expired(settings, done)
+
+
+def logged_in_again(settings: Settings) -> None:
+    """A session whose token is no longer good logs in again; other refusals are told of."""
+    with AirflowApi(settings) as api:
+        api._token = "no longer good"
+        assert api.knows("score_file")
+        assert not api.knows("no_such_dag")
+        assert api.dag_run("score_file", "no such run") is None
+        with pytest.raises(ServerError, match="answered 4"):
+            api.fail("score_file", "no such run", "a note")
 
 
 @contextmanager

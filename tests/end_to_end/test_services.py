@@ -30,6 +30,7 @@ from pipeline.up.processes import marked
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
+from tests.service.readme import SCORE_FILES, in_a_shell
 
 pytestmark = pytest.mark.timeout(600)
 AS_OF = Week.parse("2026-02-16")
@@ -49,10 +50,9 @@ def installation(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def barometer(installation: Settings) -> Any:
-    """Call the command as a person would, in a process of its own."""
-    environ = {
-        **os.environ,
+def environ(installation: Settings) -> dict[str, str]:
+    """The variables that a person would set."""
+    return {
         "BAROMETER_CONFIG": str(installation.config_file),
         "BAROMETER_HOME": str(installation.home),
         **{f"BAROMETER__SERVICES__{k.upper()}": str(v) for k, v in installation.services.model_dump().items()},
@@ -61,9 +61,16 @@ def barometer(installation: Settings) -> Any:
         "BAROMETER__PROMOTION__CALIBRATION_ERROR": "0.3",  # of a hundred answers
     }
 
+
+@pytest.fixture(scope="module")
+def barometer(environ: dict[str, str]) -> Any:
+    """Call the command as a person would, in a process of its own."""
+
     def call(*arguments: str, code: int = 0) -> str:
         command = [str(Path(sys.executable).with_name("barometer")), *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command, env=os.environ | environ, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 
@@ -138,11 +145,42 @@ def test_a_viewer_cannot_run_anything(installation, services):
     assert viewer.get("/api/v2/dags/weekly_predictions").status_code == 200
 
 
+def test_the_service_is_up_before_there_is_a_model(services, barometer):
+    address = services["predictions and reports"]
+    assert httpx.get(f"{address}/healthz").is_success
+    assert httpx.get(f"{address}/readyz").status_code == 503
+    said = json.loads(barometer("status", "--json"))["service"]
+    assert (said["status"], said["champion"], said["address"]) == ("not ready", None, address)
+
+
 def test_the_command_trains_through_the_services(trained, api):
     assert trained["is_champion"]
     (run,) = api("GET", "dags/train_model/dagRuns")["dag_runs"]
     assert run["state"] == "success"
     assert run["triggering_user_name"] == "operator"
+
+
+def test_the_service_takes_up_the_first_model_by_itself(services, trained, barometer):
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{services['predictions and reports']}/readyz").json()["champion"] != trained["version"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert f"ready, serves version {trained['version']}" in barometer("status")
+
+
+def test_files_are_scored_as_the_readme_says(services, trained, environ, installation, tmp_path):
+    (tmp_path / "rows.csv").write_text("kind,events,amount,is_busy\na,3,20.5,true\nunseen,,7,false\nb,many,1,true\n")
+    said, _ = in_a_shell(SCORE_FILES, environ, installation.service.port, tmp_path)
+    job = json.loads(said[0])
+    deadline = time.monotonic() + 90
+    with httpx.Client(base_url=services["predictions and reports"]) as client:
+        while (told := client.get(job["links"]["self"]).json())["state"] != "succeeded":
+            assert told["state"] in {"queued", "running"}, told
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        results = client.get(told["links"]["results"]).text
+    assert told["counts"] == {"rows": 3, "predicted": 2, "unreadable": 1, "quarantined": 0}
+    assert results == (tmp_path / "predictions.csv").read_text()
 
 
 def test_a_bad_param_is_refused_before_anything_runs(api):
@@ -182,7 +220,7 @@ def test_a_backfill_publishes_every_week_although_tasks_are_killed(services, tra
         assert subjects == accounted == 100
         assert served == predicted
     for week in WEEKS:
-        assert httpx.get(f"{services['reports']}{week}.html").is_success
+        assert httpx.get(f"{services['predictions and reports']}/reports/{week}.html").is_success
 
 
 def test_a_refused_task_is_cleared_and_the_run_goes_on(services, trained, api, barometer, installation):

@@ -65,5 +65,15 @@ def test_jobs_are_swept_when_they_have_expired_and_not_before(settings):
     assert sweep(settings) == 0
 
 
+def test_what_never_arrived_is_swept_alone(settings):
+    dead, alive = incoming(settings), incoming(settings)
+    for path in (dead, alive):
+        path.write_bytes(b"half a file")
+    old(dead, 8)
+    old(dead.parent, 8)
+    assert sweep(settings) == 1
+    assert [path.name for path in alive.parent.iterdir()] == [alive.name]
+
+
 def test_there_may_be_nothing_to_sweep(settings):
     assert sweep(settings) == 0

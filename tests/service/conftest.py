@@ -1,5 +1,6 @@
 """Fixtures of the service's tests: a tiny model's folder, services of it, and a registry with several versions."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.proxy import Wire
 from tests.service.server import Server, export_tiny, running
-from tests.service.versions import EXTRA, add_version, fresh_prefix
+from tests.service.versions import EXTRA, add_version, fresh_prefix, standing, with_service
 from tests.tiny_model import COMPANY_COLUMNS
 
 
@@ -58,3 +59,13 @@ def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_u
         assert add_version(settings, f"gloom {gloom}", gloom) == str(number)
     assert add_version(settings, "another query", 0.2, [*COMPANY_COLUMNS, EXTRA]) == "5"
     return settings
+
+
+@pytest.fixture
+def watched(registered: Settings, wire: Wire) -> Iterator[Settings]:
+    """Settings of `registered`: version 1 is champion, nothing was served yet, and it is looked at very often."""
+    wire.mend()
+    standing(registered, "1")
+    shutil.rmtree(registered.home / "service", ignore_errors=True)
+    yield with_service(registered, refresh_seconds=0.02)
+    wire.mend()

@@ -22,7 +22,7 @@ EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>
 CITIES = [f"city {number}" for number in range(80)]
 FEATURES = [
     Feature(name="days_since_last_order", kind="number"),
-    Feature(name="monthly_value", kind="number"),
+    Feature(name="spent_a_month", kind="number"),
     Feature(name="is_subscriber", kind="number"),
     Feature(name="plan", kind="category", categories=["basic", "gold", EVIL, 'a "quoted" & long ' + "x" * 90]),
     Feature(name="city", kind="category", categories=CITIES),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.credentials import credentials
 from pipeline.errors import RequestError
-from pipeline.score_file.places import files_folder
+from pipeline.score_file.places import files_folder, job_folder
 from pipeline.service.batch_upload import Wanted, idempotency_key, take_in
 from pipeline.service.calls import Call
 from pipeline.settings import Settings
@@ -64,6 +65,17 @@ def test_where_airflow_does_not_answer_it_says_when_to_come_back(without_airflow
         assert time.monotonic() - started < 5
     assert credentials(registered.home).airflow_passwords["operator"] not in answer.text
     assert not list(files_folder(registered).glob("**/*.csv"))
+
+
+def test_what_has_expired_is_swept_without_anybody_asking(registered):
+    expired = job_folder(registered, "expired_long_ago")
+    expired.mkdir(parents=True)
+    os.utime(expired, (0, 0))
+    with running(registered):
+        deadline = time.monotonic() + 10
+        while expired.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not expired.exists()
 
 
 def test_there_are_no_jobs_of_impossible_ids(without_airflow):

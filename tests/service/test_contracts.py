@@ -7,7 +7,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.asking import CSV, FEATURES, JSON, LINES, WAYS, as_csv, as_object, json_lines, of_csv
+from tests.service.asking import (
+    CSV,
+    FEATURES,
+    JSON,
+    LINES,
+    WAYS,
+    as_csv,
+    as_object,
+    json_lines,
+    of_csv,
+)
 
 GOOD: list[list[Any]] = [[3, 20.5, True, "a"], [None, 7.0, False, "never seen"], [40, None, None, None]]
 BAD = [3, "many", True, "a"]
@@ -157,7 +167,7 @@ def test_sagemaker_pings_and_asks_how_to_send(clients, serve):
     [
         (LINES, json_lines(objects(GOOD[:1])) + b'{"events": \n[1, 2\n\n"x"\n\xff\n' + json_lines(GOOD[1:])),
         (LINES, json_lines(GOOD[:1]) + b"[1]\n{}\n[]\nnull\nNaN\n" + json_lines(objects(GOOD[1:]))),
-        (CSV, as_csv(GOOD[:1], None) + b'"\n1,2,"x"y,a\n\nx,2,,a\n1,2,0,\xff\n' + as_csv(GOOD[1:], None)),
+        (CSV, as_csv(GOOD[:1], None) + b'"\n1,2,0,"a"b\n\nx,2,,a\n1,2,0,\xff\n' + as_csv(GOOD[1:], None)),
         (
             CSV,
             b"\xef\xbb\xbf"

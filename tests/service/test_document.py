@@ -1,28 +1,25 @@
 """The OpenAPI document itself: its instances are those that the signature takes, and it is whole for every contract."""
 
-import json
 from typing import Any
 
 import httpx
 import jsonschema
-import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
-from pipeline.service.calls import Answer, Call, Route, problem
-from pipeline.service.openapi import answer, content, document, operation
+from pipeline.service.openapi import document, example_instance
 from pipeline.service.signature import KEYS, LARGEST, Signature
-from tests.service.raw import ROW
-from tests.service.server import Server
+from tests.company import company_settings
 
 SIGNATURE = Signature(
     [
         Feature(name="amount", kind="number"),
         Feature(name="kind", kind="category", categories=["a", "b"]),
-        Feature(name="a name/ with ~ and \"", kind="number"),
+        Feature(name="an odd.name/ with ~ and ü", kind="number"),
     ]
 )
 VALUES = (
@@ -35,23 +32,82 @@ VALUES = (
     | st.lists(st.integers(), max_size=2)
     | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
 )
+NOTHING_KNOWN: dict[str, Any] = dict.fromkeys(SIGNATURE.names)
 INSTANCES = st.dictionaries(st.sampled_from([*SIGNATURE.names, *KEYS, "unknown"]), VALUES, max_size=6)
-WHOLE = dict.fromkeys(SIGNATURE.names)
-
-
-def without_model_folder(company_settings_of: Any) -> Any:
-    return company_settings_of.model_copy(update={"service": company_settings_of.service})
-
-
-async def nothing(call: Call) -> Answer:
-    raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
-def described(serve) -> dict[str, dict[str, Any]]:
-    """The documents of all contracts."""
-    found = {}
-    for contract in ("barometer", "sagemaker", "vertex", "azure"):
-        server: Server = serve(contract=contract)
-        found[contract] = httpx.get(f"{server.url}/openapi.json").json()
-    return found
+def schemas(company, tmp_path_factory) -> dict[bool, Any]:
+    """The schema of an instance, by whether a snapshot can complete it."""
+    folders: dict[bool, dict[str, str]] = {True: {}, False: {"SERVICE__MODEL_FOLDER": "/model"}}
+    made = {
+        completes: document([], SIGNATURE, company_settings(company, tmp_path_factory.mktemp("home"), **changes))
+        for completes, changes in folders.items()
+    }
+    return {completes: said["components"]["schemas"]["Instance"] for completes, said in made.items()}
+
+
+@tried(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(instance=INSTANCES | INSTANCES.map(lambda some: NOTHING_KNOWN | some), completes=st.booleans())
+@example(instance=NOTHING_KNOWN, completes=False)
+@example(instance={"customer_id": "c", "product_id": "p"}, completes=True)
+@example(instance={"customer_id": "c", "product_id": "p"}, completes=False)
+@example(instance={"customer_id": "c", "product_id": None}, completes=True)
+def test_the_schema_takes_what_the_signature_takes(schemas, instance, completes):
+    def complete(customer_id: str, product_id: str, names: Any) -> Any:
+        return "2026-03-02", (None,) * len(names)
+
+    try:
+        SIGNATURE.objects([instance], complete=complete if completes else None)
+    except RequestError:
+        is_taken = False
+    else:
+        is_taken = True
+    assert jsonschema.Draft202012Validator(schemas[completes]).is_valid(instance) == is_taken
+
+
+def test_the_example_is_an_instance(schemas):
+    for schema in schemas.values():
+        jsonschema.validate(example_instance(SIGNATURE), schema)
+
+
+@pytest.mark.parametrize("contract", ["barometer", "sagemaker", "vertex", "azure"])
+def test_every_operation_is_whole(serve, contract):
+    with httpx.Client(base_url=serve(contract=contract).url) as client:
+        said = client.get("/openapi.json").json()
+    assert "securitySchemes" not in said["components"]
+    operations = [operation for path in said["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["summary"]
+        assert "security" not in operation
+        assert any(status.startswith("2") for status in operation["responses"])
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            assert "X-Request-ID" in response["headers"]
+            if status == "503":
+                assert "Retry-After" in response["headers"]
+            for media, content in response.get("content", {}).items():
+                schema = {**content["schema"], "components": said["components"]}
+                if media.endswith("json") and "example" in content:
+                    jsonschema.validate(content["example"], schema)
+
+
+def test_where_keys_are_required_it_says_so_of_what_needs_one(serve):
+    said = httpx.get(f"{serve(auth='keys').url}/openapi.json").json()
+    schemes = [{name: []} for name in said["components"]["securitySchemes"]]
+    assert schemes
+    assert said["paths"]["/predict"]["post"]["security"] == schemes
+    assert {"401", "403"} <= said["paths"]["/predict"]["post"]["responses"].keys()
+    assert said["paths"]["/healthz"]["get"]["security"] == []
+
+
+def test_without_a_model_the_service_still_describes_itself(serve, tmp_path):
+    (tmp_path / "empty").mkdir()
+    server = serve(model_folder=tmp_path / "empty")
+    said = httpx.get(f"{server.url}/openapi.json").json()
+    assert said["components"]["schemas"]["Instance"] == {"type": "object"}
+    refused = httpx.post(f"{server.url}/predict", json={"instances": [{}]})
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"]
+    assert httpx.get(f"{server.url}/readyz").status_code == 503

@@ -225,6 +225,9 @@ def test_the_command_makes_lists_and_revokes(barometer):  # noqa: F811 - the fix
     assert "predict,batch" in listed
     assert secret not in listed
     assert barometer("keys", "revoke", key_id).exit_code == 0
+    made = json.loads(barometer("keys", "create", "till", "--scope", "batch", "--json").stdout)
+    assert KEY.fullmatch(made.pop("key")).group(1) == made["id"]
+    assert json.loads(barometer("keys", "revoke", made["id"], "--json").stdout) == made
     assert json.loads(barometer("keys", "list", "--json").stdout) == []
 
 

@@ -209,7 +209,9 @@ def test_a_snapshot_that_was_changed_is_refused_from_then_on(warehouse_settings:
     looked_up, file = published(warehouse_settings, rows)
     assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
     content = file.read_bytes()
-    pq.write_table(pq.read_table(file).slice(1), file)
+    changed = pq.read_table(file)
+    pq.write_table(changed.set_column(2, "amount", pa.array([2.0] * 10, pa.float32())), file)
+    assert file.stat().st_size == len(content)  # each piece of it lies where it lay
     for _ in range(2):
         with pytest.raises(RequestError, match="not as the run wrote them") as refused:
             looked_up.features("c3", "p0", ["amount"])
@@ -308,6 +310,9 @@ def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(looked_up: Look
     wire.mend()
     assert over_wire.usual("p0") == 0.5
     assert over_wire.state() == {"state": "available"}
+    wire.cut()
+    wire.mend()
+    assert over_wire.usual("p0") == 0.5, "a connection that was lost while nobody asked is noticed first"
 
 
 def test_a_warehouse_that_says_nothing_is_not_waited_for(

@@ -100,6 +100,7 @@ def test_mlflow_refuses_in_its_own_words(client):
         (b"", CSV, 400, "BAD_REQUEST"),
         (as_csv(GOOD, (*FEATURES[:3], "price")), CSV, 422, "BAD_REQUEST"),
         ({"instances": objects(GOOD * 17)}, JSON, 413, "BAD_REQUEST"),
+        (as_csv([*GOOD * 17, BAD], FEATURES), CSV, 413, "BAD_REQUEST"),
         ({"inputs": {name: [1] * 51 for name in FEATURES}}, JSON, 413, "BAD_REQUEST"),
         (b"x" * 20_001, JSON, 413, "BAD_REQUEST"),
     ]:

@@ -144,10 +144,10 @@ def test_what_is_wrong_stands_beside_its_field(server: Server, browser: Any):
     page.locator("#f5").press("Enter")
     page.wait_for_selector("#f1-error")
     assert focused(page) == "answer"
-    assert [link.inner_text() for link in page.locator("#answer a").all()] == ["Days since last order", "Monthly value"]
-    page.get_by_role("link", name="Monthly value").click()
+    assert [link.inner_text() for link in page.locator("#answer a").all()] == ["Days since last order", "Spent a month"]
+    page.get_by_role("link", name="Spent a month").click()
     assert focused(page) == "f1"
-    field = page.get_by_label("Monthly value")
+    field = page.get_by_label("Spent a month")
     assert field.get_attribute("aria-invalid") == "true"
     described = " ".join(
         page.locator(f"#{one}").inner_text() for one in field.get_attribute("aria-describedby").split()
@@ -169,7 +169,7 @@ def test_a_field_that_is_left_empty_or_out_is_missing_and_another_category_is_un
 
 @pytest.mark.parametrize("entered", ["abc", "1_000", "1,5", "NaN", "inf", "-inf", "1e39", "9" * 5000, EVIL])
 def test_no_text_makes_a_number_of_itself(server: Server, entered: str):
-    refused = httpx.post(server.url, data={"monthly_value": entered, "plan": "gold"})
+    refused = httpx.post(server.url, data={"spent_a_month": entered, "plan": "gold"})
     assert refused.status_code == 422
     assert 'id="f1-error"' in refused.text
     assert f'value="{entered}"' in unescape(refused.text) or entered == EVIL

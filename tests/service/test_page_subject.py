@@ -14,6 +14,7 @@ from pipeline.manifests import SnapshotManifest
 from pipeline.models import registry
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
+from pipeline.settings.model import Routing
 from tests.company import company_settings
 from tests.handmade import WEEK
 from tests.published import publish_week
@@ -48,7 +49,8 @@ def settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url
     for week, headline in ((WEEK.plus(-1), "an older one"), (WEEK, "Satisfaction held at 62.5%.")):
         (reports / f"{week}.json").write_text(json.dumps({"week": str(week), "headline": headline}))
         (reports / f"{week}.html").write_text(headline)
-    (reports / "2099-01-05.json").write_text("no summary")
+    for at, wrong in enumerate(("no summary", "[]", '{"week": "2099-01-05"}', '{"week": 1, "headline": "x"}')):
+        (reports / f"2099-01-0{at}.json").write_text(wrong)
     return settings
 
 
@@ -168,6 +170,27 @@ def test_trouble_is_shown_while_the_last_good_version_answers(server: Server, se
         client.set_registered_model_alias("satisfaction", "champion", "1")
         current.refresh()
     assert "Know this" not in httpx.get(server.url).text
+
+
+@pytest.mark.parametrize(
+    ("routing", "told", "served_by"),
+    [
+        (Routing(mode="ab", fraction=1), "A/B test: version 2, the challenger, answers for 100%", "2, the challenger"),
+        (Routing(mode="shadow"), "Shadow: version 2, the challenger, scores every question too", "1, the champion"),
+    ],
+)
+def test_the_challengers_part_is_told(settings: Settings, routing: Routing, told: str, served_by: str):
+    client = mlflow_client(settings)
+    client.set_registered_model_alias("satisfaction", "challenger", "2")
+    subject = {"customer_id": "c0000", "product_id": "p0"}
+    try:
+        with running(settings.model_copy(update={"routing": routing})) as server:
+            page = httpx.post(server.url, data=subject).text
+            assert said(page) == api(server, **subject)["satisfaction"]
+    finally:
+        client.delete_registered_model_alias("satisfaction", "challenger")
+    assert told in page
+    assert f"by version {served_by}." in page
 
 
 def test_what_the_page_answers_is_recorded_like_any_other(server: Server, settings: Settings):

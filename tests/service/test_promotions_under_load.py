@@ -20,8 +20,8 @@ from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
 from tests.service.started import Started, started
-from tests.service.test_current import until
 from tests.service.versions import answers_of, gated, standing
+from tests.service.watching import until
 
 NAMES = ("events", "amount", "is_busy", "kind")
 ROWS: list[Values] = [

@@ -85,7 +85,10 @@ def test_what_was_accepted_is_answered_and_recorded(warehouse_settings: Settings
     with started(warehouse_settings) as service:
         assert ", version 1 from the registry." in service.line
         clients = [Client(service.port, rows=1) for _ in range(CLIENTS)]
-        clients += [Client(service.port, rows=1, pause_seconds=0.5), Client(service.port, rows=3_000, pause_seconds=0.3)]
+        clients += [
+            Client(service.port, rows=1, pause_seconds=0.5),
+            Client(service.port, rows=3_000, pause_seconds=0.3),
+        ]
         with ThreadPoolExecutor(len(clients)) as threads:
             running = [threads.submit(client.run) for client in clients]
             time.sleep(UNDER_LOAD_SECONDS)
@@ -155,7 +158,12 @@ def asked(port: int, whole: bytes, sent: int, buffer: int | None = None) -> sock
     if buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.connect(("127.0.0.1", port))
-    head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(whole)}\r\n\r\n"
-    connection.sendall(head.encode() + whole[:sent])
+    head = [
+        "POST /predict HTTP/1.1",
+        "host: 127.0.0.1",
+        "content-type: application/json",
+        f"content-length: {len(whole)}",
+    ]
+    connection.sendall("\r\n".join([*head, "", ""]).encode() + whole[:sent])
     threading.Event().wait(1)  # until it is being answered
     return connection

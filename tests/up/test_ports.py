@@ -1,4 +1,4 @@
-"""A port that somebody else uses is refused with the name of its setting."""
+"""A port that somebody else uses, or that is given twice, is refused with the name of its setting."""
 
 import socket
 
@@ -7,24 +7,35 @@ import pytest
 from pipeline.errors import ServerError
 from pipeline.settings import Settings
 from pipeline.up.ports import check_ports
+from tests.end_to_end.airflow import free_ports
+
+SETTINGS = ("services.airflow_port", "services.mlflow_port", "service.port")
 
 
-def test_a_taken_port_is_refused_by_its_setting_s_name(settings: Settings):
+def with_ports(settings: Settings, airflow: int, mlflow: int, service: int) -> Settings:
+    services = settings.services.model_copy(update={"airflow_port": airflow, "mlflow_port": mlflow})
+    return settings.model_copy(
+        update={"services": services, "service": settings.service.model_copy(update={"port": service})}
+    )
+
+
+@pytest.mark.parametrize(("position", "name"), enumerate(SETTINGS))
+def test_a_taken_port_is_refused_by_its_setting_s_name(settings: Settings, position: int, name: str):
+    ports = free_ports(3)
+    check_ports(with_ports(settings, *ports))
     with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", 0))
+        stranger.bind(("127.0.0.1", ports[position]))
         stranger.listen()
-        port = stranger.getsockname()[1]
-        taken = settings.model_copy(
-            update={"services": settings.services.model_copy(update={"mlflow_port": port, "airflow_port": free_port()})}
-        )
         with pytest.raises(ServerError) as refused:
-            check_ports(taken)
-    assert str(port) in refused.value.found
-    assert "services.mlflow_port" in refused.value.expected
-    assert "BAROMETER__SERVICES__MLFLOW_PORT" in refused.value.do
+            check_ports(with_ports(settings, *ports))
+    assert str(ports[position]) in refused.value.found
+    assert name in refused.value.expected
+    assert f"BAROMETER__{name.upper().replace('.', '__')}=" in refused.value.do
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def test_a_port_given_twice_is_refused(settings: Settings):
+    airflow, mlflow = free_ports(2)
+    with pytest.raises(ServerError) as refused:
+        check_ports(with_ports(settings, airflow, mlflow, airflow))
+    assert "services.airflow_port" in refused.value.found
+    assert "BAROMETER__SERVICE__PORT=" in refused.value.do

@@ -1,0 +1,94 @@
+"""The signature of a request: any feature's name and order, and values as the batch reads them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ModelError, RequestError
+from pipeline.models.bundle import Feature
+from pipeline.service.signature import LARGEST, MOST_COMPLETED, Signature, number
+
+FEATURES = [
+    Feature(name="a b", kind="number"),
+    Feature(name="größe", kind="number"),
+    Feature(name="class", kind="category"),
+]
+SIGNATURE = Signature(FEATURES)
+names = st.text(
+    st.characters(min_codepoint=32, exclude_characters='"\\\x7f', exclude_categories=["Cs", "Cc"]), min_size=1
+)
+
+
+@given(st.lists(names, min_size=1, max_size=5, unique=True))
+def test_every_name_that_a_query_may_give_can_be_asked_by(given_names):
+    signature = Signature(
+        [Feature(name=name, kind="number") for name in given_names if name not in ("customer_id", "product_id")]
+        or FEATURES
+    )
+    row = dict.fromkeys(signature.names, 1.5)
+    if "class" in row and signature.features == tuple(FEATURES):
+        row["class"] = "x"
+    found = signature.fast(json.dumps({"instances": [row]}).encode())
+    assert found is not None
+    assert found.values == [tuple(row.values())]
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_a_name_that_no_request_can_have_is_refused(name):
+    with pytest.raises(ModelError, match="No request can name"):
+        Signature([Feature(name=name, kind="number")])
+
+
+@given(st.floats(-LARGEST, LARGEST))
+def test_a_number_in_text_is_the_number(value):
+    assert number(repr(value), "a b") == value
+
+
+@pytest.mark.parametrize("cell", ["1_000", "nan", "inf", "-inf", "1e39", "12,5", "0x10", "one", "\u0661"])
+def test_what_is_no_number_is_refused_with_its_field(cell):
+    with pytest.raises(RequestError) as refused:
+        number(cell, "a b")
+    assert refused.value.field == "a b"
+
+
+def test_objects_columns_and_texts_say_the_same():
+    rows = [{"a b": 1.0, "größe": None, "class": "x"}, {"class": None, "größe": 2.5, "a b": -3.0}]
+    cells = [[row["class"], row["größe"], row["a b"]] for row in rows]
+    texts = [["" if cell is None else str(cell) for cell in row] for row in cells]
+    order = ["class", "größe", "a b"]
+    expected = [(1.0, None, "x"), (-3.0, 2.5, None)]
+    assert SIGNATURE.objects(rows).values == expected
+    assert SIGNATURE.columns(order, cells).values == expected
+    assert SIGNATURE.texts(order, texts).values == expected
+
+
+def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
+    asked = []
+
+    def complete(customer_id, product_id, wanted):
+        asked.append((customer_id, product_id, list(wanted)))
+        return "2026-03-02", tuple({"a b": 7.0, "größe": None, "class": "old"}[name] for name in wanted)
+
+    row = {"customer_id": "c", "product_id": "p", "class": None}
+    found = SIGNATURE.objects([row, {"a b": 1, "größe": 2, "class": "x"}], complete=complete)
+    assert found.values == [(7.0, None, None), (1.0, 2.0, "x")]
+    assert found.weeks == {0: "2026-03-02"}
+    assert asked == [("c", "p", ["a b", "größe"])]
+    with pytest.raises(RequestError, match=f"more than {MOST_COMPLETED}"):
+        SIGNATURE.objects([row] * (MOST_COMPLETED + 1), complete=complete)
+    with pytest.raises(RequestError) as refused:
+        SIGNATURE.objects([{"a b": 1}], complete=complete)
+    assert (refused.value.row, refused.value.field) == (0, "größe")
+
+
+def test_the_first_bad_row_is_raised_or_all_are_noted():
+    good = {"a b": 1, "größe": 2, "class": "x"}
+    rows = [good, good | {"a b": "x"}, good, good | {"class": 1}]
+    with pytest.raises(RequestError) as refused:
+        SIGNATURE.objects(rows)
+    assert (refused.value.row, refused.value.field) == (1, "a b")
+    found = SIGNATURE.objects(rows, on_error_row=True)
+    assert [(row, error.field) for row, error in found.bad.items()] == [(1, "a b"), (3, "class")]
+    assert len(found.values) == 2

@@ -1,0 +1,68 @@
+"""A `Current` that watches the registry, and what a test asks of it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.models import registry
+from pipeline.models.scorer import Scorer
+from pipeline.service.current import Current
+from pipeline.settings import Settings
+from tests.service.versions import (
+    ROWS,
+    altered,
+    record_batch,
+)
+
+NOBODY = [None] * len(ROWS)
+"""The customers of `ROWS`."""
+
+
+@contextmanager
+def watching(settings: Settings) -> Iterator[Current]:
+    current = Current(settings)
+    current.start()
+    try:
+        yield current
+    finally:
+        current.stop()
+
+
+def until(is_so: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def answers(current: Current) -> list[float]:
+    return current.serving.score(ROWS, NOBODY).satisfaction
+
+
+def problems(current: Current) -> dict[str, str]:
+    return {problem["what"]: problem["error"] for problem in current.readiness()["problems"]}
+
+
+def copies(settings: Settings) -> set[str]:
+    return {path.name for path in (settings.home / "service/models").iterdir()}
+
+
+def digest_of(settings: Settings, version: str) -> str:
+    return registry.bundle_of(settings, version)[1]
+
+
+@contextmanager
+def spoiled(path: Path) -> Iterator[None]:
+    content = altered(path)
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+def answers_of_copy(settings: Settings, current: Current) -> list[float]:
+    """What the served version's own copy says, without the registry."""
+    digest = current.serving.champion.digest
+    scorer = Scorer.load(settings.home / "service/models" / digest, digest, threshold=0.5)
+    return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()
