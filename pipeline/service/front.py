@@ -183,9 +183,9 @@ class Front:
     async def _send(self, answer: Answer, call: Call, send: Send) -> None:
         headers = [(b"content-type", answer.content_type.encode()), (b"x-request-id", call.request_id.encode())]
         headers += answer.headers
-        if isinstance(answer.body, bytes):
+        if isinstance(answer.body, bytes) and answer.status != HTTPStatus.NOT_MODIFIED:
             headers.append((b"content-length", b"%d" % len(answer.body)))
-        if self.stopping or answer.status == HTTPStatus.REQUEST_TIMEOUT:  # of a body too large, the rest is passed over
+        if self.stopping:
             headers.append(CLOSING)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if isinstance(answer.body, bytes):

@@ -16,13 +16,13 @@ from pipeline.readers.stream import NUL
 from pipeline.service.signature import Values
 
 Record = tuple[float, str, int, str | None, str | None, Values, str | None, float, bool, str, str, str, bool]
-"""answered_at in seconds since 1970, request_id, row, customer_id, product_id, features, features_week, satisfaction,
+"""predicted_at in seconds since 1970, request_id, row, customer_id, product_id, features, features_week, satisfaction,
 likely_satisfied, role, model_version, contract, served."""
 NamedRecord = tuple[tuple[str, ...], Record]
 """A record, after the names of its features."""
 
 COPY = (
-    "COPY online_predictions (answered_at, request_id, row, customer_id, product_id, features, features_week,"
+    "COPY online_predictions (predicted_at, request_id, row, customer_id, product_id, features, features_week,"
     " satisfaction, likely_satisfied, role, model_version, contract, served)"
     r" FROM STDIN (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02', NULL E'\x03', ENCODING 'UTF8')"
 )

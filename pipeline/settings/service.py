@@ -22,8 +22,8 @@ class Service(Table):
     keys_file: str = "{home}/service/keys.json"
     model_folder: str | None = None
     """A folder of `barometer models export`, or its URI: then no registry, warehouse or Airflow is used."""
-    refresh_seconds: PositiveFloat = Field(default=10, le=30)
-    """How often it is looked whether an alias has moved."""
+    refresh_seconds: PositiveFloat = Field(default=10, le=25)
+    """How often it is looked whether an alias has moved; 30 s after it has, the new version serves."""
     body_bytes: PositiveInt = 6_000_000
     rows: PositiveInt = 20_000
     """Most rows in a request."""

@@ -1,13 +1,13 @@
 -- What the service answered on demand, and who recorded it.
 --
--- Rows come in the order of their time and are read and deleted by it, so the index on answered_at is a BRIN: it costs
+-- Rows come in the order of their time and are read and deleted by it, so the index on predicted_at is a BRIN: it costs
 -- an insert next to nothing and is some kilobytes for millions of rows. Partitions would have to be made ahead, by a
 -- service that must never wait for its record; deleting the oldest rows by the hour or the day needs none. There is no
 -- key: a request's id may be the client's own, so two requests can have the same one. That nothing is written twice,
 -- online_recorders sees to.
 
 CREATE TABLE online_predictions (
-    answered_at timestamptz NOT NULL,
+    predicted_at timestamptz NOT NULL,
     request_id text NOT NULL,
     row integer NOT NULL,
     customer_id text,
@@ -22,13 +22,13 @@ CREATE TABLE online_predictions (
     served boolean NOT NULL
 );
 
-CREATE INDEX online_predictions_answered_at ON online_predictions USING brin (answered_at)
+CREATE INDEX online_predictions_predicted_at ON online_predictions USING brin (predicted_at)
 WITH (pages_per_range = 32, autosummarize = on);
 
 COMMENT ON TABLE online_predictions IS
 'What the service predicted on demand: one row for each instance, and one more where the challenger scored it in the '
 'shadow. Written in the background, some moments after the answer; what online_recorders counts as dropped is missing.';
-COMMENT ON COLUMN online_predictions.answered_at IS 'When it was predicted.';
+COMMENT ON COLUMN online_predictions.predicted_at IS 'When it was predicted.';
 COMMENT ON COLUMN online_predictions.request_id IS
 'The request, as in its answer and the service''s log; a client may choose it, and choose one twice.';
 COMMENT ON COLUMN online_predictions.row IS 'The instance''s place in the request, from 0.';

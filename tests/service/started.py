@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-import httpx
-
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
 
@@ -64,8 +62,3 @@ def started(settings: Settings, command: Sequence[str] = COMMAND, **variables: o
         finally:
             process.kill()
             process.communicate()
-
-
-def is_ready(service: Started) -> bool:
-    """Whether it has a model in charge."""
-    return httpx.get(f"{service.url}/readyz").status_code == 200

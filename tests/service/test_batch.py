@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import os
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -186,6 +187,27 @@ def test_what_is_no_file_is_refused_and_leaves_nothing(strict, wrong):
         taken(strict, body, 1_000, **headers)
     assert refused.value.status == status, refused.value
     assert not [path for path in files_folder(strict).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", AS_FORM])
+def test_a_large_file_is_never_in_memory_as_a_whole(settings, media_type):
+    parts = 64
+    head, _, tail = form((FILE, b"<rows>")).partition(b"<rows>") if media_type == AS_FORM else (b"", b"", b"")
+
+    async def many() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(parts):
+            yield b"x" * (1 << 20)
+        yield tail
+
+    large = call(b"", content_type=media_type)
+    large.stream = many()
+    tracemalloc.start()
+    wanted = asyncio.run(take_in(settings, large))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert wanted.arrived.stat().st_size == parts << 20
+    assert peak_bytes < 8 << 20
 
 
 def test_an_allowed_address_is_taken_as_it_is(strict):

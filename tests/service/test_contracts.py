@@ -257,3 +257,4 @@ def test_vertex_is_asked_at_the_paths_of_its_environment(serve, monkeypatch, num
     found = invoked(client, {"instances": GOOD}, path=f"{path}:predict").json()["predictions"]
     assert [row["satisfaction"] for row in found] == numbers
     assert all(set(row) == PREDICTION for row in found)
+    assert invoked(client, {"instances": GOOD, "parameters": []}, path=f"{path}:predict").status_code == 422

@@ -15,7 +15,13 @@ from tests.service.raw import CHUNKED, HEALTH, ROW, Connection, ask, chunk, inst
 @pytest.fixture(scope="module")
 def port(serve) -> int:
     """Port of a service with small limits, without keys."""
-    return serve(body_bytes=20_000, rows=5, request_seconds=0.5, concurrent_requests=3).port
+    return serve(body_bytes=20_000, rows=5, request_seconds=0.5).port
+
+
+@pytest.fixture(scope="module")
+def narrow_port(serve) -> int:
+    """Port of a service that answers three at once, and has time."""
+    return serve(concurrent_requests=3).port
 
 
 def test_a_request_within_the_limits_is_answered(port):
@@ -40,6 +46,10 @@ def test_a_body_of_unsaid_length_is_too_large_as_soon_as_it_is(port, pieces, mon
     with Connection(port) as connection:
         assert connection.send(CHUNKED, *map(chunk, pieces)).reply().problem["status"] == 413
         assert connection.is_closed()
+
+
+def test_a_body_of_unsaid_length_that_comes_at_once_is_measured_too(port):
+    assert ask(port, CHUNKED + chunk(b"x" * 20_001) + chunk(b"")).problem["status"] == 413
 
 
 def test_who_sends_all_of_a_body_too_large_reads_the_answer(port):
@@ -76,7 +86,8 @@ def test_too_many_rows(port, kind, content):
 
 
 @pytest.mark.parametrize("sent", [0, 10])
-def test_a_body_that_does_not_come_in_time(port, sent):
+def test_a_body_that_does_not_come_in_time(port, sent, monkeypatch):
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
     with Connection(port) as connection:
         started = time.monotonic()
         reply = connection.send(predict(b"", {"Content-Length": "100"}) + b"x" * sent).reply()
@@ -149,27 +160,27 @@ def test_a_large_body_behind_small_headers_is_no_large_head(port):
             assert [connection.reply().status for _ in range(3)] == [200] * 3
 
 
-def test_more_at_once_than_allowed(port):
+def test_more_at_once_than_allowed(narrow_port):
     with ExitStack() as stack:
-        held = [stack.enter_context(Connection(port)) for _ in range(3)]
+        held = [stack.enter_context(Connection(narrow_port)) for _ in range(3)]
         for connection in held:
             connection.send(predict(b"", {"Content-Length": str(len(instances()))}))
         time.sleep(0.1)
-        refused = ask(port, predict(instances()))
+        refused = ask(narrow_port, predict(instances()))
         assert refused.problem["status"] == 503
         assert refused.headers["retry-after"] == "1"
-        assert ask(port, HEALTH).status == 200, "whether it lives can always be asked"
+        assert ask(narrow_port, HEALTH).status == 200, "whether it lives can always be asked"
         for connection in held:
             assert connection.send(instances()).reply().status == 200
-    assert ask(port, predict(instances())).status == 200
+    assert ask(narrow_port, predict(instances())).status == 200
 
 
-def test_who_goes_away_makes_room(port):
+def test_who_goes_away_makes_room(narrow_port):
     for _ in range(20):
-        with Connection(port) as connection:
+        with Connection(narrow_port) as connection:
             connection.send(predict(b"", {"Content-Length": "100"}))
     deadline = time.monotonic() + 3
-    while ask(port, predict(instances())).status != 200:
+    while ask(narrow_port, predict(instances())).status != 200:
         assert time.monotonic() < deadline
 
 

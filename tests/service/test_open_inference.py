@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from pipeline.service.tensors import Request, instances_of
 from tests.service.asking import FEATURES, TEXTS, bytes_of
+from tests.service.server import Server
 
 GOOD: list[list[Any]] = [[3, 20.5, True, "a"], [None, 7.0, False, "never seen"], [40, None, None, None]]
 MODEL = "/v2/models/satisfaction"
@@ -16,8 +19,13 @@ TENSOR = {"name", "datatype", "shape"}
 
 
 @pytest.fixture(scope="module")
-def client(serve) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=serve(rows=50).url) as client:
+def server(serve) -> Server:
+    return serve(rows=50)
+
+
+@pytest.fixture(scope="module")
+def client(server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url) as client:
         yield client
 
 
@@ -111,12 +119,14 @@ def test_numbers_of_any_datatype_are_numbers(datatype, client):
     assert infer(client, {"inputs": as_bytes}, behind=behind).json()["outputs"][0]["data"] == expected
 
 
-def test_who_it_is_about_may_be_said(client, numbers):
-    who = [
-        {"name": name, "shape": [3], "datatype": "BYTES", "data": ["x", "y", None]}
-        for name in ("customer_id", "product_id")
-    ]
-    assert infer(client, {"inputs": [*inputs(), *who]}).json()["outputs"][0]["data"] == numbers
+def test_who_it_is_about_may_be_said(server, client, numbers):
+    who = {"customer_id": ["x", "y", None], "product_id": ["p", None, "p"]}
+    body = {"inputs": inputs()}
+    body["inputs"] += [{"name": name, "shape": [3], "datatype": "BYTES", "data": data} for name, data in who.items()]
+    assert infer(client, body).json()["outputs"][0]["data"] == numbers
+    signature = server.application.parts.current.serving.signature
+    found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
+    assert found.keys == [("x", "p"), ("y", None), (None, "p")]
 
 
 def test_bytes_go_in_and_come_out(client, numbers):
@@ -171,7 +181,8 @@ def test_a_request_of_another_form_is_refused(client):
         assert infer(client, body).status_code == 422, body
     assert infer(client, {"inputs": inputs(GOOD[:1])[:3]}).status_code == 422
     assert infer(client, {"inputs": inputs([[]] * 0, **{n: {"data": []} for n in FEATURES})}).status_code == 422
-    assert infer(client, {"inputs": inputs(GOOD * 17)}).status_code == 413
+    for rows in (GOOD * 17, [*GOOD * 17, ["x"] * 4]):
+        assert infer(client, {"inputs": inputs(rows)}).status_code == 413
     path = f"{MODEL}/infer"
     for content in (
         b"",

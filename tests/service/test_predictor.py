@@ -105,8 +105,8 @@ def test_the_record_has_every_good_row_with_its_place_in_the_request(serving, lo
     asyncio.run(Predictor(sink, "azure").predict(call("id"), serving, some))
     expected = numbers(loaded, ROWS[:3])
     for record, row, at in zip(sink.records, (0, 2, 3), range(3), strict=True):
-        answered_at, request_id, number, customer, product, features, week, satisfaction, *rest = record
-        assert abs(answered_at - datetime.now(UTC).timestamp()) < 60
+        predicted_at, request_id, number, customer, product, features, week, satisfaction, *rest = record
+        assert abs(predicted_at - datetime.now(UTC).timestamp()) < 60
         assert (request_id, number, features) == ("id", row, ROWS[at])
         assert (customer, product) == some.keys[at]
         assert week == some.weeks.get(at)

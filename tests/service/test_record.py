@@ -32,7 +32,7 @@ COLUMNS += " model_version, contract, served"
 def made(number: int = 0, **changed: Any) -> Record:
     """A record, its fields in their order."""
     fields = {
-        "answered_at": 1_790_000_000.25 + number,
+        "predicted_at": 1_790_000_000.25 + number,
         "request_id": f"request-{number}",
         "row": 0,
         "customer_id": f"c{number}",
@@ -54,7 +54,7 @@ def with_bound(settings: Settings, rows: int) -> Settings:
 
 
 def rows(settings: Settings, columns: str = COLUMNS) -> list[tuple[Any, ...]]:
-    query = text(f"SELECT {columns} FROM online_predictions ORDER BY answered_at, request_id, row, served DESC")
+    query = text(f"SELECT {columns} FROM online_predictions ORDER BY predicted_at, request_id, row, served DESC")
     with transaction(settings) as connection:
         return [tuple(row) for row in connection.execute(query)]
 
@@ -89,7 +89,7 @@ def test_each_record_is_a_row_that_says_all_of_it(warehouse_settings: Settings, 
         ("request-1", 0, "c1", None, features, None, 0.25, False, "challenger", "4", "barometer", False),
         ("request-2", 7, "", "p", other, date(2026, 1, 5), 0.1 + 0.2, True, "champion", "3", "vertex", True),
     ]
-    assert rows(warehouse_settings, "answered_at")[0] == (datetime.fromtimestamp(1_790_000_000.25, UTC),)
+    assert rows(warehouse_settings, "predicted_at")[0] == (datetime.fromtimestamp(1_790_000_000.25, UTC),)
     assert (recorder.waiting, recorder.dropped, recorder.state) == (0, 0, {"state": "recording"})
 
 
@@ -333,6 +333,6 @@ def test_deleting_old_rows_uses_the_index(warehouse_settings: Settings, table):
     with transaction(warehouse_settings) as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = connection.execute(
-            text("EXPLAIN DELETE FROM online_predictions WHERE answered_at < '2026-09-21 16:00:00+00'")
+            text("EXPLAIN DELETE FROM online_predictions WHERE predicted_at < '2026-09-21 16:00:00+00'")
         ).scalars()
-        assert "online_predictions_answered_at" in "\n".join(plan)
+        assert "online_predictions_predicted_at" in "\n".join(plan)

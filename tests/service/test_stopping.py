@@ -18,8 +18,9 @@ from sqlalchemy import text
 from pipeline.service import current, record, server
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
+from tests.company import company_settings
 from tests.service.started import ENDS_SECONDS, Started, started
-from tests.service.versions import add_version, standing
+from tests.service.versions import add_version, fresh_prefix, standing
 
 CLIENTS = 12
 UNDER_LOAD_SECONDS = 0.7
@@ -63,6 +64,20 @@ class Client:
             time.sleep(self.pause_seconds)
 
 
+@pytest.fixture(scope="module")
+def with_registry(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
+    """An installation whose first version is in charge."""
+    home = tmp_path_factory.mktemp("stopping") / "a home"
+    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    standing(settings, add_version(settings, "one", gloom=0.0))
+    return settings
+
+
+def recorded(settings: Settings) -> int:
+    with transaction(settings) as connection:
+        return int(connection.execute(text("SELECT count(*) FROM online_predictions")).scalar_one())
+
+
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT])
 def stop(request) -> Callable[[Started], float]:
     """Tells the service to stop and returns the seconds it took to end."""
@@ -80,9 +95,9 @@ def ended(service: Started) -> float:
     return time.monotonic() - since
 
 
-def test_what_was_accepted_is_answered_and_recorded(warehouse_settings: Settings, stop):
-    standing(warehouse_settings, add_version(warehouse_settings, "one", gloom=0.0))
-    with started(warehouse_settings) as service:
+def test_what_was_accepted_is_answered_and_recorded(with_registry: Settings, stop):
+    before = recorded(with_registry)
+    with started(with_registry) as service:
         assert ", version 1 from the registry." in service.line
         clients = [Client(service.port, rows=1) for _ in range(CLIENTS)]
         clients += [
@@ -99,9 +114,7 @@ def test_what_was_accepted_is_answered_and_recorded(warehouse_settings: Settings
         assert all(client.answered > 1 for client in clients)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", service.port)).close()
-    with transaction(warehouse_settings) as connection:
-        recorded = connection.execute(text("SELECT count(*) FROM online_predictions")).scalar_one()
-    assert recorded == sum(client.answered * client.rows for client in clients)
+    assert recorded(with_registry) - before == sum(client.answered * client.rows for client in clients)
 
 
 def test_connections_without_a_request_do_not_hold_it(settings: Settings, model_folder: Path, stop):
