@@ -74,7 +74,8 @@ def show(version: str, *, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="A new folder, or a new archive where the name ends in .tar.gz.",
 )
-def export(version: str, *, to: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
+def export(version: str, *, to: Path, as_json: bool) -> None:
     """Write the files that serving a version needs, for a container without registry and warehouse.
 
     VERSION is a number, or current for the champion. The folder is what service.model_folder names there: a cloud's
@@ -88,7 +89,7 @@ def export(version: str, *, to: Path) -> None:
     from pipeline.models.exported import export_version
 
     made = export_version(load_settings(), version, to)
-    click.echo(f"Version {made.version} of the model {made.name}: {to}")
+    click.echo(made.model_dump_json(indent=1) if as_json else f"Version {made.version} of the model {made.name}: {to}")
 
 
 models.add_command(compare)

@@ -89,7 +89,7 @@ def _in_words(found: dict[str, Any]) -> str:
         ("configuration", found["configuration"]),
         ("home", found["home"]),
         *(found["services"].items() or [("services", "down")]),
-        ("predictions on demand", _service_in_words(found["service"])),
+        ("on demand", _service_in_words(found["service"])),
         ("champion", f"version {found['champion']}" if found["champion"] else "none"),
     ]
     runs = [

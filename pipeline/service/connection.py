@@ -6,7 +6,6 @@ The one entry point is `connect`.
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from pipeline.settings import Settings
 from pipeline.warehouse import engine
@@ -24,7 +23,8 @@ def connect(settings: Settings, *, answer_seconds: float, read_only: bool = Fals
     settings
         The settings.
     answer_seconds
-        What takes longer raises `psycopg.OperationalError`; the connection is closed when the server is at fault.
+        What takes longer raises `psycopg.OperationalError`: the server ends it, or, when that says nothing at all, the
+        connection is of no more use.
     read_only
         Whether it can only read.
 
@@ -50,10 +50,5 @@ class _Bounded(psycopg.Connection[Any]):
     silent_seconds: float = CONNECT_SECONDS
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for what was asked, as psycopg does, and give up a connection on which nothing comes."""
-        try:
-            return super().wait(gen, interval, self.silent_seconds if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()
-            raise
+        """Wait for what was asked, as psycopg does, but no longer than `silent_seconds`."""
+        return super().wait(gen, interval, self.silent_seconds if timeout is None else timeout)

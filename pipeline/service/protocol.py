@@ -21,7 +21,7 @@ HEAD_SECONDS = 10.0
 """From the connection, or a request's first byte, to the end of its head."""
 LINGER_SECONDS = 5.0
 """Who was answered before the whole body was read may send on for so long: closed at once, it would not see why."""
-TAKE_SECONDS = 20.0
+TAKE_SECONDS = 60.0
 """Who takes nothing of its answer for so long is cut off."""
 
 

@@ -192,8 +192,14 @@ class Signature:
             )
         customer_id, product_id = keys
         week, known = complete(customer_id, product_id, absent)
-        filled = dict(zip(absent, known, strict=True))
-        return tuple(filled.get(n, v) for n, v in zip(self.names, values, strict=True)), keys, week
+        try:
+            filled = self._values(msgspec.convert(dict(zip(absent, known, strict=True)), self._partial))
+        except msgspec.ValidationError as error:
+            raise _bad(
+                f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}",
+                "a snapshot of the features that the model was trained on, or all features in the request",
+            ) from None
+        return tuple(f if v is msgspec.UNSET else v for v, f in zip(values, filled, strict=True)), keys, week
 
     def _explained(self, error: Exception) -> RequestError:
         """Return what msgspec says of a row, with the field."""

@@ -187,7 +187,7 @@ def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
     except UnicodeDecodeError:
         raise _wrong("a text is not in UTF-8", "text in UTF-8", tensor.name, len(found)) from None
     except struct.error:
-        at = -1
+        pass  # the bytes end within a text, so that one is missing
     if at != len(content) or len(found) != rows:
         raise _wrong("its bytes are no texts of its shape", f"{rows} texts, each behind its length", tensor.name)
     return found

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ServerError
-from pipeline.files import write_text
 from pipeline.orchestration.airflow_api import AirflowApi
 from pipeline.score_file.places import files_folder, sweep
 from pipeline.service import key_file
@@ -68,7 +66,7 @@ def score_files(settings: Settings, sources: Path) -> None:
         assert failed["error"]["detail"].startswith("The file has no column 'amount'")
         assert str(settings.home) not in json.dumps(failed)
     keys_see_their_own(settings)
-    expired(settings, done)
+    expired(settings, done, in_json)
 
 
 def logged_in_again(settings: Settings) -> None:
@@ -229,21 +227,16 @@ def keys_see_their_own(settings: Settings) -> None:
 NAMES = {"a": "batch", "b": "batch", "root": "admin", "predicts": "predict"}
 
 
-def expired(settings: Settings, job: dict[str, Any]) -> None:
-    """Results that are kept no longer are gone, and swept from the disk; so are those that somebody ends."""
-    folder = files_folder(settings) / job["id"]
-    with asking(settings, results_days=1e-6) as http:
-        told = http.get(job["links"]["self"]).json()
-        assert (told["state"], set(told["links"])) == ("succeeded", {"self"})
-        assert http.get(job["links"]["results"]).status_code == 410
+def expired(settings: Settings, kept: dict[str, Any], ended_by_hand: dict[str, Any]) -> None:
+    """Results that are kept no longer are gone, and swept from the disk; so are those that somebody removes."""
     sweep(settings)
-    assert (folder / "results.parquet").exists()
     with asking(settings) as http:
-        assert http.get(job["links"]["results"]).is_success
-        assert http.delete(job["links"]["self"]).json()["state"] == "succeeded"
-        assert not folder.exists()
-        assert http.get(job["links"]["rejects"]).status_code == 410
-    write_text(folder / "left.txt", "by somebody")
-    short = settings.model_copy(update={"service": settings.service.model_copy(update={"results_days": 1e-6})})
-    assert sweep(short, datetime.now(UTC) + timedelta(seconds=1)) >= 1
-    assert not folder.exists()
+        assert http.get(kept["links"]["results"]).is_success
+        assert http.delete(ended_by_hand["links"]["self"]).json()["state"] == "succeeded"
+        assert not (files_folder(settings) / ended_by_hand["id"]).exists()
+        assert http.get(ended_by_hand["links"]["rejects"]).status_code == 410
+    with asking(settings, results_days=1e-6) as http:
+        told = http.get(kept["links"]["self"]).json()
+        assert (told["state"], set(told["links"])) == ("succeeded", {"self"})
+        assert http.get(kept["links"]["results"]).status_code == 410
+    assert not (files_folder(settings) / kept["id"]).exists()

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,9 +28,10 @@ class Reply:
 
 
 class Connection:
-    """A connection to a server on this machine."""
+    """A connection to a server on this machine; it takes what is sent in pieces of 64 KiB, with a pause after each."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pause_seconds: float = 0) -> None:
+        self._pause_seconds = pause_seconds
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=15)
         self._read = self._socket.makefile("rb")
 
@@ -52,7 +54,12 @@ class Connection:
         while line := self._read.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        body = self._read.read(int(headers.get("content-length", "0"))) if has_body else b""
+        body = b""
+        while has_body and (missing := int(headers.get("content-length", "0")) - len(body)):
+            piece = self._read.read(min(missing, 65_536))
+            assert piece, "the answer is cut off"
+            body += piece
+            time.sleep(self._pause_seconds)
         return Reply(status, headers, body)
 
     def is_closed(self, seconds: float = 5) -> bool:

@@ -60,6 +60,16 @@ def test_who_sends_all_of_a_body_too_large_reads_the_answer(port):
         assert client.get("/healthz").text == "ok\n"
 
 
+def test_who_sends_all_of_it_keeps_the_connection(port, monkeypatch):
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
+    with Connection(port) as connection:
+        connection.send(predict(b"", {"Content-Length": "30000"}))
+        assert connection.reply().status == 413
+        connection.send(b"x" * 30_000)
+        time.sleep(0.5)
+        assert connection.send(HEALTH).reply().status == 200
+
+
 def test_who_never_ends_a_body_that_nobody_reads_is_cut_off(port, monkeypatch):
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
     with Connection(port) as connection:
@@ -194,3 +204,11 @@ def test_who_does_not_take_the_answers_is_cut_off(serve, monkeypatch):
         while ask(port, predict(instances())).status != 200:
             assert time.monotonic() < deadline, "who does not read keeps others out"
             time.sleep(0.2)
+
+
+def test_who_takes_the_answer_slowly_gets_all_of_it(serve, monkeypatch):
+    monkeypatch.setattr(protocol, "TAKE_SECONDS", 1)
+    port = serve(body_bytes=60_000_000, rows=100_000).port
+    with Connection(port, pause_seconds=0.01) as connection:
+        reply = connection.send(predict(instances(100_000))).reply()
+    assert len(json.loads(reply.body)["predictions"]) == 100_000

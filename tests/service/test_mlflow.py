@@ -84,6 +84,7 @@ def test_mlflow_names_the_row_and_the_field(client):
         assert answered.status_code == 422
         assert "row 1, field amount" in answered.json()["message"]
         assert "many" not in answered.text
+    assert "[field inputs]" in invoked(client, {"inputs": 1}).json()["message"]
     answered = invoked(client, as_csv(MIXED, FEATURES), CSV)
     assert (answered.status_code, "row 1, field amount" in answered.json()["message"]) == (422, True)
 

@@ -144,6 +144,19 @@ def test_bytes_go_in_and_come_out(client, numbers):
     assert head["outputs"][2]["data"] == ["champion"] * 3
 
 
+def test_truth_values_and_texts_may_be_bytes(server):
+    """They know no null, so an empty text is missing; in JSON it is a text as any other."""
+    body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]
+    signature = server.application.parts.current.serving.signature
+    found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
+    assert found.values == [(3, 20, None, ""), (4, 21, False, "b")]
+    for each, part in zip(body["inputs"][2:], parts, strict=True):
+        each |= {"data": None, "parameters": {"binary_data_size": len(part)}}
+    body["inputs"][2]["datatype"] = "BOOL"
+    found = instances_of(msgspec.convert(body, Request), b"".join(parts), signature, 50)
+    assert found.values == [(3, 20, True, None), (4, 21, False, "b")]
+
+
 @pytest.mark.parametrize(
     ("amount", "where"),
     [
@@ -208,6 +221,8 @@ def test_a_request_of_another_form_is_refused(client):
         ("kind", 4, struct.pack("<I", 2**32 - 1)),
         ("kind", 3, b"\0\0\0"),
         ("kind", 16, b"\0" * 16),
+        ("kind", 10, struct.pack("<I1sI1s", 1, b"a", 1, b"a")),
+        ("kind", 14, struct.pack("<I1sI1sI", 1, b"a", 1, b"a", 9)),
         ("kind", 15, struct.pack("<I1sI1sI1s", 1, b"a", 1, b"\xff", 1, b"a")),
     ],
 )

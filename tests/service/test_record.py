@@ -23,6 +23,7 @@ from pipeline.service.record_text import Record, copy_text
 from pipeline.settings import Settings
 from pipeline.warehouse import engine, transaction
 from tests.company import company_settings
+from tests.service.proxy import Wire
 
 NAMES = ("events", "amount", "is_busy", "kind")
 COLUMNS = "request_id, row, customer_id, product_id, features, features_week, satisfaction, likely_satisfied, role,"
@@ -307,6 +308,34 @@ def test_sessions_that_are_ended_again_and_again_lose_and_double_nothing(
     assert len(found) == len(set(found)) == 3000
     assert recorder.written == 3000
     assert recorder.dropped == 0
+
+
+def test_a_network_that_falls_silent_again_and_again_loses_and_doubles_nothing(
+    warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """What was sent before arrives when the service has long given up, as with a real one."""
+    for name, seconds in (("PAUSE_SECONDS", 0.01), ("LONGEST_PAUSE_SECONDS", 0.1)):
+        monkeypatch.setattr(record, name, seconds)
+    monkeypatch.setattr(record_table, "ANSWER_SECONDS", 0.3)
+    url = engine(warehouse_settings).url.set(drivername="postgresql", database=None)
+    wire = Wire(url.port or 5432)
+    over_wire = url.set(port=wire.port).render_as_string(hide_password=False)
+    database = warehouse_settings.database.model_copy(update={"url": over_wire})
+    recorder = Recorder(warehouse_settings.model_copy(update={"database": database}))
+    recorder.start()
+    recorder.put(NAMES, [made()])
+    until(lambda: recorder.written == 1)
+    for number in range(1, 40):
+        recorder.put(NAMES, [made(number, row=row) for row in range(50)])
+        if number % 13 == 0:
+            wire.silent.set()
+            until(lambda: recorder.state["state"] == "away")
+            wire.mend()
+        time.sleep(0.005)
+    until(lambda: recorder.waiting == 0)
+    recorder.stop()
+    found = rows(warehouse_settings, "request_id, row")
+    assert len(found) == len(set(found)) == recorder.written == 1 + 39 * 50
 
 
 def test_without_a_database_it_says_so_keeps_what_fits_and_stops_in_time(

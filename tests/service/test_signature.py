@@ -78,6 +78,8 @@ def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
     assert asked == [("c", "p", ["a b", "größe"])]
     with pytest.raises(RequestError, match=f"more than {MOST_COMPLETED}"):
         SIGNATURE.objects([row] * (MOST_COMPLETED + 1), complete=complete)
+    with pytest.raises(RequestError, match="the latest snapshot gives"):
+        SIGNATURE.objects([row], complete=lambda *_: ("2026-03-02", ("text", 1.0)))
     with pytest.raises(RequestError) as refused:
         SIGNATURE.objects([{"a b": 1}], complete=complete)
     assert (refused.value.row, refused.value.field) == (0, "größe")
