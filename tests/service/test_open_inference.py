@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 
+import pipeline
 from pipeline.service.tensors import Request, instances_of
 from tests.service.asking import FEATURES, TEXTS, bytes_of
 from tests.service.server import Server
@@ -56,7 +57,8 @@ def numbers(client) -> list[float]:
 
 
 def test_it_says_what_it_is(client):
-    assert client.get("/v2").json() == {"name": "barometer", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
+    told = client.get("/v2").json()
+    assert told == {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in (MODEL, f"{MODEL}/versions/7"):
