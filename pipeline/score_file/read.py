@@ -103,7 +103,7 @@ def _cast(
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
             yield from con.sql(query).to_arrow_reader(GROUP_ROWS)
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # what the stream's error becomes depends on when
             raise texts.error or SourceError(
                 found=f"The file cannot be cast: {error}.",
                 expected="values that can be written as text.",

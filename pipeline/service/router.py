@@ -18,7 +18,7 @@ class Match:
 
 
 class Router:
-    """Finds routes: literal paths by one look into a dict, others by their patterns."""
+    """Finds routes: literal paths by one look into a dict, others by their patterns; of several the first."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
@@ -28,7 +28,7 @@ class Router:
             if "{" in route.path:
                 self._patterns.append((_pattern(route.path), route))
             else:
-                self._literal[route.method, route.path] = Match(route, {})
+                self._literal.setdefault((route.method, route.path), Match(route, {}))
 
     def find(self, method: str, raw_path: str) -> Match:
         """Return the match of a request.

@@ -78,7 +78,7 @@ def test_our_own_contract(warehouse_settings, tmp_path):
     """Beside a warehouse: what is recorded of all these requests must not harm it either."""
     key = admins_key(warehouse_settings)
     with whole_service(warehouse_settings, auth="keys", rows=20) as server:
-        findings(server, tmp_path, key=key, version="1", csv_header="present", examples=20)
+        findings(server, tmp_path, key=key, version="1", csv_header="present", examples=40)
         recorder = server.application.parts.recorder
     assert recorder.written > 100
     assert recorder.dropped == 0

@@ -18,8 +18,8 @@ from sqlalchemy import text
 from pipeline.readers.stream import NUL
 from pipeline.service import record, record_table
 from pipeline.service.record import Recorder
-from pipeline.service.record_table import CHUNK_ROWS, OnlinePredictions
-from pipeline.service.record_text import Record, copy_text
+from pipeline.service.record_table import OnlinePredictions
+from pipeline.service.record_text import Record
 from pipeline.settings import Settings
 from pipeline.warehouse import engine, transaction
 from tests.company import company_settings
@@ -151,28 +151,6 @@ def test_a_record_that_postgresql_refuses_takes_no_other_with_it(warehouse_setti
     assert {row for (row,) in rows(warehouse_settings, "request_id")} == {
         f"request-{number}" for number in range(100) if number not in {13, 77}
     }
-
-
-def least_seconds(work: Callable[[], object]) -> float:
-    """Of this thread, in the best of several goes: others share the machine."""
-
-    def once() -> float:
-        started = time.thread_time()
-        work()
-        return time.thread_time() - started
-
-    return min(once() for _ in range(7))
-
-
-def test_putting_takes_no_time(warehouse_settings: Settings):
-    recorder = Recorder(warehouse_settings)
-    requests = [[made(number)] for number in range(1000)]
-    assert least_seconds(lambda: [recorder.put(NAMES, request) for request in requests]) / len(requests) < 2e-6
-
-
-def test_the_text_of_a_record_takes_no_time_worth_the_name():
-    records = [(NAMES, made(number)) for number in range(CHUNK_ROWS)]
-    assert least_seconds(lambda: copy_text(records)) / len(records) < 20e-6
 
 
 ODD = st.text(st.sampled_from("\0\x01\x02\x03\t\n\r\\\"'.,N\ud800\u2028😀a"), max_size=8) | st.sampled_from(
