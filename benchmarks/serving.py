@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -310,6 +310,7 @@ def mlflow(folder: Path, settings: Settings) -> Iterator[None]:
     from pipeline.postgres.databases import databases
 
     tracking = {"MLFLOW_TRACKING_URI": databases(settings).mlflow, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    tracking["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it starts uvicorn by its name
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{settings.model.name}/1"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(PORTS["MLflow"])]
     with running("MLflow", command, {**os.environ, **tracking}, "/ping", folder):
@@ -327,7 +328,8 @@ def running(
         await_answer(f"http://127.0.0.1:{PORTS[server]}{ready or '/'}", started, folder / f"{server}.log", ready)
         yield psutil.Process(started.pid)
     finally:
-        os.killpg(started.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)
         started.wait(60)
 
 
