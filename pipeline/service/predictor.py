@@ -86,11 +86,16 @@ class Predictor:
             return []
         asked = _Asked(call, instances, asyncio.get_running_loop().create_future())
         if len(instances.values) > SMALL_ROWS:
-            scores = await asyncio.to_thread(_score, serving, [asked])
-            self._answered(serving, [asked], scores)
-        else:
-            self._wait_for_others(serving, asked)
+            return _predictions(serving, instances, await asyncio.to_thread(self._scored_alone, serving, asked), 0)
+        self._wait_for_others(serving, asked)
         return _predictions(serving, instances, *await asked.scored)
+
+    def _scored_alone(self, serving: Serving, asked: _Asked) -> Scores:
+        scores = _score(serving, [asked])
+        now = self._record(serving, [asked], scores)
+        if self._is_shadowed(serving):
+            self._shadow(serving, [asked], scores, now)
+        return scores
 
     def _wait_for_others(self, serving: Serving, asked: _Asked) -> None:
         if not self._waiting:
@@ -118,18 +123,27 @@ class Predictor:
             if not asked.scored.done():  # who asked may have given up
                 asked.scored.set_result((scores, start))
             start += len(asked.instances.values)
-        if self._recorder is None:
+        now = self._record(serving, together, scores)
+        if not self._is_shadowed(serving):
             return
+        if len(self.in_shadow) >= MOST_IN_SHADOW:
+            self.shadow_failures += 1
+            return
+        task = asyncio.ensure_future(asyncio.to_thread(self._shadow, serving, together, scores, now))
+        self.in_shadow.add(task)  # the loop itself keeps no reference to a task
+        task.add_done_callback(self.in_shadow.discard)
+
+    def _record(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> float:
+        """Record what was answered; return when that was."""
         now = time.time()
-        names = serving.signature.names
-        self._recorder.put(names, list(_records(serving, together, scores, now, self._contract, is_served=True)))
-        if serving.challenger is not None and serving.routing.mode == "shadow":
-            if len(self.in_shadow) >= MOST_IN_SHADOW:
-                self.shadow_failures += 1
-                return
-            task = asyncio.ensure_future(asyncio.to_thread(self._shadow, serving, together, scores, now))
-            self.in_shadow.add(task)  # the loop itself keeps no reference to a task
-            task.add_done_callback(self.in_shadow.discard)
+        if self._recorder is not None:
+            records = list(_records(serving, together, scores, now, self._contract, is_served=True))
+            self._recorder.put(serving.signature.names, records)
+        return now
+
+    def _is_shadowed(self, serving: Serving) -> bool:
+        """Return whether the challenger is to say what it would have answered: for the record alone."""
+        return self._recorder is not None and serving.challenger is not None and serving.routing.mode == "shadow"
 
     def _shadow(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
         """Have the challenger say what it would have answered; that it cannot hurts nobody."""

@@ -9,7 +9,7 @@ Each record that is not dropped is written exactly once: see `pipeline.service.r
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 
@@ -18,15 +18,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import BarometerError
 from pipeline.service.record_table import OnlinePredictions
-from pipeline.service.record_text import NamedRecord, Record
+from pipeline.service.record_text import Lines, Record, lines
 from pipeline.settings import Settings
 
 __all__ = ["Record", "Recorder"]
 
 PAUSE_SECONDS = 0.25
 """So often what is waiting is written."""
-BATCH_ROWS = 10_000
-"""Most records of a transaction."""
+CHUNK_ROWS = 64
+"""Most records of one text."""
+BATCH_ROWS = 5_000
+"""Most records of a transaction, one in each pause: to write more than 20,000 a second would slow the answers down."""
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two tries while the database is away."""
 STOP_SECONDS = 5.0
@@ -49,8 +51,8 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self._bound = settings.service.record_rows
         self._table = OnlinePredictions(settings)
-        self._queue: deque[tuple[tuple[str, ...], Sequence[Record]]] = deque()
-        self._batches: list[list[NamedRecord]] = []
+        self._queue: deque[Lines] = deque()
+        self._batches: list[list[Lines]] = []
         """Taken from the queue and not written yet, the oldest first."""
         self._lock = Lock()
         """Over the queue and the counts, held for an instant."""
@@ -89,9 +91,18 @@ class Recorder:
             if len(records) > room:
                 self.dropped += len(records) - room
                 records = records[:room]
-            if records:
-                self.waiting += len(records)
-                self._queue.append((names, records))
+            self.waiting += len(records)
+        for start in range(0, len(records), CHUNK_ROWS):
+            self._append(names, records[start : start + CHUNK_ROWS])
+
+    def _append(self, names: tuple[str, ...], records: Sequence[Record]) -> None:
+        try:
+            self._queue.append(lines(names, records))
+        except Exception:  # whatever it is, it must not cost anybody an answer
+            log.exception("%d predictions cannot be recorded", len(records))
+            with self._lock:
+                self.waiting -= len(records)
+                self.dropped += len(records)
 
     def stop(self) -> None:
         """Write what is waiting, as far as that takes at most `STOP_SECONDS`, and end the thread."""
@@ -111,7 +122,7 @@ class Recorder:
         self._table.close()
 
     def _write(self) -> bool:
-        """Write what is waiting; return False when that is not possible now."""
+        """Write a batch, when stopping all of them; return False when that is not possible now."""
         while time.monotonic() < self._deadline and (batch := self._oldest()):
             try:
                 self._table.write(batch, self.dropped)
@@ -122,40 +133,45 @@ class Recorder:
                 return False
             else:
                 self._done(batch)
+            if not self._stopping.is_set():
+                break
         return True
 
-    def _oldest(self) -> list[NamedRecord] | None:
+    def _oldest(self) -> list[Lines] | None:
         """Return the oldest batch that is not written, None when nothing is waiting."""
         if not self._batches and self._queue:
-            batch: list[NamedRecord] = []
-            while self._queue and len(batch) < BATCH_ROWS:
-                names, records = self._queue.popleft()  # by this thread only; others append
-                batch += [(names, record) for record in records]
+            batch: list[Lines] = []
+            while self._queue and _rows(batch) < BATCH_ROWS:
+                batch.append(self._queue.popleft())  # by this thread only; others append
             self._batches.append(batch)
         return self._batches[0] if self._batches else None
 
-    def _done(self, batch: list[NamedRecord]) -> None:
+    def _done(self, batch: list[Lines]) -> None:
         self._batches.pop(0)
         with self._lock:
-            self.waiting -= len(batch)
-        self.written += len(batch)
+            self.waiting -= _rows(batch)
+        self.written += _rows(batch)
         if self._away_since is not None:
             log.warning("The warehouse is back: what waited is being recorded.")
             self._away_since = None
 
     def _set_apart(self, error: psycopg.Error) -> None:
-        """Halve a batch of which PostgreSQL cannot hold some record, until that one is alone, and give it up."""
+        """Halve a batch of which PostgreSQL cannot hold some record; in the end give up those put together with it."""
         batch = self._batches.pop(0)
         if len(batch) > 1:
             half = len(batch) // 2
             self._batches[:0] = [batch[:half], batch[half:]]
             return
-        log.error("A prediction cannot be recorded: %s", error.diag.message_primary)
+        log.error("%d predictions cannot be recorded: %s", _rows(batch), error.diag.message_primary)
         with self._lock:
-            self.waiting -= 1
-            self.dropped += 1
+            self.waiting -= _rows(batch)
+            self.dropped += _rows(batch)
 
     def _note_away(self, error: Exception) -> None:
         if self._away_since is None:
             log.warning("The warehouse does not take the record of predictions: %s", error)
             self._away_since = datetime.now(UTC)
+
+
+def _rows(batch: Iterable[Lines]) -> int:
+    return sum(lines.rows for lines in batch)

@@ -5,7 +5,6 @@ process's row in `online_recorders` takes it in the same transaction: after reco
 writing to it, which waits for the end of the lost transaction. The entry point is `OnlinePredictions`.
 """
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from uuid import uuid4
@@ -13,13 +12,9 @@ from uuid import uuid4
 import psycopg
 
 from pipeline.service.connection import connect
-from pipeline.service.record_text import COPY, NamedRecord, copy_text
+from pipeline.service.record_text import COPY, Lines
 from pipeline.settings import Settings
 
-CHUNK_ROWS = 64
-"""So many records are made text at a time …"""
-CHUNK_PAUSE_SECONDS = 0.0005
-"""… then the interpreter is left to the answers: a thread that never pauses holds it for 5 ms at a time."""
 ANSWER_SECONDS = 10
 
 
@@ -33,13 +28,13 @@ class OnlinePredictions:
         """Those that are known to be written."""
         self._connection: psycopg.Connection | None = None
 
-    def write(self, records: Sequence[NamedRecord], dropped: int) -> None:
+    def write(self, batch: Sequence[Lines], dropped: int) -> None:
         """Write a batch. Until that has succeeded, or its data was refused, the next call is to bring the same batch.
 
         Parameters
         ----------
-        records
-            The batch.
+        batch
+            The records.
         dropped
             How many records this process has given up so far.
 
@@ -57,7 +52,7 @@ class OnlinePredictions:
                 if self._number_on_record(self._connection) >= number:
                     self._batches = number  # only the news of its COMMIT was lost
                     return
-            self._copy(self._connection, number, records, dropped)
+            self._copy(self._connection, number, batch, dropped)
         except (psycopg.DataError, psycopg.IntegrityError):
             raise
         except BaseException:
@@ -81,14 +76,12 @@ class OnlinePredictions:
         assert row is not None, "what is written is returned"
         return int(row[0])
 
-    def _copy(self, connection: psycopg.Connection, number: int, records: Sequence[NamedRecord], dropped: int) -> None:
+    def _copy(self, connection: psycopg.Connection, number: int, batch: Sequence[Lines], dropped: int) -> None:
         with connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(COPY) as copy:
-                for start in range(0, len(records), CHUNK_ROWS):
-                    copy.write(copy_text(records[start : start + CHUNK_ROWS]))
-                    time.sleep(CHUNK_PAUSE_SECONDS)
+                copy.write(b"".join([lines.text for lines in batch]))
             cursor.execute(
                 "UPDATE online_recorders SET batches = %s, recorded_at = now(), recorded = recorded + %s, dropped = %s"
                 " WHERE recorder_id = %s",
-                [number, len(records), dropped, self._recorder_id],
+                [number, sum(lines.rows for lines in batch), dropped, self._recorder_id],
             )

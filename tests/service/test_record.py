@@ -19,7 +19,7 @@ from pipeline.readers.stream import NUL
 from pipeline.service import record, record_table
 from pipeline.service.record import Recorder
 from pipeline.service.record_table import OnlinePredictions
-from pipeline.service.record_text import Record
+from pipeline.service.record_text import Record, lines
 from pipeline.settings import Settings
 from pipeline.warehouse import engine, transaction
 from tests.company import company_settings
@@ -145,7 +145,8 @@ def test_a_record_that_postgresql_refuses_takes_no_other_with_it(warehouse_setti
     records = [made(number) for number in range(100)]
     records[13] = made(13, features_week="no week")
     records[77] = made(77, row=2**31)
-    recorder.put(NAMES, records)
+    for each in records:
+        recorder.put(NAMES, [each])
     until(lambda: recorder.waiting == 0)
     assert (recorder.written, recorder.dropped) == (98, 2)
     assert {row for (row,) in rows(warehouse_settings, "request_id")} == {
@@ -195,7 +196,7 @@ def test_whatever_a_request_holds_is_recorded(warehouse_settings: Settings, tabl
     ]
     with transaction(warehouse_settings) as connection:
         connection.execute(text("DELETE FROM online_predictions"))
-    table.write([(tuple(names), each) for each in records], 0)
+    table.write([lines(names, records)], 0)
     found = rows(warehouse_settings, "request_id, customer_id, product_id, features, satisfaction")
     assert [(*ids, {name: as_float(value) for name, value in features.items()}, p) for *ids, features, p in found] == [
         (held(request), held(customer), held(product), dict(zip(names, map(held, features), strict=True)), p)
@@ -211,15 +212,15 @@ def test_one_odd_text_is_recorded_wherever_it_stands(warehouse_settings: Setting
     for number, (place, odd) in enumerate(cases):
         fields = {**usual, place: odd}
         features = (1.5, None, True, fields.pop("kind"))
-        table.write([(NAMES, made(number, features=features, **fields))], 0)
+        table.write([lines(NAMES, [made(number, features=features, **fields)])], 0)
     found = rows(warehouse_settings, "request_id, customer_id, product_id, features ->> 'kind'")
     assert [dict(zip(usual, row, strict=True)) for row in found] == [{**usual, p: held(odd)} for p, odd in cases]
 
 
 def test_a_refused_batch_leaves_nothing_and_is_told_from_a_lost_one(warehouse_settings: Settings, table):
     with pytest.raises(psycopg.DataError):
-        table.write([(NAMES, made(0)), (NAMES, made(1, features_week="x"))], 0)
-    table.write([(NAMES, made(0))], 0)
+        table.write([lines(NAMES, [made(0), made(1, features_week="x")])], 0)
+    table.write([lines(NAMES, [made(0)])], 0)
     assert len(rows(warehouse_settings)) == 1
 
 
@@ -227,7 +228,7 @@ def test_a_refused_batch_leaves_nothing_and_is_told_from_a_lost_one(warehouse_se
 def test_a_commit_whose_outcome_is_unknown_is_looked_up(
     warehouse_settings: Settings, table, committed: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    table.write([(NAMES, made(0))], 0)
+    table.write([lines(NAMES, [made(0)])], 0)
     whole = OnlinePredictions._copy
 
     def lost(self: OnlinePredictions, connection: psycopg.Connection, *arguments: Any) -> None:
@@ -237,15 +238,15 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up(
 
     monkeypatch.setattr(OnlinePredictions, "_copy", lost)
     with pytest.raises(psycopg.OperationalError):
-        table.write([(NAMES, made(1))], 0)
+        table.write([lines(NAMES, [made(1)])], 0)
     monkeypatch.undo()
-    table.write([(NAMES, made(1))], 0)
-    table.write([(NAMES, made(2))], 0)
+    table.write([lines(NAMES, [made(1)])], 0)
+    table.write([lines(NAMES, [made(2)])], 0)
     assert [row for (row,) in rows(warehouse_settings, "request_id")] == ["request-0", "request-1", "request-2"]
 
 
 def test_a_lost_transaction_that_is_still_at_work_is_waited_for(warehouse_settings: Settings, table):
-    table.write([(NAMES, made(0))], 0)
+    table.write([lines(NAMES, [made(0)])], 0)
     url = engine(warehouse_settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as lost:  # what the server does of a batch whose client is cut off during COMMIT
         lost.execute("UPDATE online_recorders SET batches = 2")
@@ -272,7 +273,6 @@ def test_sessions_that_are_ended_again_and_again_lose_and_double_nothing(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(record, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(record_table, "CHUNK_PAUSE_SECONDS", 0.004)  # a batch takes a while, so that it is hit
     recorder = Recorder(warehouse_settings)
     recorder.start()
     for number in range(60):
@@ -336,7 +336,7 @@ def test_without_a_database_it_says_so_keeps_what_fits_and_stops_in_time(
 
 
 def test_deleting_old_rows_uses_the_index(warehouse_settings: Settings, table):
-    table.write([(NAMES, made(number)) for number in range(3000)], 0)
+    table.write([lines(NAMES, [made(number)]) for number in range(3000)], 0)
     with transaction(warehouse_settings) as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = connection.execute(
