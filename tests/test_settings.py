@@ -57,6 +57,8 @@ def test_the_environment_overrides_any_setting(company: Path, tmp_path: Path) ->
         (MINIMAL + 'url = "sqlite://"\n', "give either path or url"),
         (MINIMAL.replace("facts.csv", "facts-{week}.csv"), "lookback_weeks goes with {week}"),
         (MINIMAL.replace("facts]", '"Bad name"]'), "no plain name"),
+        (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "no plain prefix"),
+        (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "no plain prefix"),
         ("[budget]\nquarantine_fraction = 2\n" + MINIMAL, "budget.quarantine_fraction"),
     ],
 )

@@ -34,7 +34,10 @@ def decoded(body: bytes, kind: Any) -> Any:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise RequestError(
-            status=422, found=f"{cut(str(error))}.", expected="the form that /docs shows.", do="mend the body."
+            status=422,
+            found=f"The body has another form: {cut(str(error))}.",
+            expected="the form that /docs shows.",
+            do="mend the body.",
         ) from None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(

@@ -24,6 +24,16 @@ LARGEST = float(np.finfo(np.float32).max)
 MOST_COMPLETED = 100
 """So many instances of a request may leave features to the latest snapshot: each is a look into the warehouse."""
 
+_JSON_KINDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+"""What JSON's kinds are called, by msgspec's names."""
+
 Values = tuple[float | bool | str | None, ...]
 """One instance: a value for each feature, in the signature's order; None is missing."""
 Complete = Callable[[str, str, Sequence[str]], tuple[str, Values]]
@@ -211,10 +221,10 @@ class Signature:
                 f"only {_listed([*self.names, *KEYS])}",
                 cut(unknown[1]),
             )
-        at = re.search(r"^(.*?) - at `\$(?:\.(.*))?`$", said, re.DOTALL)
-        if at is None:
-            return _bad(cut(said), "an object with a value for each feature")
-        return _bad(cut(at[1]), self._wanted(at[2]), at[2])
+        at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
+        name = at[1] if at else None
+        is_what = f"is {_JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
+        return _bad(f"{name!r} {is_what}" if name else f"the whole {is_what}", self._wanted(name), name)
 
     def _wanted(self, name: str | None) -> str:
         kind = next((feature.kind for feature in self.features if feature.name == name), None)

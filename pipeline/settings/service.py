@@ -1,13 +1,21 @@
 """The table `[service]` of `pipeline.toml`: where the sidecar listens, which contract it keeps, and its limits."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.settings.base import Table
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Contract = Literal["barometer", "sagemaker", "vertex", "azure"]
+
+
+def is_plain_prefix(uri: str) -> str:
+    """Return a prefix of URIs, if two readers cannot understand it differently."""
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s?#@\\]+", uri) or {".", ".."} & set(uri.split("/")):
+        raise ValueError(f"{uri!r} is no plain prefix; use scheme://place/path, without user, query, `.` or `..`")
+    return uri
 
 
 class Service(Table):
@@ -34,7 +42,7 @@ class Service(Table):
     """Answers that may wait to be written to `online_predictions`; 0 records none."""
     upload_bytes: PositiveInt = 2_000_000_000
     """Largest file of a batch prediction."""
-    file_sources: tuple[str, ...] = ()
+    file_sources: tuple[Annotated[str, AfterValidator(is_plain_prefix)], ...] = ()
     """URI prefixes that a batch prediction may read from; none when empty."""
     results_days: PositiveFloat = 7
     """How long a batch prediction's results are kept."""
