@@ -18,18 +18,19 @@ from pipeline.service.wire import negotiated, read, written
 def routes(parts: Parts) -> list[Route]:
     """Return the route of on-demand predictions."""
     described = partial(_described, parts.settings.service.rows)
-    return [Route("POST", "/predict", partial(_predict, parts), scope="predict", operation=described)]
+    predict = partial(_predict, parts, _completing(parts))
+    return [Route("POST", "/predict", predict, scope="predict", operation=described)]
 
 
-async def _predict(parts: Parts, call: Call) -> Answer:
+async def _predict(parts: Parts, complete: Complete | None, call: Call) -> Answer:
     serving = parts.current.serving
     form = negotiated(call)
     instances = await read(
         call,
         serving.signature,
         header=True,
-        on_error_row=_on_error_row(call),
-        complete=_completing(parts),
+        on_error_row=bool(call.query_string) and _on_error_row(call),
+        complete=complete,
         most_rows=parts.settings.service.rows,
     )
     return written(await parts.predictor.predict(call, serving, instances), instances, form)
