@@ -48,8 +48,7 @@ def test_at_the_start_the_local_copy_stands_in_for_the_registry(settings: Settin
         assert (facts["loaded_from"], facts["registry"]["state"]) == ("local copy", "away")
         assert answers(current) == expected
         wire.mend()
-        until(lambda: current.readiness()["status"] == "ready")
-        assert current.readiness()["loaded_from"] == "registry"
+        until(lambda: current.readiness()["status"] == "ready" and current.readiness()["loaded_from"] == "registry")
     wire.cut()
     with watching(settings) as current:
         assert current.serving.challenger is None

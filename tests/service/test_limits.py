@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from pipeline.service import protocol
+from pipeline.service.serving import Serving
 from tests.service.raw import CHUNKED, HEALTH, ROW, Connection, ask, chunk, instances, predict, request
 
 
@@ -146,10 +147,17 @@ def test_headers_that_do_not_come_in_time(port, monkeypatch):
 
 def test_headers_wait_for_the_answers_before_them(wide_port, monkeypatch):
     """Their time is not up while the service is at work on another request of the connection."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.15)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    score = Serving.score
+
+    def slowly(*arguments):
+        time.sleep(1.5)  # in a thread, as every large request is scored
+        return score(*arguments)
+
+    monkeypatch.setattr(Serving, "score", slowly)
     with Connection(wide_port) as connection:
-        connection.send(predict(instances(100_000)) + HEALTH[:20])  # takes longer to be answered
-        time.sleep(0.25)
+        connection.send(predict(instances(1_000)) + HEALTH[:20])
+        time.sleep(0.8)
         connection.send(HEALTH[20:])
         assert [connection.reply().status for _ in range(2)] == [200, 200]
 
