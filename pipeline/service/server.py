@@ -57,8 +57,7 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
     application = Application(settings)
     application.start()
     gc.collect()
-    gc.set_threshold(100_000, 20, 20)
-    gc.freeze()  # what is there now stays; to look through it again and again would cost a tenth of the time
+    gc.freeze()  # what is there now stays; to look through it again and again costs a twentieth of an answer's time
     _Server(configured(application.front, settings.service.host, settings.service.port), application, ready).run()
 
 
