@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.service.calls import Answer, Call, Route, problem
 from pipeline.service.keys import Keyring
 from pipeline.service.logs import Teller
 from pipeline.service.metrics import Metrics
+from pipeline.service.protocol import sent_whole
 from pipeline.service.router import Match, Router
 from pipeline.settings.service import LOOPBACK, Service
 
@@ -30,6 +31,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 RETRY_SECONDS = b"1"
 WATCH_SECONDS = 0.5
 """How often it is looked whether a request takes too long: a timer for each would cost as much as scoring it."""
+OK, NOT_MODIFIED = HTTPStatus.OK.value, HTTPStatus.NOT_MODIFIED.value  # an enum's members take long to look up
 GONE = 499
 """In the log and the metrics, as nginx has it: who asked has closed the connection."""
 CLOSING = (b"connection", b"close")
@@ -84,12 +86,18 @@ class Front:
         try:
             answer = await self._answered(match, call, receive, started)
             status = answer.status
-            await self._send(answer, call, send)
+            if not self._sent_whole(answer, call, send):
+                await self._send(answer, call, send)
         except _GoneError:
             pass
         finally:
             self._metrics.in_flight -= 1
             self._teller.tell(call, status, started)
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, asked for once: Python 3.11 makes a system call of each time."""
+        return asyncio.get_running_loop()
 
     async def _watching(self) -> None:
         """Cancel what takes too long."""
@@ -103,7 +111,7 @@ class Front:
     async def _answered(self, match: Match, call: Call, receive: Receive, started: float) -> Answer:
         """Return the handler's answer, or what is wrong in the route's form."""
         route = match.route
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "uvicorn runs each request as a task"
         try:
             self._look(match, call)
@@ -167,7 +175,7 @@ class Front:
             raise RequestError(
                 status=415, found="The body is compressed.", expected="a plain body.", do="send it as it is."
             )
-        message = await _received(receive)
+        message = _present(await receive())
         body: bytes = message.get("body", b"")
         if not message.get("more_body") and len(body) <= most:
             return body
@@ -175,7 +183,7 @@ class Front:
         while size <= most:
             if not message.get("more_body"):
                 return b"".join(parts)
-            message = await _received(receive)
+            message = _present(await receive())
             parts.append(message.get("body", b""))
             size += len(parts[-1])
         raise _too_large(most)
@@ -183,7 +191,7 @@ class Front:
     async def _send(self, answer: Answer, call: Call, send: Send) -> None:
         headers = [(b"content-type", answer.content_type.encode()), (b"x-request-id", call.request_id.encode())]
         headers += answer.headers
-        if isinstance(answer.body, bytes) and answer.status != HTTPStatus.NOT_MODIFIED:
+        if isinstance(answer.body, bytes) and answer.status != NOT_MODIFIED:
             headers.append((b"content-length", b"%d" % len(answer.body)))
         if self.stopping:
             headers.append(CLOSING)
@@ -194,6 +202,17 @@ class Front:
         async for part in answer.body:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    def _sent_whole(self, answer: Answer, call: Call, send: Send) -> bool:
+        """Send an answer in one piece if it is a plain one; return whether it was."""
+        body = answer.body
+        if answer.status != OK or answer.headers or not isinstance(body, bytes):
+            return False
+        if self.stopping or call.method == "HEAD":
+            return False
+        head = b"content-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n"
+        headers = head % (answer.content_type.encode(), call.request_id.encode(), len(body))
+        return sent_whole(send, answer.status, headers, body)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")
@@ -206,8 +225,8 @@ class _GoneError(Exception):
     """Who asked has closed the connection."""
 
 
-async def _received(receive: Receive) -> MutableMapping[str, Any]:
-    message = await receive()
+def _present(message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Return a piece of the body; who has gone away sends none."""
     if message["type"] == "http.disconnect":
         raise _GoneError
     return message
@@ -216,7 +235,7 @@ async def _received(receive: Receive) -> MutableMapping[str, Any]:
 async def _stream(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
-        message = await _received(receive)
+        message = _present(await receive())
         more = message.get("more_body", False)
         yield message.get("body", b"")
 

@@ -3,54 +3,55 @@
 The entry point is `Metrics`.
 """
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from pipeline.service.parts import Parts
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@dataclass(slots=True)
+class _OfRoute:
+    """What is counted of a route."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
+    """How many answers took at most so many of `SECONDS`, and longer than those before; the last longer than all."""
+    seconds: float = 0.0
+    rows: int = 0
+
+
 class Metrics:
-    """Counts requests."""
+    """Counts requests, on the loop's thread alone: plain numbers, since prometheus_client's cost a lock each."""
 
     def __init__(self, parts: Parts) -> None:
         self.in_flight = 0
         """Requests that are being answered."""
+        self.requests: Counter[tuple[str, str, int]] = Counter()
+        """By method, route and status."""
+        self.routes: defaultdict[str, _OfRoute] = defaultdict(_OfRoute)
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "barometer_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
-        )
-        self._seconds = Histogram(
-            "barometer_request_seconds", "Seconds to answer.", ["route"], buckets=SECONDS, registry=self._registry
-        )
-        self._rows = Counter("barometer_rows", "Instances asked for.", ["route"], registry=self._registry)
-        self._of: dict[tuple[str, str, int], tuple[Counter, Histogram, Counter]] = {}
         self._registry.register(_State(self, parts))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     def count(self, method: str, route: str, status: int, seconds: float, rows: int) -> None:
         """Count an answered request."""
-        counters = self._of.get((method, route, status))
-        if counters is None:  # labels() takes several times as long as looking up
-            counters = (
-                self._requests.labels(method, route, str(status)),
-                self._seconds.labels(route),
-                self._rows.labels(route),
-            )
-            self._of[method, route, status] = counters
-        requests, histogram, counted_rows = counters
-        requests.inc()
-        histogram.observe(seconds)
-        if rows:
-            counted_rows.inc(rows)
+        self.requests[method, route, status] += 1
+        counted = self.routes[route]
+        counted.buckets[bisect_left(SECONDS, seconds)] += 1
+        counted.seconds += seconds
+        counted.rows += rows
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -58,14 +59,15 @@ class Metrics:
 
 
 class _State(Collector):
-    """The parts' own numbers, read when somebody asks."""
+    """What was counted, and the parts' own numbers, read when somebody asks."""
 
     def __init__(self, metrics: Metrics, parts: Parts) -> None:
         self._metrics = metrics
         self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the state of the parts."""
+        """Yield them."""
+        yield from self._counted()
         parts = self._parts
         yield GaugeMetricFamily("barometer_in_flight", "Requests being answered.", self._metrics.in_flight)
         readiness = parts.current.readiness()
@@ -84,3 +86,16 @@ class _State(Collector):
             yield CounterMetricFamily("barometer_recorded", "Answers written.", parts.recorder.written)
             yield CounterMetricFamily("barometer_record_dropped", "Answers not recorded.", parts.recorder.dropped)
             yield GaugeMetricFamily("barometer_record_waiting", "Answers to be written.", parts.recorder.waiting)
+
+    def _counted(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("barometer_requests", "Requests answered.", labels=["method", "route", "status"])
+        for (method, route, status), count in self._metrics.requests.items():
+            requests.add_metric([method, route, str(status)], count)
+        seconds = HistogramMetricFamily("barometer_request_seconds", "Seconds to answer.", labels=["route"])
+        rows = CounterMetricFamily("barometer_rows", "Instances asked for.", labels=["route"])
+        limits = [*map(str, SECONDS), "+Inf"]
+        for route, counted in self._metrics.routes.items():
+            buckets = list(zip(limits, accumulate(counted.buckets), strict=True))
+            seconds.add_metric([route], buckets, counted.seconds)
+            rows.add_metric([route], counted.rows)
+        yield from (requests, seconds, rows)

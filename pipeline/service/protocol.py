@@ -1,16 +1,17 @@
 """What uvicorn leaves open in HTTP/1.1: how long a head may be, and how long what is neither read nor sent may take.
 
 Without these bounds a stranger who sends a byte a minute, a header without an end, or takes no answer, would hold
-connections and memory, whatever the front says. The entry point is `Protocol`, which `pipeline.service.server` has
-uvicorn use.
+connections and memory, whatever the front says. And what it makes slow: an answer that is known at once.
+The entry points are `Protocol`, which `pipeline.service.server` has uvicorn use, and `sent_whole`.
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import problem
@@ -134,6 +135,36 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()  # to close would wait for what is not taken
         else:
             self._writing.start(TAKE_SECONDS, self._look_at_taking, waiting_bytes)
+
+
+def sent_whole(send: Any, status: int, headers: bytes, body: bytes) -> bool:
+    """Send an answer in one piece, if that needs no waiting and ends no connection; return whether it was sent.
+
+    It does what uvicorn does for the two messages of ASGI, without searching every byte of each header: that took a
+    seventh of the time of an answer for one row.
+
+    Parameters
+    ----------
+    send
+        What uvicorn gave the application for this request.
+    headers
+        As they are sent, each with its line's end, Content-Length among them; whatever is in them was looked at.
+    """
+    cycle: RequestResponseCycle = send.__self__
+    if not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join((STATUS_LINE[status], _lines(tuple(cycle.default_headers)), headers, b"\r\n", body)))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
+
+
+@lru_cache(maxsize=4)
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class _Gathering:
