@@ -20,8 +20,8 @@ from pipeline.service.record import Record, Recorder
 from pipeline.service.serving import Scores, Serving
 from pipeline.service.signature import Instances
 
-MOST_IN_SHADOW = 100
-"""Batches that may wait for the challenger in the shadow."""
+MOST_IN_SHADOW = 50_000
+"""Instances that may wait for the challenger in the shadow."""
 SMALL_ROWS = 64
 """A request of so many rows is scored on the event loop: a hop to a thread costs more than its scoring."""
 
@@ -68,8 +68,11 @@ class Predictor:
         self._recorder = recorder
         self._contract = contract
         self._waiting: dict[int, tuple[Serving, list[_Asked]]] = {}
-        self.in_shadow: set[asyncio.Future[None]] = set()
-        """What the challenger is still to score in the shadow."""
+        self.in_shadow = 0
+        """Instances that the challenger is still to score in the shadow."""
+        self._shadows: set[asyncio.Task[None]] = set()
+        self._shadow_turn = asyncio.Semaphore()
+        """The shadow takes at most one of the threads that requests need."""
         self.shadow_failures = 0
         """Batches that the challenger could not score in the shadow, or that came faster than it can."""
 
@@ -86,16 +89,22 @@ class Predictor:
             return []
         asked = _Asked(call, instances, asyncio.get_running_loop().create_future())
         if len(instances.values) > SMALL_ROWS:
-            return _predictions(serving, instances, await asyncio.to_thread(self._scored_alone, serving, asked), 0)
+            return _predictions(serving, instances, await self._scored_alone(serving, asked), 0)
         self._wait_for_others(serving, asked)
         return _predictions(serving, instances, *await asked.scored)
 
-    def _scored_alone(self, serving: Serving, asked: _Asked) -> Scores:
-        scores = _score(serving, [asked])
-        now = self._record(serving, [asked], scores)
-        if self._is_shadowed(serving):
-            self._shadow(serving, [asked], scores, now)
+    async def _scored_alone(self, serving: Serving, asked: _Asked) -> Scores:
+        try:
+            scores, now = await asyncio.to_thread(self._scored_and_recorded, serving, asked)
+        except asyncio.CancelledError:
+            asked.scored.cancel()  # then it is not recorded either
+            raise
+        self._shadow(serving, [asked], scores, now)
         return scores
+
+    def _scored_and_recorded(self, serving: Serving, asked: _Asked) -> tuple[Scores, float]:
+        scores = _score(serving, [asked])
+        return scores, self._record(serving, [asked], scores)
 
     def _wait_for_others(self, serving: Serving, asked: _Asked) -> None:
         if not self._waiting:
@@ -123,37 +132,43 @@ class Predictor:
             if not asked.scored.done():  # who asked may have given up
                 asked.scored.set_result((scores, start))
             start += len(asked.instances.values)
-        now = self._record(serving, together, scores)
-        if not self._is_shadowed(serving):
-            return
-        if len(self.in_shadow) >= MOST_IN_SHADOW:
-            self.shadow_failures += 1
-            return
-        task = asyncio.ensure_future(asyncio.to_thread(self._shadow, serving, together, scores, now))
-        self.in_shadow.add(task)  # the loop itself keeps no reference to a task
-        task.add_done_callback(self.in_shadow.discard)
+        self._shadow(serving, together, scores, self._record(serving, together, scores))
 
     def _record(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> float:
-        """Record what was answered; return when that was."""
+        """Record what is answered; return when that was."""
         now = time.time()
         if self._recorder is not None:
             records = list(_records(serving, together, scores, now, self._contract, is_served=True))
             self._recorder.put(serving.signature.names, records)
         return now
 
-    def _is_shadowed(self, serving: Serving) -> bool:
-        """Return whether the challenger is to say what it would have answered: for the record alone."""
-        return self._recorder is not None and serving.challenger is not None and serving.routing.mode == "shadow"
-
     def _shadow(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
-        """Have the challenger say what it would have answered; that it cannot hurts nobody."""
-        assert self._recorder is not None, "the shadow is for the record"
-        try:
-            scores = serving.shadow(served.columns)
-        except BarometerError as error:
-            self.shadow_failures += 1
-            log.warning("The challenger failed in the shadow: %s", error)
+        """Have the challenger say, when it comes to it, what it would have answered: for the record alone."""
+        if self._recorder is None or serving.challenger is None or serving.routing.mode != "shadow":
             return
+        rows = len(served.satisfaction)
+        if self.in_shadow and self.in_shadow + rows > MOST_IN_SHADOW:
+            self.shadow_failures += 1
+            return
+        self.in_shadow += rows
+        task = asyncio.create_task(self._in_its_turn(serving, together, served, now))
+        self._shadows.add(task)  # the loop itself keeps no reference to a task
+        task.add_done_callback(self._shadows.discard)
+
+    async def _in_its_turn(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
+        try:
+            async with self._shadow_turn:
+                await asyncio.to_thread(self._shadowed, serving, together, served, now)
+        except Exception as error:  # that it cannot hurts nobody
+            self.shadow_failures += 1
+            bug = None if isinstance(error, BarometerError) else error
+            log.warning("The challenger failed in the shadow: %s", error, exc_info=bug)
+        finally:
+            self.in_shadow -= len(served.satisfaction)
+
+    def _shadowed(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
+        assert self._recorder is not None, "the shadow is for the record"
+        scores = serving.shadow(served.columns)
         records = list(_records(serving, together, scores, now, self._contract, is_served=False))
         self._recorder.put(serving.signature.names, records)
 
@@ -188,11 +203,14 @@ def _predictions(serving: Serving, instances: Instances, scores: Scores, start: 
 def _records(
     serving: Serving, together: Sequence[_Asked], scores: Scores, now: float, contract: str, *, is_served: bool
 ) -> Iterator[Record]:
-    """Yield what is kept of each prediction."""
+    """Yield what is kept of each prediction, but for those of who has given up."""
     at = 0
     challenger = serving.challenger or serving.champion
     for asked in together:
         instances, request_id = asked.instances, asked.call.request_id
+        if asked.scored.cancelled():
+            at += len(instances.values)
+            continue
         good_rows = [row for row in range(instances.rows) if row not in instances.bad] if instances.bad else None
         for position, values in enumerate(instances.values):
             row = position if good_rows is None else good_rows[position]

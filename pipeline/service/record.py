@@ -9,7 +9,7 @@ Each record that is not dropped is written exactly once: see `pipeline.service.r
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 
@@ -23,6 +23,9 @@ from pipeline.settings import Settings
 
 __all__ = ["Record", "Recorder"]
 
+ROW_BYTES = 2_048
+"""So long a record may be on average; of longer ones fewer wait, so that the memory is bounded. Twenty features take
+400 bytes."""
 PAUSE_SECONDS = 0.25
 """So often what is waiting is written."""
 CHUNK_ROWS = 64
@@ -34,13 +37,14 @@ LONGEST_PAUSE_SECONDS = 5.0
 STOP_SECONDS = 5.0
 """Stopping takes at most so long: what is then still waiting is lost, and told in the log."""
 REFUSED = (psycopg.DataError, psycopg.IntegrityError)
-AWAY = (psycopg.Error, SQLAlchemyError, BarometerError, OSError)
+EXPECTED = (psycopg.Error, SQLAlchemyError, BarometerError, OSError)
+"""While the warehouse is away; whatever else happens is told with its traceback."""
 
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes records in the background; `service.record_rows` may wait.
+    """Writes records in the background; `service.record_rows` may wait, of at most `ROW_BYTES` on average.
 
     Attributes
     ----------
@@ -57,6 +61,7 @@ class Recorder:
         self._lock = Lock()
         """Over the queue and the counts, held for an instant."""
         self.written = self.dropped = self.waiting = 0
+        self._waiting_bytes = 0
         self._away_since: datetime | None = None
         self._stopping = Event()
         self._deadline = float("inf")
@@ -97,12 +102,16 @@ class Recorder:
 
     def _append(self, names: tuple[str, ...], records: Sequence[Record]) -> None:
         try:
-            self._queue.append(lines(names, records))
+            text = lines(names, records)
         except Exception:  # whatever it is, it must not cost anybody an answer
             log.exception("%d predictions cannot be recorded", len(records))
-            with self._lock:
-                self.waiting -= len(records)
-                self.dropped += len(records)
+            text = Lines(b"", len(records))
+        with self._lock:
+            self._waiting_bytes += len(text.text)
+            if text.text and self._waiting_bytes <= self._bound * ROW_BYTES:
+                self._queue.append(text)
+                return
+        self._leave([text], is_written=False)
 
     def stop(self) -> None:
         """Write what is waiting, as far as that takes at most `STOP_SECONDS`, and end the thread."""
@@ -128,7 +137,7 @@ class Recorder:
                 self._table.write(batch, self.dropped)
             except REFUSED as error:
                 self._set_apart(error)
-            except AWAY as error:
+            except Exception as error:  # noqa: BLE001 - the thread must not end: whatever it is may pass
                 self._note_away(error)
                 return False
             else:
@@ -141,16 +150,14 @@ class Recorder:
         """Return the oldest batch that is not written, None when nothing is waiting."""
         if not self._batches and self._queue:
             batch: list[Lines] = []
-            while self._queue and _rows(batch) < BATCH_ROWS:
+            while self._queue and _rows(batch) < BATCH_ROWS and _bytes(batch) < BATCH_ROWS * ROW_BYTES:
                 batch.append(self._queue.popleft())  # by this thread only; others append
             self._batches.append(batch)
         return self._batches[0] if self._batches else None
 
     def _done(self, batch: list[Lines]) -> None:
         self._batches.pop(0)
-        with self._lock:
-            self.waiting -= _rows(batch)
-        self.written += _rows(batch)
+        self._leave(batch, is_written=True)
         if self._away_since is not None:
             log.warning("The warehouse is back: what waited is being recorded.")
             self._away_since = None
@@ -163,15 +170,28 @@ class Recorder:
             self._batches[:0] = [batch[:half], batch[half:]]
             return
         log.error("%d predictions cannot be recorded: %s", _rows(batch), error.diag.message_primary)
-        with self._lock:
-            self.waiting -= _rows(batch)
-            self.dropped += _rows(batch)
+        self._leave(batch, is_written=False)
 
     def _note_away(self, error: Exception) -> None:
         if self._away_since is None:
-            log.warning("The warehouse does not take the record of predictions: %s", error)
+            traceback = None if isinstance(error, EXPECTED) else error
+            log.warning("The warehouse does not take the record of predictions: %s", error, exc_info=traceback)
             self._away_since = datetime.now(UTC)
 
+    def _leave(self, batch: Sequence[Lines], *, is_written: bool) -> None:
+        """Count records that wait no longer."""
+        with self._lock:
+            self.waiting -= _rows(batch)
+            self._waiting_bytes -= _bytes(batch)
+            if is_written:
+                self.written += _rows(batch)
+            else:
+                self.dropped += _rows(batch)
 
-def _rows(batch: Iterable[Lines]) -> int:
+
+def _rows(batch: Sequence[Lines]) -> int:
     return sum(lines.rows for lines in batch)
+
+
+def _bytes(batch: Sequence[Lines]) -> int:
+    return sum(len(lines.text) for lines in batch)

@@ -49,7 +49,7 @@ COMMENT ON COLUMN online_predictions.model_version IS 'Its version in the MLflow
 COMMENT ON COLUMN online_predictions.contract IS
 'How the request came: barometer, sagemaker, vertex or azure, as service.contract says.';
 COMMENT ON COLUMN online_predictions.served IS
-'Whether the client got this prediction; false: the challenger''s in the shadow.';
+'Whether it is what the client was answered; false: the challenger''s in the shadow.';
 
 CREATE TABLE online_recorders (
     recorder_id uuid PRIMARY KEY,

@@ -1,6 +1,7 @@
 """Batching: requests that wait at the same time share a call of the model, and nobody gets another's answer."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
+from pipeline.service import predictor as predictor_module
 from pipeline.service.calls import Call
 from pipeline.service.predictor import SMALL_ROWS, Predictor
 from pipeline.service.serving import Loaded, Serving
@@ -116,8 +118,7 @@ def test_the_record_has_every_good_row_with_its_place_in_the_request(serving, lo
 
 def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded):
     sink = Sink()
-    shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)
-    serving = Serving("satisfaction", loaded, shadow, Routing(mode="shadow"), datetime.now(UTC))
+    serving = in_shadow(loaded)
     predictor = Predictor(sink, "barometer")
 
     async def and_its_shadow():
@@ -133,21 +134,85 @@ def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded
     ] * 2
 
 
-def test_a_challenger_that_fails_in_the_shadow_hurts_nobody(loaded, monkeypatch):
-    shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)
-    serving = Serving("satisfaction", loaded, shadow, Routing(mode="shadow"), datetime.now(UTC))
+@pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
+@pytest.mark.parametrize("error", [ModelError(found="It fails.", expected="none.", do="mend it."), RuntimeError("bug")])
+def test_a_challenger_that_fails_in_the_shadow_hurts_nobody(loaded, monkeypatch, rows, error):
+    serving = in_shadow(loaded)
     predictor = Predictor(Sink(), "barometer")
 
     def fail(*_):
-        raise ModelError(found="It fails.", expected="that it does not.", do="take it out.")
+        raise error
 
     monkeypatch.setattr(Serving, "shadow", fail)
 
     async def and_its_shadow():
-        answer = await predictor.predict(call(), serving, instances(ROWS[:1]))
+        answer = await predictor.predict(call(), serving, instances(ROWS[:rows]))
         while predictor.in_shadow:
             await asyncio.sleep(0.01)
         return answer
 
-    assert len(asyncio.run(and_its_shadow())) == 1
+    assert len(asyncio.run(and_its_shadow())) == rows
     assert predictor.shadow_failures == 1
+
+
+def test_nobody_waits_for_the_shadow_and_what_it_cannot_keep_up_with_is_left_out(loaded, monkeypatch):
+    sink, serving, may_go_on = Sink(), in_shadow(loaded), threading.Event()
+    shadow, at_once = Serving.shadow, []
+
+    def slow(*arguments):
+        at_once.append(threading.current_thread())
+        assert may_go_on.wait(60)
+        return shadow(*arguments)
+
+    monkeypatch.setattr(Serving, "shadow", slow)
+    monkeypatch.setattr(predictor_module, "MOST_IN_SHADOW", 250)
+    predictor = Predictor(sink, "barometer")
+
+    async def many():
+        answers = [await predictor.predict(call(), serving, instances(ROWS[:100])) for _ in range(4)]
+        assert len(at_once) <= 1, "it takes no more than one of the threads that requests need"
+        may_go_on.set()
+        while predictor.in_shadow:
+            await asyncio.sleep(0.01)
+        return answers
+
+    assert [len(answer) for answer in asyncio.run(many())] == [100] * 4
+    assert [record[12] for record in sink.records].count(False) == 200
+    assert predictor.shadow_failures == 2
+
+
+@pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
+def test_who_was_not_answered_is_not_recorded(loaded, serving, monkeypatch, rows):
+    sink, scored, may_go_on = Sink(), threading.Event(), threading.Event()
+    score = Serving.score
+
+    def slow(*arguments):
+        found = score(*arguments)
+        if len(arguments[1]) > SMALL_ROWS:
+            scored.set()
+            assert may_go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(Serving, "score", slow)
+    predictor = Predictor(sink, "barometer")
+
+    async def one_gives_up():
+        task = asyncio.create_task(predictor.predict(call("gone"), serving, instances(ROWS[:rows])))
+        other = asyncio.create_task(predictor.predict(call("here"), serving, instances(ROWS[:2])))
+        await asyncio.to_thread(scored.wait, 60) if rows > SMALL_ROWS else await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        may_go_on.set()
+        return await asyncio.gather(task, other, return_exceptions=True)
+
+    gone, answered = asyncio.run(one_gives_up())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert [(record[1], record[2], record[7]) for record in sink.records] == [
+        ("here", row, prediction.satisfaction) for row, prediction in enumerate(answered)
+    ]
+
+
+def in_shadow(loaded: Loaded) -> Serving:
+    """The model, and itself as its challenger in the shadow."""
+    shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)
+    return Serving("satisfaction", loaded, shadow, Routing(mode="shadow"), datetime.now(UTC))
