@@ -81,8 +81,8 @@ yet (`barometer train`).
 Reads the file as text, casts its columns as the model takes them, and writes its rows in shards, in the file's order.
 Rows that cannot be read are kept with the reason.
 
-**If it fails:** the file lacks one of the model's columns, is cut short, too large, or not of its format. Whoever
-handed it in has to mend it and hand it in again.
+**If it fails:** the file lacks one of the model's columns, is cut short, too large, or not of its format; or the server
+at its address does not answer with it. Whoever handed it in has to mend it and hand it in again.
 """,
     )
     validate = Stage(

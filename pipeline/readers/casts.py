@@ -5,7 +5,7 @@ integer 226, a date alone becomes midnight, a time's zone is dropped in silence)
 checked first. The entry point is `cast_query`.
 
 =============  ==================================================================================================
-text           kept as it is; what is not UTF-8, and NUL, is a reject
+text           kept as it is; what is not UTF-8, and NUL (but in `texts.with_nul`), is a reject
 integer        64 bits; `225.0` is 225, `225.5` and `1e3` are rejects
 number         64-bit float; NaN and infinities are rejects
 decimal(p,s)   exact; more than s digits behind the point are a reject (binary floats of Parquet or SQL are rounded)
@@ -77,6 +77,7 @@ class _Cast:
         self._date_format = None if is_typed else source.date_format
         self._timestamp_format = None if is_typed else source.timestamp_format
         self._separators = texts.separators
+        self._may_hold_nul = name in texts.with_nul
 
     def null_aware(self, text: str) -> str:
         nulls = ", ".join(map(literal, self._nulls))
@@ -98,6 +99,9 @@ class _Cast:
         return f"CASE WHEN {bad} THEN {literal(f'{self.name}: ')} || '''' || {shown} || ''' ' || {what} END"
 
     def _text(self) -> str:
+        if self._may_hold_nul:
+            text = f"replace({self.text}, {literal(NUL)}, chr(0))"
+            return f"CASE WHEN contains({text}, {literal(MARK)}) THEN NULL ELSE {text} END"
         return (
             f"CASE WHEN contains({self.text}, chr(0)) OR contains({self.text}, {literal(MARK)}) "
             f"THEN NULL ELSE {self.text} END"

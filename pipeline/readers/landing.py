@@ -221,15 +221,18 @@ def _on_this_machine(settings: Settings, located: Located) -> Iterator[Path]:
     copy = settings.home / "tmp" / f"fetched-{uuid4().hex}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with copy.open("wb") as target, located.filesystem.open(located.path, "rb") as file:
-            shutil.copyfileobj(file, target, CHUNK_BYTES)
-    except OSError as error:
-        copy.unlink(missing_ok=True)
-        raise _unreadable(located, error) from None
-    try:
+        _copy(located, copy)
         yield copy
     finally:
         copy.unlink(missing_ok=True)
+
+
+def _copy(located: Located, copy: Path) -> None:
+    try:
+        with copy.open("wb") as target, located.filesystem.open(located.path, "rb") as file:
+            shutil.copyfileobj(file, target, CHUNK_BYTES)
+    except OSError as error:
+        raise _unreadable(located, error) from None
 
 
 def _digest(located: Located, facts: tuple[int, str], path: Path) -> str:

@@ -54,6 +54,8 @@ class Texts:
         SQL relation over `RECORDS` that the expressions refer to.
     typed
         Declared columns that came with a type of their own: formats of text do not apply to them.
+    with_nul
+        Declared columns of text that may hold NUL, since no database is to store them.
     undeclared
         Columns that the source has and nobody declared.
     header
@@ -69,6 +71,7 @@ class Texts:
     structure: str = "NULL"
     relation: str = RECORDS
     typed: frozenset[str] = frozenset()
+    with_nul: frozenset[str] = frozenset()
     undeclared: list[str] = field(default_factory=list)
     header: str | None = None
     separators: tuple[str, str] = (".", "")

@@ -5,6 +5,7 @@ form too. The one entry point is `check_uri`.
 """
 
 import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -12,15 +13,15 @@ from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
 _LONGEST = 2_000
-_STRANGE = re.compile(r"[\x00-\x1f\x7f\\#]")
-"""Controls, backslashes and fragments, which some parser takes for something else."""
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\#\ufffd]|%u[0-9a-fA-F]{4}")
+"""Controls, backslashes, fragments and what is no UTF-8, which some parser takes for something else."""
 _LOCAL = {"file", "local"}
-_WITH_QUERY = {"http", "https"}
-"""Elsewhere a question mark is a part of the path."""
+_ON_THE_WEB = {"http", "https"}
+"""Elsewhere a question mark is a part of the path, and a place's name as it is."""
 
 
 def check_uri(settings: Settings, uri: str) -> str:
-    """Return the URI if it may be read.
+    """Return the URI if it may be read, its scheme in lower case, as fsspec knows it.
 
     Raises
     ------
@@ -30,7 +31,7 @@ def check_uri(settings: Settings, uri: str) -> str:
     parts = _plain(uri)
     for prefix in settings.service.file_sources:
         if _is_below(parts, _plain(prefix)):
-            return uri
+            return parts.scheme + uri[len(parts.scheme) :]
     raise RequestError(
         status=403,
         found="The URI is not one that files may be read from.",
@@ -56,9 +57,9 @@ def _plain(uri: str) -> SplitResult:
         or _STRANGE.search(uri + path)
         or "::" in uri  # which fsspec takes for a chain of file systems
         or "@" in parts.netloc
-        or ("?" in uri and parts.scheme not in _WITH_QUERY)
+        or ("?" in uri and parts.scheme not in _ON_THE_WEB)
         or not re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme)
-        or {".", ".."} & set(path.split("/"))
+        or _has_dots(path)
         or not uri.lower().startswith(f"{parts.scheme}://")
     )
     if is_odd:
@@ -66,13 +67,27 @@ def _plain(uri: str) -> SplitResult:
     return parts
 
 
+def _has_dots(path: str) -> bool:
+    """Return whether a segment of the decoded path is of nothing but dots, for whatever reads it.
+
+    Some servers see none but the dots in `..;x=1` and `.. `, and take other characters for dots and slashes.
+    """
+    segments = unicodedata.normalize("NFKC", path).split("/")
+    return any(set(segment.partition(";")[0].strip()) == {"."} for segment in segments)
+
+
 def _is_below(parts: SplitResult, prefix: SplitResult) -> bool:
-    if parts.scheme != prefix.scheme or parts.netloc.lower() != prefix.netloc.lower():
+    if (parts.scheme, _place(parts)) != (prefix.scheme, _place(prefix)):
         return False
     if parts.scheme in _LOCAL:
         # Links are followed on both sides, so that none leads out.
         return Path(parts.path).resolve().is_relative_to(Path(prefix.path).resolve())
     return parts.path.startswith(prefix.path if prefix.path.endswith("/") else prefix.path + "/")
+
+
+def _place(parts: SplitResult) -> str:
+    """Return the host, which is the same in any case; elsewhere, as in the name of a bucket, case matters."""
+    return parts.netloc.lower() if parts.scheme in _ON_THE_WEB else parts.netloc
 
 
 def _not_plain() -> RequestError:

@@ -51,24 +51,26 @@ def plan_file(
     ModelError
         If there is no champion, or it or the challenger of an A/B test fails its checks.
     """
-    if (file is None) == (uri is None):
-        raise ConfigError(
-            found=f"The run names {'no file' if file is None else 'both a file and a URI'}.",
-            expected="a file that was handed in, or a URI.",
-            do="set one of the params file and uri.",
-        )
-    digest = None
-    if file is not None:
-        handed_in = received(settings, file)
-        job_id, uri, digest = handed_in.job_id, str(handed_in.path), handed_in.digest
-    else:
-        assert uri is not None
-        job_id, uri = airflow_run_id, check_uri(settings, uri)
+    job_id, where, digest = _named(settings, file, uri, airflow_run_id)
     folder = job_folder(settings, job_id)
     _take(folder, airflow_run_id)
-    made = FilePlan(job_id=job_id, folder=folder, uri=uri, digest=digest, format=file_format, **_models(settings))
+    made = FilePlan(job_id=job_id, folder=folder, uri=where, digest=digest, format=file_format, **_models(settings))
     write_text(folder / PLAN_FILE, made.model_dump_json(indent=1))
     return made
+
+
+def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
+    """Return the job's id, where its file is, and the sha256 of one that was handed in."""
+    if file is not None and uri is None:
+        handed_in = received(settings, file)
+        return handed_in.job_id, str(handed_in.path), handed_in.digest
+    if uri is not None and file is None:
+        return airflow_run_id, check_uri(settings, uri), None
+    raise ConfigError(
+        found=f"The run names {'no file' if file is None else 'both a file and a URI'}.",
+        expected="a file that was handed in, or a URI.",
+        do="set one of the params file and uri.",
+    )
 
 
 def _take(folder: Path, airflow_run_id: str) -> None:

@@ -23,10 +23,10 @@ from pipeline.manifests import FeatureColumn, Shard
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.point_in_time.shards import GROUP_ROWS
 from pipeline.readers.casts import RAW, REASON, cast_query
-from pipeline.readers.landing import fetched
 from pipeline.readers.sources import read_file
 from pipeline.readers.texts import LINE, RECORDS, Texts
-from pipeline.score_file.declared import KEYS, NAME, as_declared, checked, located, source_of
+from pipeline.score_file.declared import KEYS, NAME, as_declared, source_of
+from pipeline.score_file.fetch import fetched_file
 from pipeline.score_file.handoffs import FileManifest, FilePlan, FileRows
 from pipeline.settings import Settings, Source
 
@@ -48,8 +48,7 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier attempt left
     features = _features(plan)
     columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
-    with _told_of_the_file(plan), fetched(settings, located(settings, plan)) as file:
-        checked(plan, file)
+    with _told_of_the_file(plan), fetched_file(settings, plan) as file:
         source = source_of(plan, features)
         texts = as_declared(source, features, read_file(source, file, optional=frozenset(KEYS)))
         shards, seen = _write_shards(settings, folder, _schema(columns), _cast(settings, source, columns, texts))
@@ -82,6 +81,8 @@ def _told_of_the_file(plan: FilePlan) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
+        if error.found.startswith("The file "):  # it speaks of it already, and knows what to do
+            raise
         found = error.found.replace(f"Source {NAME}: {plan.uri}", "The file").replace(plan.uri, "the file")
         raise SourceError(found=found, expected=error.expected, do="mend the file and hand it in again.") from None
 
@@ -99,6 +100,9 @@ def _cast(
     casts = [cast_for_model(column, "DOUBLE" if column.kind == "number" else "VARCHAR") for column in columns]
     selected = ", ".join([LINE, REASON, RAW, *map(quoted, KEYS), *casts])
     with connection(settings) as con:
+        con.execute(
+            "SET threads = 1"
+        )  # several hand rows on in any order, and wait for the one that splits the records
         con.register(RECORDS, texts.reader())
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"

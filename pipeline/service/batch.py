@@ -86,24 +86,32 @@ def _handler(
     settings: Settings, jobs: Jobs, handle: Callable[[_Asked], Awaitable[Answer]], *, everybody: bool
 ) -> Handler:
     async def handler(call: Call) -> Answer:
-        if settings.service.model_folder is not None:
-            raise RequestError(
-                status=501,
-                found="This service runs from a model's folder alone (service.model_folder), without Airflow.",
-                expected="a service beside Airflow, which scores files.",
-                do="POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
-            )
+        _refuse_without_airflow(settings)
         return await handle(_Asked(settings, jobs, call, everybody or "admin" in call.key_scopes))
 
     return handler
 
 
+def _refuse_without_airflow(settings: Settings) -> None:
+    """Refuse for good where there surely is no Airflow; one that is only down is told of by whoever asks it."""
+    if settings.service.model_folder is not None:
+        found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
+    elif not (settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
+        found = "From this service's home no Airflow was ever started."
+    else:
+        return
+    raise RequestError(
+        status=501,
+        found=found,
+        expected="a service beside Airflow (make up), which scores files.",
+        do="POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
+    )
+
+
 async def _submit(asked: _Asked) -> Answer:
     call = asked.call
-    key = idempotency_key(call)
-    job_id = asked.jobs.new_id(call.key_name, key)
     # Before a long upload: whether Airflow is there at all, and whether the job is.
-    known = await aside(asked.jobs.find, job_id)
+    job_id, known = await aside(asked.jobs.wanted, call.key_name, idempotency_key(call))
     wanted = await take_in(asked.settings, call)
     try:
         job, is_new = await aside(asked.jobs.submit, job_id, wanted, call.key_name, known)

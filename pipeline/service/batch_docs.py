@@ -99,12 +99,13 @@ OPERATIONS: dict[tuple[Method, str], Schema] = {
         description="The file, as the body or as the one file of a form: CSV with a header line, JSON Lines or Parquet,"
         " its columns the model's features in any order, and maybe `customer_id` and `product_id`. Or the address of"
         " one, where `service.file_sources` allows it. A bad row is answered for in its place and costs no other row"
-        " its prediction.",
+        " its prediction; one that leaves a feature out is bad, whoever it is of.",
         request=_BODIES,
         parameters=[
             parameter(
                 "Idempotency-Key",
-                "Makes repeating the request harmless: the same key and file are the same job.",
+                "Makes repeating the request harmless: the same key and file are the same job, until it fails, is"
+                " cancelled or its results are gone; then the key may be used again, for any file.",
                 {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
                 at="header",
             )

@@ -3,6 +3,7 @@
 Stands behind `batch`. Everything here waits for Airflow, so it is called in threads. The entry point is `Jobs`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from pipeline.errors import RequestError, ServerError
 from pipeline.files import sha256_of_text
-from pipeline.orchestration.airflow_api import AirflowApi, DagRun
+from pipeline.orchestration.airflow_api import PAGE, AirflowApi, DagRun
 from pipeline.score_file.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, job_folder
 from pipeline.service.batch_upload import Wanted
 from pipeline.settings import Settings
@@ -55,6 +56,11 @@ class Job:
     def is_ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in {"succeeded", "failed", "cancelled"}
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left of it that could be told again: it failed, was cancelled, or its results are gone."""
+        return self.is_ended and not self.has_results
 
     def listed(self) -> dict[str, Any]:
         """Return it as one of many."""
@@ -136,10 +142,21 @@ class Jobs:
     def _airflow(self) -> AirflowApi:
         return AirflowApi(self._settings, ANSWER_SECONDS)
 
-    def new_id(self, asked_by: str | None, idempotency_key: str | None) -> str:
-        """Return the id of a job to be: always the same one for an idempotency key of an API key."""
+    @_answering_503
+    def wanted(self, asked_by: str | None, idempotency_key: str | None) -> tuple[str, Job | None]:
+        """Return the id for a job that is asked for, and the job itself if its key stands for one already.
+
+        A key stands for its latest job, unless nothing is left of that to be told again. Then the next number follows
+        in the id, the same one for all who ask at once, of whom Airflow lets one begin.
+        """
         unique = uuid4().hex if idempotency_key is None else sha256_of_text(f"{asked_by}\0{idempotency_key}")[:32]
-        return f"{_prefix(asked_by)}{unique}"
+        first = f"{_prefix(asked_by)}{unique}"
+        found = self._airflow.dag_runs(DAG_ID, first, PAGE)
+        runs = {number: run for run in found if (number := _number(run.run_id, first))}
+        last = max(runs, default=0)
+        if last and not (job := self._job(runs[last])).is_spent:
+            return job.id, job
+        return (f"{first}-{last + 1}" if last else first), None
 
     @_answering_503
     def find(self, job_id: str) -> Job | None:
@@ -164,13 +181,13 @@ class Jobs:
         Parameters
         ----------
         job_id
-            As `new_id` gave it.
+            As `wanted` gave it.
         wanted
             The file.
         asked_by
             The name of the API key.
         known
-            The job of this id, if there is one already.
+            The job of this id, if there is one already; as `wanted` gave it.
 
         Raises
         ------
@@ -190,8 +207,8 @@ class Jobs:
         if {name: known.run.conf.get(name) for name in conf} != conf:
             raise RequestError(
                 status=422,
-                found="The Idempotency-Key was used before, with another file.",
-                expected="a key of its own for each file.",
+                found=f"The Idempotency-Key stands for the job {known.id}, of another file.",
+                expected="a key of its own for each file, until its job fails, is cancelled or expires.",
                 do="use another key, or send what was sent then.",
             )
         return known, False
@@ -240,3 +257,9 @@ class Jobs:
 def _prefix(asked_by: str | None) -> str:
     """Return how the ids of an owner's jobs begin; it tells nobody the owner's name."""
     return f"file__{sha256_of_text(asked_by)[:12] if asked_by is not None else 'anybody'}__"
+
+
+def _number(run_id: str, first: str) -> int:
+    """Return which one of a key's jobs it is, by the id of the first; 0 when it is none."""
+    found = re.fullmatch(f"{re.escape(first)}(-[0-9]{{1,9}})?", run_id)
+    return int((found[1] or "-1")[1:]) if found else 0

@@ -68,6 +68,24 @@ def test_what_is_below_a_prefix_may_be_read(settings, uri):
         "s3://bucket/in/%00rows.csv",
         "",
         "s3://bucket/in/" + "a" * 2000,
+        "s3://Bucket/in/rows.csv",
+        "S3://BUCKET/in/rows.csv",
+        "https://files.example.com/daily/..;/secret.csv",
+        "https://files.example.com/daily/..;x=1/secret.csv",
+        "https://files.example.com/daily/.;/secret.csv",
+        "https://files.example.com/daily/%2e%2e;/secret.csv",
+        "https://files.example.com/daily/..%3b/secret.csv",
+        "https://files.example.com/daily/.. /secret.csv",
+        "https://files.example.com/daily/..%20/secret.csv",
+        "https://files.example.com/daily/.../secret.csv",
+        "https://files.example.com/daily/\uff0e\uff0e/secret.csv",
+        "https://files.example.com/daily/%ef%bc%8e%ef%bc%8e/secret.csv",
+        "https://files.example.com/daily/\u2025/secret.csv",
+        "https://files.example.com/daily/..\uff0fsecret.csv",
+        "https://files.example.com/daily/%c0%ae%c0%ae/secret.csv",
+        "https://files.example.com/daily/%u002e%u002e/secret.csv",
+        "https://files.example.com/daily/..%u2215secret.csv",
+        "s3://bucket/in/..;/secret.csv",
     ],
 )
 def test_nothing_else_may(settings, uri):
@@ -76,6 +94,33 @@ def test_nothing_else_may(settings, uri):
     assert refused.value.status in {400, 403}
     assert "secret" not in str(refused.value)
     assert "bucket" not in str(refused.value), "which prefixes there are is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("S3://bucket/in/rows.csv", "s3://bucket/in/rows.csv"),
+        ("HTTPS://FILES.example.com/daily/Rows;v=1.csv", "https://FILES.example.com/daily/Rows;v=1.csv"),
+        ("s3://bucket/in/100%25.csv", "s3://bucket/in/100%25.csv"),
+        ("s3://bucket/in/.hidden..csv", "s3://bucket/in/.hidden..csv"),
+    ],
+)
+def test_a_scheme_is_the_same_in_any_case_and_read_as_fsspec_knows_it(settings, given, read):
+    assert check_uri(allowing(settings, *PREFIXES), given) == read
+
+
+def test_a_local_file_s_scheme_is_too(settings, tmp_path: Path):
+    (tmp_path / "rows.csv").touch()
+    assert (
+        check_uri(allowing(settings, f"FILE://{tmp_path}"), f"FILE://{tmp_path}/rows.csv")
+        == f"file://{tmp_path}/rows.csv"
+    )
+
+
+def test_a_bucket_s_name_is_as_it_is(settings):
+    with pytest.raises(RequestError):
+        check_uri(allowing(settings, "gs://Other/"), "gs://other/rows.csv")
+    assert check_uri(allowing(settings, "gs://Other/"), "gs://Other/rows.csv")
 
 
 def test_nothing_may_be_read_unless_it_is_configured(settings):
