@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from pipeline.service.calls import JSON, TEXT, Answer, Call, Route
+from pipeline.service.latest import Latest
 from pipeline.service.metrics import CONTENT_TYPE, Metrics
 from pipeline.service.openapi import Schema, answer, content, operation
 from pipeline.service.parts import Parts
 
 Document = Callable[[], Mapping[str, Any]]
-"""Makes the OpenAPI document of the routes and the model in charge."""
+"""Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
 TAG = "The service itself"
 HEALTHY = operation(
     "Whether the service lives",
@@ -45,11 +46,12 @@ DOCUMENT = operation(
 
 def routes(parts: Parts, metrics: Metrics, document: Document) -> list[Route]:
     """Return the routes that every contract has."""
+    made: Latest[Mapping[str, Any], bytes] = Latest(msgspec.json.encode)
     return [
         Route("GET", "/healthz", _healthy, operation=HEALTHY),
         Route("GET", "/readyz", partial(_ready, parts), operation=READY),
         Route("GET", "/metrics", partial(_metrics, metrics), scope="admin", operation=METRICS),
-        Route("GET", "/openapi.json", partial(_openapi, document), operation=DOCUMENT),
+        Route("GET", "/openapi.json", partial(_openapi, document, made), operation=DOCUMENT),
     ]
 
 
@@ -71,5 +73,5 @@ async def _metrics(metrics: Metrics, _call: Call) -> Answer:
     return Answer(metrics.text(), CONTENT_TYPE)
 
 
-async def _openapi(document: Document, _call: Call) -> Answer:
-    return Answer(msgspec.json.encode(document()))
+async def _openapi(document: Document, made: Latest[Mapping[str, Any], bytes], _call: Call) -> Answer:
+    return Answer(made.of(document()))

@@ -25,6 +25,7 @@ from pipeline.service.calls import Route
 from pipeline.service.current import Current
 from pipeline.service.front import Front
 from pipeline.service.keys import Keyring
+from pipeline.service.latest import Latest
 from pipeline.service.logs import Teller
 from pipeline.service.lookup import Lookup
 from pipeline.service.metrics import Metrics
@@ -33,6 +34,7 @@ from pipeline.service.parts import Parts
 from pipeline.service.predictor import Predictor
 from pipeline.service.record import Recorder
 from pipeline.service.router import Router
+from pipeline.service.signature import Signature
 from pipeline.service.sweeping import Sweeping
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
@@ -59,6 +61,9 @@ class Application:
         self.parts = _parts(settings)
         metrics = Metrics(self.parts)
         self._teller = Teller(metrics)
+        self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
+            lambda signature: document(self.routes, signature, settings)
+        )
         modules = OF_CONTRACT[settings.service.contract]
         routes = [route for module in modules for route in module.routes(self.parts)]
         routes += about.routes(self.parts, metrics, self.document)
@@ -77,20 +82,20 @@ class Application:
 
     def stop(self) -> None:
         """Write what is still to be recorded, within a bound, and end the threads."""
-        self.parts.current.stop()
-        if self.parts.recorder is not None:
+        self._teller.flush()
+        if self.parts.recorder is not None:  # first, since it alone has something to lose
             self.parts.recorder.stop()
+        self.parts.current.stop()
         if self._sweeping is not None:
             self._sweeping.stop()
-        self._teller.flush()
 
     def document(self) -> Mapping[str, Any]:
-        """Return the OpenAPI document of these routes for the model in charge."""
+        """Return the OpenAPI document of these routes for the model in charge, made once for each."""
         try:
             signature = self.parts.current.serving.signature
         except RequestError:
             signature = None  # no model yet
-        return document(self.routes, signature, self.parts.settings)
+        return self._document.of(signature)
 
 
 def _parts(settings: Settings) -> Parts:

@@ -1,21 +1,68 @@
-"""Work on files and with Airflow, done in threads of its own: however slow it is, predictions need not wait for it.
+"""Work that waits for something else (the warehouse, files, Airflow), in threads apart from those that compute.
 
-The one entry point is `aside`.
+However slow it is, predictions go on: they need none of these threads, and only so many requests may be in them or wait
+for one, which leaves room among the requests that are answered at once. Entry points: `warehouse`, `pages`, `aside`.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from threading import Semaphore
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from pipeline.errors import RequestError
 
 THREADS = 8
+MOST = 64
+"""Of each kind; with all kinds together a quarter of the default `concurrent_requests` is left for predictions."""
+RETRY_SECONDS = b"1"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_pool = ThreadPoolExecutor(THREADS, "aside")
+_let_in: WeakSet[asyncio.Task[Any]] = WeakSet()
+"""Requests, each a task: what has begun (an upload, an answer that is being sent) is not refused half way."""
 
 
-async def aside(work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
-    """Return what `work` returns, called in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(_pool, partial(work, *arguments, **options))
+class Aside:
+    """Threads for one kind of work, so that no kind waits for another."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, name)
+        self._room = Semaphore(MOST)
+
+    async def __call__(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
+        """Return what `work` returns, called in a thread.
+
+        Raises
+        ------
+        RequestError
+            503, when too many are waiting already.
+        """
+        request = asyncio.current_task()
+        assert request is not None, "only a task can wait for it"
+        has_room = self._room.acquire(blocking=False)
+        if not has_room and request not in _let_in:
+            raise _too_many()
+        _let_in.add(request)
+        future = self._pool.submit(partial(work, *arguments, **options))
+        if has_room:  # until the work has ended, though who asked may have gone
+            future.add_done_callback(lambda _: self._room.release())
+        return await asyncio.wrap_future(future)
+
+
+warehouse = Aside("warehouse")
+pages = Aside("pages")
+aside = Aside("aside")
+"""Files of rows, and Airflow."""
+
+
+def _too_many() -> RequestError:
+    return RequestError(
+        status=503,
+        found=f"{MOST} requests of this kind are waiting already.",
+        expected="fewer at once.",
+        do="try again in a second; predictions of features that are sent whole go on.",
+        headers=((b"retry-after", RETRY_SECONDS),),
+    )

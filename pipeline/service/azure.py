@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.service.calls import JSON, TEXT, Answer, Call, Route
-from pipeline.service.contract_docs import frame_example, frame_in, predictions, rows_in, told
+from pipeline.service.calls import JSON, Answer, Call, Route
+from pipeline.service.contract_docs import frame_example, frame_in, predictions, rows_in
 from pipeline.service.openapi import Schema, answer, content, operation
 from pipeline.service.parts import Parts
 from pipeline.service.signature import Instances, Signature
@@ -19,14 +19,15 @@ from pipeline.service.tabular import (
     Frame,
     field_of,
     fields,
-    media_type_among,
     null_for_nan,
     off_loop,
     only_one,
+    predicted,
+    probe,
     records,
     split,
 )
-from pipeline.service.wire import checked, written
+from pipeline.service.wire import checked, media_type_among
 
 TAG = "Azure ML"
 ROWS_IN = ("input_data", "data", "instances")
@@ -36,20 +37,15 @@ def routes(parts: Parts) -> list[Route]:
     """Return the routes of Azure ML's inference server."""
     described = partial(_described, parts.settings.service.rows)
     return [
-        Route("GET", "/", partial(_healthy, parts), operation=told("Predictions are answered", "Healthy\n", tag=TAG)),
+        probe(parts, "/", "Healthy\n", tag=TAG),
         Route("POST", "/score", partial(_score, parts), "predict", described),
     ]
-
-
-async def _healthy(parts: Parts, _call: Call) -> Answer:
-    _ = parts.current.serving  # refuses when there is none
-    return Answer(b"Healthy\n", TEXT)
 
 
 async def _score(parts: Parts, call: Call) -> Answer:
     serving = parts.current.serving
     instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return written(await parts.predictor.predict(call, serving, instances), instances, JSON)
+    return await predicted(parts, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:

@@ -24,6 +24,8 @@ from pipeline.settings import Settings
 BLOCK_BYTES = 1 << 20
 """So much is gathered before it is written, in a thread."""
 JSON_BYTES = 65_536
+LEAST_BYTES_A_SECOND = 50_000
+"""A poor line sends as much: the largest file of 2 GB has 11 hours. Who sends less only holds the place of another."""
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
@@ -148,10 +150,11 @@ def _suffix(call: Call) -> str:
             " with a uri.",
             do="send it as one of these.",
         )
-    if parameters.get("header") == "absent" or parameters.get("charset", "utf-8") not in {"utf-8", "utf8", "us-ascii"}:
+    charset = parameters.get("charset", "utf-8")
+    if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
         raise RequestError(
             status=415,
-            found="The media type says that the file has no header line, or is not in UTF-8.",
+            found="The media type says something else of the file than that it has a header line and is in UTF-8.",
             expected="a header line that names the columns, and UTF-8.",
             do="send the file so.",
         )
@@ -159,31 +162,42 @@ def _suffix(call: Call) -> str:
 
 
 async def _bounded(call: Call, most: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield the body's parts while they are not too many, and none is waited for too long."""
+    """Yield the body's parts while they are not too many, and neither a part nor all of them are waited for too long.
+
+    Only the waiting counts, not what is done with a part. `seconds` of it are given at first, and for each part the
+    time that it may take; but never more than `seconds` are left.
+    """
     assert call.stream is not None, "the route streams"
     length = call.headers.get(b"content-length", b"0")
     size = int(length) if length.isdigit() else 0
     if size > most:
         raise _too_large(most)
     size = 0
-    parts = aiter(call.stream)
+    parts, clock = aiter(call.stream), asyncio.get_running_loop().time
+    patience = seconds
     while True:
+        began = clock()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(patience):
                 part = await anext(parts, None)
         except TimeoutError:
-            raise RequestError(
-                status=408,
-                found=f"Nothing came of the body for {seconds:g} s.",
-                expected="to have it whole, without long pauses.",
-                do="send it again.",
-            ) from None
+            raise _too_slow(seconds) from None
         if part is None:
             return
         size += len(part)
         if size > most:
             raise _too_large(most)
+        patience = min(seconds, patience - (clock() - began) + len(part) / LEAST_BYTES_A_SECOND)
         yield part
+
+
+def _too_slow(seconds: float) -> RequestError:
+    return RequestError(
+        status=408,
+        found=f"The body stopped for {seconds:g} s, or came slower than {LEAST_BYTES_A_SECOND:,} bytes a second.",
+        expected="to have it at that rate, without long pauses.",
+        do="send it again over a faster line, compressed, or in several files.",
+    )
 
 
 def _too_large(most: int) -> RequestError:

@@ -1,4 +1,4 @@
-"""Bodies of JSON as msgspec's types, and what is wrong with them. Entry points: `decoded` and `raw_rows`."""
+"""Bodies of JSON as msgspec's types, and what is wrong with them: `decoded`, `raw_rows`, `check_utf_8`."""
 
 from functools import lru_cache
 from typing import Any
@@ -30,6 +30,7 @@ def decoded(body: bytes, kind: Any) -> Any:
     RequestError
         400 when it is no JSON, 422 when it is of another form.
     """
+    check_utf_8(body)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -39,10 +40,29 @@ def decoded(body: bytes, kind: Any) -> Any:
             expected="the form that /docs shows.",
             do="mend the body.",
         ) from None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(
             status=400,
             found=f"The body is no JSON: {cut(str(error))}.",
+            expected="JSON in UTF-8.",
+            do="mend the body.",
+        ) from None
+
+
+def check_utf_8(text: bytes) -> None:
+    """Refuse what no JSON is; msgspec would not see it in what is to be decoded later (`msgspec.Raw`).
+
+    Raises
+    ------
+    RequestError
+        400.
+    """
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            status=400,
+            found=f"What should be JSON is not UTF-8 at byte {error.start}.",
             expected="JSON in UTF-8.",
             do="mend the body.",
         ) from None

@@ -40,7 +40,7 @@ class Call:
     make up paths."""
     query_string: bytes
     headers: Mapping[bytes, bytes]
-    """By lower-case name; of several the last."""
+    """By lower-case name; of several the last, of lists all."""
     body: bytes
     request_id: str
     path_parameters: Mapping[str, str] = field(default_factory=dict)
@@ -126,4 +126,5 @@ class Route:
     """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
     error: ErrorForm = problem
     streams: bool = False
-    """Whether the handler reads `Call.stream` itself, beyond `service.body_bytes`."""
+    """Whether the handler reads `Call.stream` itself, beyond `service.body_bytes` and `service.request_seconds`; it
+    bounds them, and such requests are counted apart."""

@@ -12,6 +12,7 @@ import msgspec
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.service.calls import CSV, JSON, JSON_LINES
 from pipeline.service.openapi import INSTANCE, Schema, content, example_instance, listed
+from pipeline.service.predictor import WORDS
 from pipeline.service.signature import Signature
 from pipeline.service.wire import COLUMNS
 
@@ -40,7 +41,7 @@ EXAMPLE: Schema = {
     "satisfied": True,
     "model_version": "3",
     "role": CHAMPION,
-    "words": "Very likely satisfied (87 %).",
+    "words": WORDS[True][87],
 }
 
 

@@ -3,17 +3,19 @@
 The entry point is `routes`.
 """
 
-import asyncio
 import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
+from pipeline.service.aside import pages
 from pipeline.service.calls import Answer, Call, Route
 from pipeline.service.html_pages import answered, error_page
+from pipeline.service.latest import Latest
 from pipeline.service.parts import Parts
 
 Json = Mapping[str, Any]
@@ -22,6 +24,10 @@ MOST_INLINE = 500
 """A longer example is sent from a file in the line for curl."""
 FILES = {"application/json": "rows.json", "text/csv": "rows.csv"}
 OTHER = "Other"
+ADDRESS = "service.invalid"
+"""Stands in the page that is kept where each answer has the host that was asked."""
+PLAIN_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]+")
+"""What needs no escaping, neither in the page nor between a shell's quotes."""
 
 
 def routes(parts: Parts, document: Callable[[], Json]) -> list[Route]:
@@ -34,17 +40,25 @@ def routes(parts: Parts, document: Callable[[], Json]) -> list[Route]:
     document
         Makes the OpenAPI document of the routes and the model in charge.
     """
-    return [Route("GET", "/docs", partial(_show, parts, document), error=error_page(parts.settings))]
+    made: Latest[Json, Answer] = Latest(partial(_page, parts))
+    return [Route("GET", "/docs", partial(_show, document, made), error=error_page(parts.settings))]
 
 
-async def _show(parts: Parts, document: Callable[[], Json], call: Call) -> Answer:
-    return await asyncio.to_thread(_page, parts, document, call)
-
-
-def _page(parts: Parts, document: Callable[[], Json], call: Call) -> Answer:
+async def _show(document: Callable[[], Json], made: Latest[Json, Answer], call: Call) -> Answer:
+    """Answer the page, which takes 20 ms to make and is open to everybody, so that it is made once."""
     described = document()
-    address = f"http://{call.headers.get(b'host', b'127.0.0.1').decode('latin-1')}"
-    operations = sorted(_operations(described, address), key=lambda operation: operation["tag"] == OTHER)
+    page = made.known(described)
+    if page is None:
+        page = await pages(made.of, described)
+    assert isinstance(page.body, bytes), "a page is whole"
+    host = call.headers.get(b"host", b"")
+    if not PLAIN_HOST.fullmatch(host):
+        host = b"127.0.0.1"
+    return replace(page, body=page.body.replace(ADDRESS.encode(), host))
+
+
+def _page(parts: Parts, described: Json) -> Answer:
+    operations = sorted(_operations(described), key=lambda operation: operation["tag"] == OTHER)
     tags = list(dict.fromkeys(operation["tag"] for operation in operations))
     by_tag = groupby(sorted(operations, key=lambda o: tags.index(o["tag"])), key=lambda o: o["tag"])
     return answered(
@@ -57,7 +71,7 @@ def _page(parts: Parts, document: Callable[[], Json], call: Call) -> Answer:
     )
 
 
-def _operations(document: Json, address: str) -> Iterator[dict[str, Any]]:
+def _operations(document: Json) -> Iterator[dict[str, Any]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             answers = [_answer(status, response, document) for status, response in operation["responses"].items()]
@@ -74,7 +88,7 @@ def _operations(document: Json, address: str) -> Iterator[dict[str, Any]]:
                 "bodies": examples,
                 "answers": [answer for answer in answers if int(answer["status"]) < FIRST_ERROR],
                 "errors": [answer for answer in answers if int(answer["status"]) >= FIRST_ERROR],
-                "curl": _curl(method.upper(), address + path, examples, needs_key=bool(operation.get("security"))),
+                "curl": _curl(method.upper(), path, examples, needs_key=bool(operation.get("security"))),
             }
 
 
@@ -131,10 +145,10 @@ def _resolved(part: Json, document: Json) -> Json:
     return part
 
 
-def _curl(method: str, url: str, bodies: list[tuple[str, str | None]], *, needs_key: bool) -> str:
+def _curl(method: str, path: str, bodies: list[tuple[str, str | None]], *, needs_key: bool) -> str:
     """Return a line that can be pasted into a shell, the path's parameters in capitals."""
-    url = re.sub(r"{(\w+)}", lambda found: found[1].upper(), url)
-    words = ["curl", *([] if method in {"GET", "POST"} else ["-X", method]), shlex.quote(url)]
+    path = re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
+    words = ["curl", *([] if method in {"GET", "POST"} else ["-X", method]), f"'http://{ADDRESS}{path}'"]
     if needs_key:
         words.append('-H "authorization: Bearer $KEY"')
     if bodies:

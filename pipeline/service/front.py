@@ -1,7 +1,8 @@
 """The front: every request passes here, on the ASGI protocol itself, since a framework would cost more than the answer.
 
 It gives the request its id, looks at host, origin, key, size and time, bounds how many are answered at once, calls the
-route's handler and turns errors into the route's form; then it counts and logs. The entry point is `Front`.
+route's handler and has `refusals` turn errors into the route's form; then it counts and logs. The entry point is
+`Front`.
 """
 
 import asyncio
@@ -9,14 +10,15 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import cached_property, lru_cache
 from http import HTTPStatus
 from itertools import count
 from typing import Any
 
-from pipeline.errors import BarometerError, RequestError, TransientError
-from pipeline.service.calls import Answer, Call, Route, problem
+from pipeline.errors import BarometerError
+from pipeline.service import refusals
+from pipeline.service.calls import Answer, Call, Route
 from pipeline.service.keys import Keyring
 from pipeline.service.logs import Teller
 from pipeline.service.metrics import Metrics
@@ -25,10 +27,15 @@ from pipeline.service.router import Match, Router
 from pipeline.settings.service import LOOPBACK, Service
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Headers = Sequence[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-RETRY_SECONDS = b"1"
+LISTS = (b"accept", b"content-encoding", b"if-none-match")
+"""Headers that may come in several lines, each a part of one list (RFC 9110, 5.3)."""
+UPLOADS_AT_ONCE = 8
+"""Each may fill the disk with `service.upload_bytes` before it is looked at; and as many threads write (`aside`)."""
+UPLOAD_RETRY_SECONDS = 30
 WATCH_SECONDS = 0.5
 """How often it is looked whether a request takes too long: a timer for each would cost as much as scoring it."""
 OK, NOT_MODIFIED = HTTPStatus.OK.value, HTTPStatus.NOT_MODIFIED.value  # an enum's members take long to look up
@@ -62,9 +69,11 @@ class Front:
         self._keyring = keyring
         self._metrics = metrics
         self._teller = teller
+        self._files_path = _files_path(router, service)
         self._only_loopback = service.host in LOOPBACK
         self._ids = count(1)
         self._id_prefix = os.urandom(5).hex()
+        self._uploads = 0
         self._since: dict[asyncio.Task[None], float] = {}
         self._watch: asyncio.Task[None] | None = None
         self.stopping = False
@@ -84,7 +93,7 @@ class Front:
         if self._watch is None:
             self._watch = asyncio.create_task(self._watching())
         try:
-            answer = await self._answered(match, call, receive, started)
+            answer = await self._answered(match, call, scope["headers"], receive, started)
             status = answer.status
             if not self._sent_whole(answer, call, send):
                 await self._send(answer, call, send)
@@ -108,73 +117,75 @@ class Front:
                 del self._since[task]
                 task.cancel()
 
-    async def _answered(self, match: Match, call: Call, receive: Receive, started: float) -> Answer:
+    async def _answered(self, match: Match, call: Call, given: Headers, receive: Receive, started: float) -> Answer:
         """Return the handler's answer, or what is wrong in the route's form."""
         route = match.route
         task = asyncio.current_task(self._loop)
         assert task is not None, "uvicorn runs each request as a task"
         try:
-            self._look(match, call)
+            self._look(match, call, given)
             assert route is not None, "_look refuses what has no route"
             if route.streams:
-                call.stream = _stream(receive)
-                return await route.handle(call)
+                return await self._taken_in(route, call, receive)
             self._since[task] = started
             if route.method == "POST":
                 call.body = await self._body(call, receive)
             return await route.handle(call)
         except BarometerError as error:
-            return _refusal(error, route, call)
+            return refusals.refusal(error, route, call, self._files_path)
         except asyncio.CancelledError:
             if task in self._since or (route and route.streams):  # uvicorn's doing, when it has to stop
                 raise
             task.uncancel()
-            return _refusal(_too_slow(self._service.request_seconds), route, call)
+            late = refusals.too_slow(self._service.request_seconds)
+            return refusals.refusal(late, route, call, self._files_path)
         except _GoneError:
             raise
         except Exception:  # what a handler did not foresee is ours, and is told in the log only
             log.exception("The request %s failed", call.request_id)
-            return _refusal(_own_fault(call.request_id), route, call)
+            return refusals.refusal(refusals.own_fault(call.request_id), route, call, None)
         finally:
             self._since.pop(task, None)
 
-    def _look(self, match: Match, call: Call) -> None:
+    def _look(self, match: Match, call: Call, given: Headers) -> None:
         """Refuse what need not be read."""
+        if len(given) != len(call.headers):
+            call.headers = _joined(given)
         headers = call.headers
         if self._only_loopback and _host(headers.get(b"host", b"")) not in LOOPBACK:
-            raise RequestError(
-                status=421,
-                found="The header Host names another host.",
-                expected="127.0.0.1 or localhost, the only ones this service listens for.",
-                do="use that address; to be reached from elsewhere set service.host and service.auth.",
-            )
-        if match.route is None:
-            raise _no_route(match, call)
-        if match.route.method != "GET":
+            raise refusals.another_host()
+        route = match.route
+        if route is None:
+            raise refusals.no_route(match, call)
+        if route.method != "GET":
             _check_origin(headers)
-        if self._metrics.in_flight > self._service.concurrent_requests and match.route.scope is not None:
-            raise RequestError(
-                status=503,
-                found=f"More than {self._service.concurrent_requests} requests are being answered.",
-                expected="fewer at once.",
-                do="try again in a second.",
-                headers=((b"retry-after", RETRY_SECONDS),),
-            )
-        if self._keyring is not None and match.route.scope is not None:
+        most = self._service.concurrent_requests
+        if self._metrics.in_flight - self._uploads > most and route.scope is not None and not route.streams:
+            raise refusals.busy(most, "requests are being answered", refusals.RETRY_SECONDS)
+        if self._keyring is not None and route.scope is not None:
             key = self._keyring.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
             call.key_name, call.key_scopes = key.name, key.scopes
-            key.demand(match.route.scope)
+            key.demand(route.scope)
+
+    async def _taken_in(self, route: Route, call: Call, receive: Receive) -> Answer:
+        """Return the answer to a body that comes in its own time; such are counted apart, since they take long."""
+        if self._uploads >= UPLOADS_AT_ONCE:
+            raise refusals.busy(UPLOADS_AT_ONCE, "files are being taken in", UPLOAD_RETRY_SECONDS)
+        self._uploads += 1
+        try:
+            call.stream = _stream(receive)
+            return await route.handle(call)
+        finally:
+            self._uploads -= 1
 
     async def _body(self, call: Call, receive: Receive) -> bytes:
         """Return the body, whole, if it is not too large."""
         most = self._service.body_bytes
         length = call.headers.get(b"content-length")
         if length is not None and int(length) > most:
-            raise _too_large(most)
+            raise refusals.too_large(most)
         if call.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise RequestError(
-                status=415, found="The body is compressed.", expected="a plain body.", do="send it as it is."
-            )
+            raise refusals.compressed()
         message = _present(await receive())
         body: bytes = message.get("body", b"")
         if not message.get("more_body") and len(body) <= most:
@@ -186,7 +197,7 @@ class Front:
             message = _present(await receive())
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-        raise _too_large(most)
+        raise refusals.too_large(most)
 
     async def _send(self, answer: Answer, call: Call, send: Send) -> None:
         headers = [(b"content-type", answer.content_type.encode()), (b"x-request-id", call.request_id.encode())]
@@ -240,27 +251,19 @@ async def _stream(receive: Receive) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
 
 
-def _refusal(error: BarometerError, route: Route | None, call: Call) -> Answer:
-    """Return an error in the route's form; what is not the request's fault is ours, 503 when it may pass."""
-    if not isinstance(error, RequestError):
-        status = 503 if isinstance(error, TransientError) else 500
-        retry = ((b"retry-after", RETRY_SECONDS),) if status == 503 else ()  # noqa: PLR2004 - as above
-        log.error("The request %s failed: %s", call.request_id, error)
-        error = RequestError(status=status, found=error.found, expected=error.expected, do=error.do, headers=retry)
-    return (route.error if route else problem)(error, call.request_id)
+def _files_path(router: Router, service: Service) -> str | None:
+    """Return where files are taken in; without Airflow, which a folder of a model does without, nowhere."""
+    return None if service.model_folder else next((route.path for route in router.routes if route.streams), None)
 
 
-def _no_route(match: Match, call: Call) -> RequestError:
-    if match.methods:
-        allowed = ", ".join(match.methods)
-        return RequestError(
-            status=405,
-            found=f"This path does not know the method {call.method[:20]}.",
-            expected=allowed + ".",
-            do="see /docs.",
-            headers=((b"allow", allowed.encode()),),
-        )
-    return RequestError(status=404, found="There is no such path.", expected="one of those in /docs.", do="see /docs.")
+def _joined(given: Headers) -> dict[bytes, bytes]:
+    """Return headers of which some come several times: of a list all, of others the last."""
+    headers = dict(given)
+    if [name for name, _ in given].count(b"host") > 1:
+        raise refusals.two_hosts()
+    for name in headers.keys() & LISTS:
+        headers[name] = b", ".join(value for other, value in given if other == name)
+    return headers
 
 
 @lru_cache(maxsize=256)
@@ -275,36 +278,4 @@ def _check_origin(headers: Mapping[bytes, bytes]) -> None:
     origin = headers.get(b"origin")
     is_ours = origin is None or origin.partition(b"://")[2] == headers.get(b"host")
     if not is_ours or headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}:
-        raise RequestError(
-            status=403,
-            found="The request comes from another site's page.",
-            expected="none, or a page of this service.",
-            do="call the API from a server, not from a page.",
-        )
-
-
-def _too_large(most: int) -> RequestError:
-    return RequestError(
-        status=413,
-        found="The body is too large.",
-        expected=f"at most {most:,} bytes.",
-        do="send several requests, or a file: POST /batch-predictions.",
-    )
-
-
-def _too_slow(seconds: float) -> RequestError:
-    return RequestError(
-        status=408,
-        found=f"The request took more than {seconds:g} s.",
-        expected="to have it whole, and its answer, by then.",
-        do="send fewer rows at once, or a file: POST /batch-predictions.",
-    )
-
-
-def _own_fault(request_id: str) -> RequestError:
-    return RequestError(
-        status=500,
-        found="The service failed.",
-        expected="an answer.",
-        do=f"tell its operators the request's id, {request_id}; the log has the reason.",
-    )
+        raise refusals.another_site()

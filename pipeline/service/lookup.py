@@ -4,13 +4,11 @@
 the other; the page tells a product's usual. The entry points are `Lookup` and `routes`.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Row, create_engine, text
@@ -18,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
+from pipeline.service.aside import warehouse
 from pipeline.service.calls import Answer, Call, Route
 from pipeline.service.connection import connect
 from pipeline.service.lookup_operation import OPERATION
@@ -48,15 +47,23 @@ PREDICTION = text(
 )
 LATEST = text(
     """
-    SELECT CAST(published.week AS text) AS week, run.snapshot_manifest, run.snapshot_digest, kept_out.reasons
-    FROM published_weeks AS published
-    INNER JOIN prediction_runs AS run USING (run_id)
-    LEFT JOIN quarantine AS kept_out
-        ON kept_out.run_id = run.run_id
-        AND kept_out.customer_id = :customer_id AND kept_out.product_id = :product_id
-    ORDER BY published.week DESC LIMIT 1
+    WITH latest AS (
+        SELECT published.week, run.run_id, run.snapshot_manifest, run.snapshot_digest
+        FROM published_weeks AS published
+        INNER JOIN prediction_runs AS run USING (run_id)
+        ORDER BY published.week DESC LIMIT 1
+    )
+    SELECT
+        CAST(latest.week AS text) AS week, latest.snapshot_manifest, latest.snapshot_digest,
+        kept_out.customer_id, kept_out.product_id, kept_out.reasons
+    FROM latest
+    LEFT JOIN (
+        unnest(CAST(:customer_ids AS text []), CAST(:product_ids AS text [])) AS asked (customer_id, product_id)
+        INNER JOIN quarantine AS kept_out USING (customer_id, product_id)
+    ) ON latest.run_id = kept_out.run_id
     """
 )
+"""The latest published week, once for each of the subjects that were kept out of it, else once."""
 USUAL = text(
     """
     SELECT product.satisfaction
@@ -68,6 +75,14 @@ USUAL = text(
 )
 
 log = logging.getLogger(__name__)
+
+
+class Wanted(NamedTuple):
+    """A subject, and the features that are asked for."""
+
+    customer_id: str
+    product_id: str
+    names: tuple[str, ...]
 
 
 class Lookup:
@@ -84,7 +99,7 @@ class Lookup:
             pool_pre_ping=True,
             pool_use_lifo=True,
         )
-        self._state: dict[str, str] = {"state": "not asked yet"}
+        self._is_away = False
 
     def prediction(self, customer_id: str, product_id: str) -> dict[str, Any] | None:
         """Return the subject's prediction in the latest published week, with its lineage; None when it has none.
@@ -99,9 +114,9 @@ class Lookup:
         rows = self._rows(PREDICTION, customer_id=customer_id, product_id=product_id)
         if rows:
             return {**rows[0]._mapping, "published_at": rows[0].published_at.isoformat()}  # noqa: SLF001 - its public API
-        latest = self._latest(customer_id, product_id)
-        if latest is not None and latest.reasons is not None:
-            raise _kept_out(latest, status=404)
+        latest = self._rows(LATEST, customer_ids=[customer_id], product_ids=[product_id])
+        if latest and latest[0].reasons is not None:
+            raise _kept_out(latest[0], status=404)
         return None
 
     def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
@@ -115,46 +130,49 @@ class Lookup:
             422 when the subject was kept out of that week, or the snapshot does not have a feature; 503 also when the
             snapshot's files are not as they were written.
         """
-        latest = self._latest(customer_id, product_id) if _is_storable(customer_id, product_id) else None
-        if latest is None or latest.snapshot_manifest is None:
-            return None
-        if latest.reasons is not None:
-            raise _kept_out(latest, status=422)
-        snapshot = Snapshot(latest.week, Path(latest.snapshot_manifest), latest.snapshot_digest)
+        (found,) = self.features_of([Wanted(customer_id, product_id, tuple(names))])
+        if isinstance(found, RequestError):
+            raise found
+        return found
+
+    def features_of(self, wanted: Sequence[Wanted]) -> list[tuple[str, Values] | RequestError | None]:
+        """Return for each what `features` returns, or raises with 422, of the same week and by one query.
+
+        Raises
+        ------
+        RequestError
+            503, as `features`.
+        """
+        askable = [one for one in wanted if _is_storable(one.customer_id, one.product_id)]
+        ids = {"customer_ids": [one.customer_id for one in askable], "product_ids": [one.product_id for one in askable]}
+        latest = self._rows(LATEST, **ids) if askable else []
+        if not latest or latest[0].snapshot_manifest is None:
+            return [None] * len(wanted)
+        refusals = {
+            (row.customer_id, row.product_id): _kept_out(row, status=422) for row in latest if row.reasons is not None
+        }
+        snapshot = Snapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
         try:
-            known = kinds(snapshot)
-            absent = [name for name in names if known.get(name) not in {"number", "category"}]
-            if absent:
-                raise _no_feature(latest.week, absent[0])
-            values = features_of(snapshot, customer_id, product_id, names)
+            return [refusals.get(one[:2]) or _in_snapshot(snapshot, one) for one in wanted]
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
-            raise _altered(latest.week) from None
-        return None if values is None else (latest.week, values)
+            raise _altered(snapshot.week) from None
 
     def usual(self, product_id: str) -> float | None:
         """Return the mean satisfaction with a product in its latest published week; None when it has none."""
         rows = self._rows(USUAL, product_id=product_id) if _is_storable(product_id) else []
         return float(rows[0].satisfaction) if rows else None
 
-    def state(self) -> dict[str, str]:
-        """Return what the last look into the warehouse met: `state` (available, away) and, if away, since when."""
-        return self._state
-
-    def _latest(self, customer_id: str, product_id: str) -> Row[Any] | None:
-        rows = self._rows(LATEST, customer_id=customer_id, product_id=product_id)
-        return rows[0] if rows else None
-
-    def _rows(self, query: Any, **parameters: str) -> Sequence[Row[Any]]:
+    def _rows(self, query: Any, **parameters: str | list[str]) -> Sequence[Row[Any]]:
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(query, parameters).all()
         except (OperationalError, InterfaceError, NoConnectionError, BarometerError) as error:
-            if self._state["state"] != "away":
+            if not self._is_away:  # told once, not for each that asks
                 log.warning("The warehouse cannot be asked: %s", error)
-                self._state = {"state": "away", "since": datetime.now(UTC).isoformat(timespec="seconds")}
+            self._is_away = True
             raise _away() from None
-        self._state = {"state": "available"}
+        self._is_away = False
         return rows
 
 
@@ -173,7 +191,7 @@ async def _prediction(parts: "Parts", call: Call) -> Answer:
             do="send the features: POST /predict.",
         )
     customer_id, product_id = call.path_parameters["customer_id"], call.path_parameters["product_id"]
-    found = await asyncio.to_thread(parts.lookup.prediction, customer_id, product_id)
+    found = await warehouse(parts.lookup.prediction, customer_id, product_id)
     if found is None:
         raise RequestError(
             status=404,
@@ -182,6 +200,15 @@ async def _prediction(parts: "Parts", call: Call) -> Answer:
             do="correct them, or send the features: POST /predict.",
         )
     return Answer(msgspec.json.encode(found))
+
+
+def _in_snapshot(snapshot: Snapshot, wanted: Wanted) -> tuple[str, Values] | RequestError | None:
+    known = kinds(snapshot)
+    absent = [name for name in wanted.names if known.get(name) not in {"number", "category"}]
+    if absent:
+        return _no_feature(snapshot.week, absent[0])
+    values = features_of(snapshot, *wanted)
+    return None if values is None else (snapshot.week, values)
 
 
 def _is_storable(*texts: str) -> bool:

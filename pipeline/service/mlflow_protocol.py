@@ -23,14 +23,15 @@ from pipeline.service.tabular import (
     field_of,
     fields,
     in_words,
-    media_type_among,
     null_for_nan,
     off_loop,
     only_one,
+    predicted,
+    probe,
     records,
     split,
 )
-from pipeline.service.wire import cells, checked, limited, written
+from pipeline.service.wire import cells, checked, limited, media_type_among
 
 MLFLOW = "3.17.2"
 """The version of MLflow whose scoring server this speaks like; clients ask for it."""
@@ -48,18 +49,13 @@ ERROR_CODES = {
 
 def routes(parts: Parts) -> list[Route]:
     """Return the routes of MLflow's scoring server."""
-    ping, described = partial(_ping, parts), partial(_described, parts.settings.service.rows)
+    described = partial(_described, parts.settings.service.rows)
     return [
-        Route("GET", "/ping", ping, operation=told("Predictions are answered", "\n", tag=TAG), error=_error),
-        Route("GET", "/health", ping, operation=told("Predictions are answered", "\n", tag=TAG), error=_error),
+        probe(parts, "/ping", "\n", tag=TAG, error=_error),
+        probe(parts, "/health", "\n", tag=TAG, error=_error),
         Route("GET", "/version", _version, operation=told("The MLflow this is like", MLFLOW, tag=TAG), error=_error),
         Route("POST", "/invocations", partial(_invocations, parts), "predict", described, error=_error),
     ]
-
-
-async def _ping(parts: Parts, _call: Call) -> Answer:
-    _ = parts.current.serving  # refuses when there is none
-    return Answer(b"\n", TEXT)
 
 
 async def _version(_call: Call) -> Answer:
@@ -69,7 +65,7 @@ async def _version(_call: Call) -> Answer:
 async def _invocations(parts: Parts, call: Call) -> Answer:
     serving = parts.current.serving
     instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return written(await parts.predictor.predict(call, serving, instances), instances, JSON)
+    return await predicted(parts, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:

@@ -1,8 +1,9 @@
 """The Open Inference Protocol, version 2, which KServe, Triton and MLServer speak: `/v2…`.
 
 Each feature is an input of shape [n] or [n, 1]: FP64 (or another number) for numbers, BYTES for text; customer_id and
-product_id may be further ones. The outputs are the prediction's fields. The only version is the champion's. The entry
-point is `routes`; `pipeline.service.tensors` reads and writes the tensors.
+product_id may be further ones. The outputs are the prediction's fields. The only version to ask for is the champion's;
+an A/B test's challenger may answer all the same, as each row's output `model_version` says. The entry point is
+`routes`; `pipeline.service.tensors` reads and writes the tensors.
 """
 
 from functools import partial
@@ -16,9 +17,9 @@ from pipeline.service.calls import JSON, Answer, Call, Route
 from pipeline.service.open_inference_docs import described
 from pipeline.service.parts import Parts
 from pipeline.service.serving import Serving
-from pipeline.service.tabular import in_words, media_type_among, off_loop
+from pipeline.service.tabular import in_words, off_loop
 from pipeline.service.tensors import BINARY, OUTPUTS, instances_of, request_of, response
-from pipeline.service.wire import checked
+from pipeline.service.wire import checked, media_type_among
 
 MODEL = "/v2/models/{model}"
 VERSION = MODEL + "/versions/{version}"
@@ -82,7 +83,7 @@ async def _infer(parts: Parts, call: Call) -> Answer:
     request, behind = await off_loop(call, lambda: request_of(call))
     instances = await off_loop(call, lambda: instances_of(request, behind, serving.signature, most_rows))
     predictions = await parts.predictor.predict(call, serving, checked(instances, most_rows))
-    return response(request, predictions, {"model_name": serving.name, "model_version": serving.champion.version})
+    return await off_loop(call, lambda: response(request, predictions, serving.name))
 
 
 def _check_name(serving: Serving, call: Call) -> None:
@@ -104,4 +105,5 @@ def _json(content: dict[str, Any]) -> Answer:
 
 
 def _error(error: RequestError, _request_id: str) -> Answer:
-    return Answer(msgspec.json.encode({"error": in_words(error)}), JSON, error.status, error.headers)
+    status = 400 if error.status == 422 else error.status  # noqa: PLR2004 - which the protocol's servers do not know
+    return Answer(msgspec.json.encode({"error": in_words(error)}), JSON, status, error.headers)

@@ -41,9 +41,9 @@ def _infer(signature: Signature | None) -> Schema:
         required=["name", "datatype", "shape"], name=TEXT, datatype=TEXT, shape=SHAPE, data={"type": "array"}
     )
     found = _object(
-        required=["model_name", "model_version", "outputs"],
+        required=["model_name", "outputs"],
         model_name=TEXT,
-        model_version=TEXT,
+        model_version=TEXT | {"description": "Of every row; left out where an A/B test's rows have two."},
         id=TEXT,
         outputs=listed(output),
     )
@@ -62,13 +62,12 @@ def _infer(signature: Signature | None) -> Schema:
         responses={
             200: answer("The outputs asked for, all without `outputs`.", {JSON: content(found), BINARY: content({})}),
             404: "",
-            422: "",
         },
     )
 
 
 def _tensor(feature: Feature) -> Schema:
-    """Return the schema of a feature's input; that `shape` and `data` fit together no schema can say."""
+    """Return the schema of a feature's input; that `shape`, `datatype` and `data` fit together no schema can say."""
     size = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
     return _object(
         required=["name", "shape", "datatype", "data"],

@@ -3,44 +3,55 @@
 The entry point is `routes`; `pipeline.service.wire` reads and writes the forms.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable
 from functools import partial
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import Answer, Call, Route
+from pipeline.service.completing import MOST_COMPLETED, completed
 from pipeline.service.described import instances_in, predictions_out
 from pipeline.service.openapi import Schema, answer, operation, parameter
 from pipeline.service.parts import Parts
-from pipeline.service.signature import Complete, Signature, Values
-from pipeline.service.wire import negotiated, read, written
+from pipeline.service.signature import Complete, Instances, Signature
+from pipeline.service.wire import at_once, negotiated, read, written
+
+LONG_ROWS = 1_000
+"""An answer for more is written in a thread, so that others need not wait."""
 
 
 def routes(parts: Parts) -> list[Route]:
     """Return the route of on-demand predictions."""
     described = partial(_described, parts.settings.service.rows)
-    predict = partial(_predict, parts, _completing(parts))
-    return [Route("POST", "/predict", predict, scope="predict", operation=described)]
+    return [Route("POST", "/predict", partial(_predict, parts), scope="predict", operation=described)]
 
 
-async def _predict(parts: Parts, complete: Complete | None, call: Call) -> Answer:
+async def _predict(parts: Parts, call: Call) -> Answer:
     serving = parts.current.serving
     form = negotiated(call)
-    instances = await read(
-        call,
-        serving.signature,
-        header=True,
-        on_error_row=bool(call.query_string) and _on_error_row(call),
-        complete=complete,
-        most_rows=parts.settings.service.rows,
-    )
-    return written(await parts.predictor.predict(call, serving, instances), instances, form)
+    on_error_row = bool(call.query_string) and _on_error_row(call)
+    instances = at_once(call, serving.signature, parts.settings.service.rows)
+    if instances is None:
+        instances = await _read(parts, serving.signature, call, on_error_row=on_error_row)
+    answered = partial(written, await parts.predictor.predict(call, serving, instances), instances, form)
+    return answered() if instances.rows <= LONG_ROWS else await asyncio.to_thread(answered)
+
+
+async def _read(parts: Parts, signature: Signature, call: Call, *, on_error_row: bool) -> Instances:
+    most_rows = parts.settings.service.rows
+
+    def instances_of(complete: Complete | None) -> Awaitable[Instances]:
+        return read(call, signature, header=True, on_error_row=on_error_row, complete=complete, most_rows=most_rows)
+
+    return await (instances_of(None) if parts.lookup is None else completed(parts.lookup, instances_of))
 
 
 def _described(most_rows: int, signature: Signature | None) -> Schema:
     says = "`refuse`: a bad row refuses the request. `row`: an error stands in its place, the others are answered."
     return operation(
         "Predict how satisfied customers are likely to be",
-        description="One prediction for each instance, in order. `Accept` chooses the answer's form.",
+        description="One prediction for each instance, in order. `Accept` chooses the answer's form. Where there is a"
+        f" warehouse, up to {MOST_COMPLETED} subjects may leave features to the latest snapshot.",
         request=instances_in(signature, most_rows, header=True),
         parameters=[parameter("on_error", says, {"enum": ["refuse", "row"], "default": "refuse"})],
         responses={
@@ -62,23 +73,3 @@ def _on_error_row(call: Call) -> bool:
             do="choose one of them.",
         )
     return said == "row"
-
-
-def _completing(parts: Parts) -> Complete | None:
-    """Return what completes a subject's features from its latest snapshot, where there is a warehouse."""
-    lookup = parts.lookup
-    if lookup is None:
-        return None
-
-    def complete(customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values]:
-        found = lookup.features(customer_id, product_id, names)
-        if found is None:
-            raise RequestError(
-                status=404,
-                found="The subject of an instance is in no published week.",
-                expected="a customer_id and product_id that were predicted, or a value for each feature.",
-                do="send all features, null where one is not known.",
-            )
-        return found
-
-    return complete

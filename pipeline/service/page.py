@@ -4,7 +4,6 @@ It needs no script: the form is sent to `/` and answered with the page, what was
 by the same `Predictor` as that of `POST /predict`. The entry point is `routes`.
 """
 
-import asyncio
 import logging
 from datetime import date, datetime
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import BarometerError, RequestError
+from pipeline.service.aside import pages, warehouse
 from pipeline.service.calls import Answer, Call, Route
 from pipeline.service.entry import Entry, entry
 from pipeline.service.form import fields, posted, usual_texts
@@ -42,26 +42,26 @@ async def _show(parts: Parts, _call: Call) -> Answer:
     try:
         serving = parts.current.serving
     except RequestError as error:
-        return await asyncio.to_thread(_page, parts, None, Entry({}), trouble=error)
+        return await pages(_page, parts, None, Entry({}), trouble=error)
     champion = serving.champion
     usual = Entry(usual_texts(champion.bundle.features, champion.profile))
-    return await asyncio.to_thread(_page, parts, serving, usual)
+    return await pages(_page, parts, serving, usual)
 
 
 async def _ask(parts: Parts, call: Call) -> Answer:
     """Answer the form, what is wrong with it beside its fields."""
     serving = parts.current.serving
     given = posted(call, serving.signature.names)
-    entered = await asyncio.to_thread(entry, serving, parts.lookup, given)
+    entered = await warehouse(entry, serving, parts.lookup, given)
     if entered.instances is None:
         status = max(error.status for error in entered.errors.values())
-        return await asyncio.to_thread(_page, parts, serving, entered, status=status)
+        return await pages(_page, parts, serving, entered, status=status)
     (prediction,) = await parts.predictor.predict(call, serving, entered.instances)
-    usual = await asyncio.to_thread(_usual, parts, entered.subject[1])
+    usual = await warehouse(_usual, parts, entered.subject[1])
     kinds = {feature.name: feature.kind for feature in serving.signature.features}
     ask_again = command(call, entered, kinds, key=parts.keyring is not None)
     answer = told(serving, entered, prediction, usual=usual, command=ask_again)
-    return await asyncio.to_thread(_page, parts, serving, entered, answer=answer)
+    return await pages(_page, parts, serving, entered, answer=answer)
 
 
 def _usual(parts: Parts, product_id: str) -> float | None:

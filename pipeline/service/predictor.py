@@ -49,8 +49,8 @@ class _Asked:
 
     call: Call
     instances: Instances
-    scored: "asyncio.Future[tuple[Scores, int]]"
-    """The scores of the whole batch, and where in it this request's begin."""
+    scored: "asyncio.Future[tuple[list[Prediction], int]]"
+    """The predictions of the whole batch, and where in it this request's begin."""
 
 
 class Predictor:
@@ -89,18 +89,23 @@ class Predictor:
             return []
         asked = _Asked(call, instances, asyncio.get_running_loop().create_future())
         if len(instances.values) > SMALL_ROWS:
-            return _predictions(serving, instances, await self._scored_alone(serving, asked), 0)
-        self._wait_for_others(serving, asked)
-        return _predictions(serving, instances, *await asked.scored)
+            found, start = await self._scored_alone(serving, asked), 0
+        else:
+            self._wait_for_others(serving, asked)
+            found, start = await asked.scored
+        own = found[start : start + len(instances.values)]
+        for at, week in instances.weeks.items():
+            own[at].features_week = week
+        return own
 
-    async def _scored_alone(self, serving: Serving, asked: _Asked) -> Scores:
+    async def _scored_alone(self, serving: Serving, asked: _Asked) -> list[Prediction]:
         try:
             scores, now = await asyncio.to_thread(self._scored_and_recorded, serving, asked)
         except asyncio.CancelledError:
             asked.scored.cancel()  # then it is not recorded either
             raise
         self._shadow(serving, [asked], scores, now)
-        return scores
+        return _predictions(serving, scores)
 
     def _scored_and_recorded(self, serving: Serving, asked: _Asked) -> tuple[Scores, float]:
         scores = _score(serving, [asked])
@@ -126,11 +131,11 @@ class Predictor:
                 self._answered(serving, together, scores)
 
     def _answered(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> None:
-        """Hand the scores out, then see to the record and the shadow."""
-        start = 0
+        """Hand the predictions out, then see to the record and the shadow."""
+        found, start = _predictions(serving, scores), 0
         for asked in together:
             if not asked.scored.done():  # who asked may have given up
-                asked.scored.set_result((scores, start))
+                asked.scored.set_result((found, start))
             start += len(asked.instances.values)
         self._shadow(serving, together, scores, self._record(serving, together, scores))
 
@@ -181,22 +186,17 @@ def _score(serving: Serving, together: Sequence[_Asked]) -> Scores:
     return serving.score(values, [customer for asked in together for customer, _ in asked.instances.keys])
 
 
-def _predictions(serving: Serving, instances: Instances, scores: Scores, start: int) -> list[Prediction]:
-    """Return the answers of one request from the scores of its batch."""
-    stop = start + len(instances.values)
+def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:
+    """Return the answers of a whole batch."""
     version = serving.champion.version
     found = [
-        Prediction(satisfaction, satisfied, version, CHAMPION, _WORDS[satisfied][round(100 * satisfaction)])
-        for satisfaction, satisfied in zip(
-            scores.satisfaction[start:stop], scores.likely_satisfied[start:stop], strict=True
-        )
+        Prediction(satisfaction, satisfied, version, CHAMPION, WORDS[satisfied][round(100 * satisfaction)])
+        for satisfaction, satisfied in zip(scores.satisfaction, scores.likely_satisfied, strict=True)
     ]
     if scores.by_challenger is not None and serving.challenger is not None:
-        for at, is_challengers in enumerate(scores.by_challenger[start:stop]):
+        for prediction, is_challengers in zip(found, scores.by_challenger, strict=True):
             if is_challengers:
-                found[at].model_version, found[at].role = serving.challenger.version, CHALLENGER
-    for at, week in instances.weeks.items():
-        found[at].features_week = week
+                prediction.model_version, prediction.role = serving.challenger.version, CHALLENGER
     return found
 
 
@@ -235,7 +235,7 @@ def _records(
             at += 1
 
 
-_WORDS = {
+WORDS = {
     True: [f"Likely satisfied: {percent} of 100 such customers are." for percent in range(101)],
     False: [f"Likely not satisfied: {percent} of 100 such customers are." for percent in range(101)],
 }

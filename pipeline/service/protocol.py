@@ -1,7 +1,8 @@
 """What uvicorn leaves open in HTTP/1.1: how long a head may be, and how long what is neither read nor sent may take.
 
 Without these bounds a stranger who sends a byte a minute, a header without an end, or takes no answer, would hold
-connections and memory, whatever the front says. And what it makes slow: an answer that is known at once.
+connections and memory, whatever the front says. What it makes slow: an answer that is known at once. And what it gets
+wrong: a request that asks for another protocol, whose body it loses, or takes for the next request.
 The entry points are `Protocol`, which `pipeline.service.server` has uvicorn use, and `sent_whole`.
 """
 
@@ -11,6 +12,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pipeline.errors import RequestError
@@ -26,6 +28,7 @@ LINGER_SECONDS = 5.0
 """Who was answered before the whole body was read may send on for so long: closed at once, it would not see why."""
 TAKE_SECONDS = 60.0
 """Who takes nothing of its answer for so long is cut off."""
+MALFORMED = "Invalid HTTP request received."
 
 
 class Protocol(HttpToolsProtocol):
@@ -50,11 +53,17 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived, and refuse a head that goes on too long."""
+        """Take what has arrived, and refuse what is no HTTP, or a head that goes on too long."""
         self._packet_bytes = len(data)
         if self._is_reading_head:  # and not in the packet in which it begins, which may end another request
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._read_without_upgrade(memoryview(data)[upgrade.args[0] :])
+        except HttpParserError:
+            self.send_400_response(MALFORMED)
         if not self._is_reading_head or self.transport.is_closing():
             return
         if self._head_bytes > HEAD_BYTES:
@@ -62,23 +71,53 @@ class Protocol(HttpToolsProtocol):
         elif not self._reading.is_running:
             self._reading.start(HEAD_SECONDS, self._head_is_late)
 
+    def _read_without_upgrade(self, rest: memoryview) -> None:
+        """Read a request with Upgrade as if it had none, which RFC 9110 (7.8) leaves to a server; and what follows it.
+
+        The parser has ended it with its head, and would take its body for a request. So a new one is given that head
+        again. That goes on while there are more in what has arrived.
+        """
+        while True:
+            head = self._head_without_upgrade()
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes it
+            try:
+                self.parser.feed_data(head)
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            except HttpParserError:
+                self.send_400_response(MALFORMED)
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"".join((self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n", *fields, b"\r\n"))
+
     def on_message_begin(self) -> None:
         """Note that a head is being read."""
         super().on_message_begin()
         self._is_reading_head = True
 
     def on_headers_complete(self) -> None:
-        """Hand the request on.
+        """Hand the request on, unless it has Upgrade: then its head comes again.
 
         Raises
         ------
         ValueError
-            If its head is too large; the parser has that answered by `send_400_response`.
+            If its head is too large, or it is CONNECT; the parser has that answered by `send_400_response`.
         """
         if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # maybe by other requests, or the body: look closely
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if self._head_bytes > HEAD_BYTES:
                 raise ValueError("the head is too large")
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("what follows is no HTTP")
+            return
         self._is_reading_head = False
         self._head_bytes = 0
         self._reading.stop()
@@ -92,6 +131,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait for the next request, after a body that nobody has read."""
+        if self._is_reading_head:  # it has Upgrade, and does not end here
+            return
         super().on_message_complete()
         if self._reading.is_running:
             self._reading.stop()
@@ -112,7 +153,9 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or too much of it, and close: what follows could not be told apart."""
-        answer = problem(_too_large() if self._head_bytes > HEAD_BYTES else _malformed(msg), "")
+        error = _too_large() if self._head_bytes > HEAD_BYTES else _malformed(msg)
+        self.logger.warning(error.found)
+        answer = problem(error, "")
         assert isinstance(answer.body, bytes), "an error's body is short"
         self.transport.write(
             b"HTTP/1.1 %d %s\r\n" % (answer.status, HTTPStatus(answer.status).phrase.encode())

@@ -12,20 +12,23 @@ import msgspec
 
 from pipeline.errors import RequestError
 from pipeline.service.bodies import raw_rows
-from pipeline.service.calls import CSV, JSON, TEXT, Answer, Call, Route
+from pipeline.service.calls import CSV, JSON, Answer, Call, Route
 from pipeline.service.contract_docs import lines_in
 from pipeline.service.described import predictions_out
 from pipeline.service.openapi import Schema, answer, content, operation
 from pipeline.service.parts import Parts
 from pipeline.service.signature import Instances, Signature
-from pipeline.service.tabular import off_loop, records
-from pipeline.service.wire import checked, form_of, negotiated, written
+from pipeline.service.tabular import off_loop, predicted, probe, records
+from pipeline.service.wire import checked, form_of, limited, negotiated
 from pipeline.settings.service import Service
 
 TAG = "SageMaker"
 MEGABYTE = 2**20
 TRANSFORMS = 8
 """More at once would only wait for each other."""
+MOST_ROWS = 200_000
+"""SageMaker fills a request up to its bytes, whatever its rows: `service.rows` would lose the file. But a bad row of
+one byte is answered by a hundred, so there is a bound; 6 MB of rows of 30 bytes keep it."""
 TOGETHER_MEGABYTES = 100
 """SageMaker takes no larger product of transforms at once and their payload."""
 
@@ -33,21 +36,14 @@ TOGETHER_MEGABYTES = 100
 def routes(parts: Parts) -> list[Route]:
     """Return the routes that SageMaker asks for."""
     parameters = _execution_parameters(parts.settings.service)
-    ping = operation("Predictions are answered", tag=TAG, responses={200: answer("Yes.")})
     told = operation(
         "How a batch transform best asks", tag=TAG, responses={200: answer("So.", {JSON: content({}, parameters)})}
     )
-    described = partial(_described, parts.settings.service.body_bytes)
     return [
-        Route("GET", "/ping", partial(_ping, parts), operation=ping),
+        probe(parts, "/ping", "", tag=TAG),
         Route("GET", "/execution-parameters", partial(_parameters, parameters), operation=told),
-        Route("POST", "/invocations", partial(_invocations, parts), "predict", described),
+        Route("POST", "/invocations", partial(_invocations, parts), "predict", _described),
     ]
-
-
-async def _ping(parts: Parts, _call: Call) -> Answer:
-    _ = parts.current.serving  # refuses when there is none
-    return Answer(b"", TEXT)
 
 
 async def _parameters(parameters: dict[str, int | str], _call: Call) -> Answer:
@@ -57,11 +53,8 @@ async def _parameters(parameters: dict[str, int | str], _call: Call) -> Answer:
 async def _invocations(parts: Parts, call: Call) -> Answer:
     serving, form = parts.current.serving, form_of(call)
     wanted = negotiated(call, default=form)
-    # SageMaker fills a request up to its bytes, whatever its rows: to refuse it for them would lose the file.
-    most_rows = parts.settings.service.body_bytes
-    instances = await off_loop(call, lambda: checked(_instances(call, form, serving.signature, most_rows), most_rows))
-    predictions = await parts.predictor.predict(call, serving, instances)
-    return written(predictions, instances, wanted, header=_has_header(call))
+    instances = await off_loop(call, lambda: checked(_instances(call, form, serving.signature, MOST_ROWS), MOST_ROWS))
+    return await predicted(parts, call, serving, instances, wanted, header=_has_header(call))
 
 
 def _instances(call: Call, form: str, signature: Signature, most_rows: int) -> Instances:
@@ -69,13 +62,23 @@ def _instances(call: Call, form: str, signature: Signature, most_rows: int) -> I
         return signature.fast(call.body) or records(
             signature, raw_rows(call.body), most_rows=most_rows, on_error_row=True
         )
-    lines = call.body.removeprefix(b"\xef\xbb\xbf").splitlines()
+    lines = _lines(call.body, most_rows)
     if form is not CSV:
         return records(signature, [*map(msgspec.Raw, lines)], most_rows=most_rows, on_error_row=True)
     names = _cells(lines.pop(0)) if _has_header(call) and lines else None
     if isinstance(names, RequestError):
         raise names
     return signature.texts(names, map(_cells, lines), on_error_row=True)
+
+
+def _lines(body: bytes, most_rows: int) -> list[bytes]:
+    """Return the lines, empty ones too, if they are not too many: as objects, tiny ones take many times their bytes.
+
+    Elsewhere an empty line is passed over. But SageMaker splits records at newlines: a join would give every later
+    record another's prediction, and an empty line that is sent alone would be refused and lose the file.
+    """
+    limited(range(body.count(b"\n") + body.count(b"\r") - body.count(b"\r\n")), most_rows)
+    return body.removeprefix(b"\xef\xbb\xbf").splitlines()
 
 
 def _has_header(call: Call) -> bool:
@@ -101,13 +104,13 @@ def _execution_parameters(service: Service) -> dict[str, int | str]:
     return {"MaxConcurrentTransforms": at_once, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": megabytes}
 
 
-def _described(most_rows: int, signature: Signature | None) -> Schema:
+def _described(signature: Signature | None) -> Schema:
     return operation(
         "Predict for SageMaker",
         tag=TAG,
         description="A bad row is answered by what is wrong with it, in its place. Without `Accept` the answer has the"
         " request's form.",
-        request=lines_in(signature, most_rows),
+        request=lines_in(signature, MOST_ROWS),
         responses={
             200: answer("A prediction for each row, in order.", predictions_out(bad_rows=True, header=False)),
             406: "",

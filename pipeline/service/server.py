@@ -5,16 +5,19 @@ The entry point is `serve`.
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from pipeline.errors import ServerError
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ DRAIN_SECONDS = 1.0
 """After SIGTERM so long every answer closes its connection, before the ones that are idle are closed."""
 FINISH_SECONDS = 18
 """Then requests that are still being answered have so long; SageMaker kills 30 s after SIGTERM."""
-
+LAST_SECONDS = 10.0
+"""Then the record is written and the threads beside end; whatever still goes on after that is cut off."""
+THREADS_SECONDS = 1.0
+"""When all is written, so long for threads that still wait for something, a silent database for one."""
 
 Ready = Callable[[str, Mapping[str, Any]], None]
 """Is told the address that is listened on, and the readiness (`Current.readiness`)."""
@@ -47,7 +53,7 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
     ConfigError
         If the settings contradict each other.
     ServerError
-        If the port cannot be had.
+        If the address cannot be listened on.
     """
     sys.meta_path.insert(0, _NotForServing())
     from pipeline.service.app import Application
@@ -55,10 +61,33 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
 
     set_up()
     application = Application(settings)
+    host, port = settings.service.host, settings.service.port
+    listeners = listening(host, port)
     application.start()
     gc.collect()
     gc.freeze()  # what is there now stays; to look through it again and again costs a twentieth of an answer's time
-    _Server(configured(application.front, settings.service.host, settings.service.port), application, ready).run()
+    _Server(configured(application.front, host, port), application, ready).run(listeners)
+
+
+def listening(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen on the port of all addresses that the host has; who connects waits to be answered.
+
+    Raises
+    ------
+    ServerError
+        If that cannot be: the port is taken, or the address is not this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        return [socket.create_server(address, family=family) for family, address in addresses]
+    except (OSError, UnicodeError) as error:  # the latter for a name that can be none
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ServerError(
+            found=f"Port {port} of {host} cannot be listened on: {reason.partition(' (while ')[0]}.",
+            expected="a free port (service.port) of one of this machine's addresses (service.host).",
+            do="stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST.",
+        ) from None
 
 
 def configured(app: Any, host: str, port: int) -> uvicorn.Config:
@@ -110,7 +139,13 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the connections once their answers are sent, then stop what works beside."""
         await super().shutdown(sockets)
+        if cut_off := list(self.server_state.tasks):
+            await asyncio.wait(cut_off, timeout=THREADS_SECONDS)  # so that the log has them too
         self._stopped()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # nobody reads it any more
+                stream.flush()
+        _end_after(THREADS_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -126,10 +161,22 @@ class _Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._front.stopping = True
+        _end_after(DRAIN_SECONDS + FINISH_SECONDS + LAST_SECONDS)
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
 
     def _exit(self) -> None:
         self.should_exit = True
+
+
+def _end_after(seconds: float) -> None:
+    """End the process then, if it has not ended by itself.
+
+    Not in order, since the order would be the fault: asyncio and the interpreter wait without bound for each thread of
+    an executor. By then the log is written, which is flushed at each line, and so is what can be of the record.
+    """
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _address(host: str, port: int) -> str:

@@ -5,7 +5,6 @@ and every other form, is looked at row by row, so that a person learns the row a
 that answers row by row can answer the others. Entry points: `Signature` and `Instances`.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,27 +16,20 @@ import numpy as np
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import Feature
 from pipeline.service.bodies import cut, envelope
+from pipeline.service.instance_errors import bad, explained, listed
 
 KEYS = ("customer_id", "product_id")
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers beyond it are infinite to the model, so they are refused."""
-MOST_COMPLETED = 100
-"""So many instances of a request may leave features to the latest snapshot: each is a look into the warehouse."""
-
-_JSON_KINDS = {
-    "str": "text",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-}
-"""What JSON's kinds are called, by msgspec's names."""
 
 Values = tuple[float | bool | str | None, ...]
 """One instance: a value for each feature, in the signature's order; None is missing."""
 Complete = Callable[[str, str, Sequence[str]], tuple[str, Values]]
 """From customer, product and names of features to the week of the latest snapshot and their values there."""
+_OR_A_SUBJECT = (
+    "; or customer_id and product_id of a subject that was published, whose other features then come from its latest"
+    " snapshot"
+)
 
 
 @dataclass(slots=True)
@@ -131,7 +123,7 @@ class Signature:
 
         def one(row: Any) -> tuple[Values, Any, str | None]:
             if not isinstance(row, list | tuple) or len(row) != len(names):
-                raise _bad(f"it has {_cells(row)}", f"{len(names)} values: {_listed(names)}")
+                raise bad(f"it has {_cells(row)}", f"{len(names)} values: {listed(names)}")
             return self._from_object(dict(zip(names, row, strict=True)), complete)
 
         return self._each(rows, one, on_error_row=on_error_row)
@@ -150,7 +142,7 @@ class Signature:
 
         def one(row: Sequence[str]) -> tuple[Values, Any, str | None]:
             if len(row) != len(names):
-                raise _bad(f"it has {len(row)} cells", f"{len(names)}: {_listed(names)}")
+                raise bad(f"it has {len(row)} cells", f"{len(names)}: {listed(names)}")
             cells = zip(names, row, strict=True)
             read = {name: number(cell, name) if kinds.get(name) == "number" else cell or None for name, cell in cells}
             return self._from_object(read, complete)
@@ -161,18 +153,19 @@ class Signature:
         self, rows: Iterable[Any], one: Callable[[Any], tuple[Values, Any, str | None]], *, on_error_row: bool
     ) -> Instances:
         found = Instances()
+        alike: dict[tuple[str, str, str | None], RequestError] = {}
         for at, row in enumerate(rows):
             try:
                 if isinstance(row, RequestError):  # it could not even be read as a row
                     raise row
                 values, keys, week = one(row)
-                if week is not None:
-                    _check_completed(found)
             except RequestError as error:
-                error.row = at
                 if not on_error_row:
+                    error.row = at
                     raise
-                found.bad[at] = error
+                # Bad rows can be many and tiny: like ones share an error, and none keeps the frames it came through.
+                error.__traceback__ = error.__context__ = None
+                found.bad[at] = alike.setdefault((error.found, error.expected, error.field), error)
                 continue
             if week is not None:
                 found.weeks[len(found.values)] = week
@@ -187,17 +180,16 @@ class Signature:
             else:
                 row = msgspec.convert(given, self._partial)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise self._explained(error) from None
+            raise explained(error, [*self.names, *KEYS], self._wanted) from None
         values: tuple[Any, ...] = self._values(row)
         keys = self._keys(row)
         absent = [name for name, value in zip(self.names, values, strict=True) if value is msgspec.UNSET]
         if not absent:
             return values, keys, None
         if complete is None or None in keys:
-            raise _bad(
-                f"the field {_listed(absent)} is absent" if len(absent) == 1 else f"{_listed(absent)} are absent",
-                "every feature, null where it is not known; or customer_id and product_id of a subject that was"
-                " published, whose other features then come from its latest snapshot",
+            raise bad(
+                f"the field {listed(absent)} is absent" if len(absent) == 1 else f"{listed(absent)} are absent",
+                f"every feature, null where it is not known{_OR_A_SUBJECT if complete else ''}",
                 absent[0],
             )
         customer_id, product_id = keys
@@ -205,26 +197,11 @@ class Signature:
         try:
             filled = self._values(msgspec.convert(dict(zip(absent, known, strict=True)), self._partial))
         except msgspec.ValidationError as error:
-            raise _bad(
+            raise bad(
                 f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}",
                 "a snapshot of the features that the model was trained on, or all features in the request",
             ) from None
         return tuple(f if v is msgspec.UNSET else v for v, f in zip(values, filled, strict=True)), keys, week
-
-    def _explained(self, error: Exception) -> RequestError:
-        """Return what msgspec says of a row, with the field."""
-        said = str(error)
-        unknown = re.search(r"unknown field `(.*)`", said, re.DOTALL)
-        if unknown:
-            return _bad(
-                f"it has the unknown field {cut(unknown[1])!r}",
-                f"only {_listed([*self.names, *KEYS])}",
-                cut(unknown[1]),
-            )
-        at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
-        name = at[1] if at else None
-        is_what = f"is {_JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
-        return _bad(f"{name!r} {is_what}" if name else f"the whole {is_what}", self._wanted(name), name)
 
     def _wanted(self, name: str | None) -> str:
         kind = next((feature.kind for feature in self.features if feature.name == name), None)
@@ -242,8 +219,8 @@ class Signature:
             if wrong:
                 raise RequestError(
                     status=422,
-                    found=f"The columns {_listed(wrong)} are {what}.",
-                    expected=f"each of {_listed(self.names)} once, in any order, and maybe customer_id and product_id.",
+                    found=f"The columns {listed(wrong, 400)} are {what}.",
+                    expected=f"each of {listed(self.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}.",
                     do="send these columns only.",
                     field=cut(wrong[0]),
                 )
@@ -267,7 +244,7 @@ def number(cell: str, name: str) -> float | bool | None:
     except ValueError:
         value = np.nan
     if not abs(value) <= LARGEST:
-        raise _bad(f"{cut(cell)!r} is no number", f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, or nothing", name)
+        raise bad(f"{cut(cell)!r} is no number", f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, or nothing", name)
     return value
 
 
@@ -291,23 +268,5 @@ def _getter(names: Sequence[str]) -> Callable[[Any], Any]:
     return get if len(names) > 1 else lambda row: (get(row),)
 
 
-def _check_completed(found: Instances) -> None:
-    if len(found.weeks) >= MOST_COMPLETED:
-        raise _bad(
-            f"it is one of more than {MOST_COMPLETED} instances that leave features to the latest snapshot",
-            f"at most {MOST_COMPLETED} in a request",
-        )
-
-
-def _bad(found: str, expected: str, name: str | None = None) -> RequestError:
-    return RequestError(
-        status=422, found=f"In an instance {found}.", expected=f"{expected}.", do="mend that instance.", field=name
-    )
-
-
 def _cells(row: Any) -> str:
     return f"{len(row)} values" if isinstance(row, list | tuple) else "no list of values"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return cut(", ".join(map(str, names)), 400)

@@ -3,7 +3,6 @@
 A file is served only if it lies within its folder once all links are followed. The entry point is `routes`.
 """
 
-import asyncio
 import mimetypes
 import os
 from email.utils import formatdate
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.errors import RequestError
+from pipeline.service.aside import pages
 from pipeline.service.calls import Answer, Call, Route
 from pipeline.service.html_pages import ISOLATED, content_policy, error_page
 from pipeline.service.parts import Parts
@@ -46,7 +46,7 @@ async def _to_folder(folder: str, call: Call) -> Answer:  # noqa: ARG001 - a han
 
 
 async def _serve(site: Path, folder: str, call: Call) -> Answer:
-    return await asyncio.to_thread(_answer, site, folder, call)
+    return await pages(_answer, site, folder, call)
 
 
 def _answer(site: Path, folder: str, call: Call) -> Answer:

@@ -1,21 +1,29 @@
 """The forms of rows that several contracts share: objects, lists in the signature's order, split frames, columns.
 
 An adapter takes a body apart with `fields` and hands the part that holds the rows to `records`, `split` or `by_column`,
-which know the form and leave what is in a row to `Signature`. `null_for_nan` lets pandas' clients in.
+which know the form and leave what is in a row to `Signature`; `predicted` answers. `null_for_nan` lets pandas' clients
+in. `probe` is the route by which platforms ask after our health.
 """
 
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 
 from pipeline.errors import RequestError
-from pipeline.service.bodies import decoded
-from pipeline.service.calls import Call
+from pipeline.service.bodies import cut, decoded
+from pipeline.service.calls import JSON, TEXT, Answer, Call, ErrorForm, Route, problem
+from pipeline.service.contract_docs import told
+from pipeline.service.parts import Parts
+from pipeline.service.serving import Serving
 from pipeline.service.signature import Instances, Signature
-from pipeline.service.wire import SMALL_BYTES, UTF_8, limited
+from pipeline.service.wire import limited, written
+
+SMALL_BYTES = 1_024
+"""A larger body is read and answered in a thread: as many tiny bad rows as it can hold would keep others waiting."""
 
 Found = TypeVar("Found")
 Fields = Mapping[str, msgspec.Raw]
@@ -31,40 +39,42 @@ class Frame(msgspec.Struct):
     index: list[Any] | None = None
 
 
-def media_type_among(call: Call, *allowed: str) -> str:
-    """Return the body's media type, empty when the request names none.
+def probe(parts: Parts, path: str, body: str, *, tag: str, error: ErrorForm = problem) -> Route:
+    """Return the route by which a platform asks whether predictions are answered."""
 
-    Raises
-    ------
-    RequestError
-        415 when it is not allowed, or in another encoding than UTF-8.
-    """
-    if call.media.name not in allowed or call.media.parameters.get("charset", "utf-8") not in UTF_8:
-        raise RequestError(
-            status=415,
-            found=f"The body's media type is {call.headers.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
-            expected=f"{' or '.join(filter(None, allowed))}, in UTF-8.",
-            do="name the body's type in the header Content-Type.",
-        )
-    return call.media.name
+    async def answered(_call: Call) -> Answer:
+        _ = parts.current.serving  # refuses when there is none
+        return Answer(body.encode(), TEXT)
+
+    return Route("GET", path, answered, operation=told("Predictions are answered", body, tag=tag), error=error)
 
 
-async def off_loop(call: Call, read: Callable[[], Found]) -> Found:
-    """Return what `read` makes of a body; of a large one in a thread, so that others need not wait."""
-    return read() if len(call.body) <= SMALL_BYTES else await asyncio.to_thread(read)
+async def predicted(
+    parts: Parts, call: Call, serving: Serving, instances: Instances, form: str = JSON, *, header: bool = True
+) -> Answer:
+    """Return the predictions as `wire.written` does."""
+    predictions = await parts.predictor.predict(call, serving, instances)
+    return await off_loop(call, lambda: written(predictions, instances, form, header=header))
+
+
+async def off_loop(call: Call, work: Callable[[], Found]) -> Found:
+    """Return what `work` makes of a body or its answer; of a large body in a thread, so that others need not wait."""
+    return work() if len(call.body) <= SMALL_BYTES else await asyncio.to_thread(work)
 
 
 def null_for_nan(body: bytes) -> bytes:
     """Return a body in JSON with null wherever it says NaN.
 
-    That is no JSON, but what Python's encoder, and so MLflow's and Triton's clients, write for a missing number. A body
-    that is no JSON otherwise either is returned as it came.
+    That is no JSON, but what Python's encoder, and so MLflow's and Triton's clients, write for a missing number. Every
+    number stays as it is written, Infinity as one that is out of range: whoever decodes it next refuses that by row and
+    field. A body that is no JSON otherwise either is returned as it came.
     """
-    if b"NaN" not in body:
+    if b"NaN" not in body and b"Infinity" not in body:
         return body
     try:
-        return msgspec.json.encode(json.loads(body, parse_constant=_null_or_refuse))
-    except (ValueError, RecursionError, OverflowError):  # what decodes it next says what is wrong
+        given = json.loads(body, parse_constant=_CONSTANTS.get, parse_float=_as_written, parse_int=_as_written)
+        return msgspec.json.encode(given)
+    except (ValueError, RecursionError):  # what decodes it next says what is wrong
         return body
 
 
@@ -156,10 +166,11 @@ def in_words(error: RequestError) -> str:
     return f"[{', '.join(where)}] {error}" if where else str(error)
 
 
-def _null_or_refuse(constant: str) -> None:
-    """Infinite numbers stay refused: a model has no use for them."""
-    if constant != "NaN":
-        raise ValueError(constant)
+_CONSTANTS = {"Infinity": msgspec.Raw(b"1e999"), "-Infinity": msgspec.Raw(b"-1e999")}
+
+
+def _as_written(number: str) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
 
 
 def _object(row: msgspec.Raw, names: Sequence[str]) -> Any:
@@ -173,14 +184,18 @@ def _object(row: msgspec.Raw, names: Sequence[str]) -> Any:
         return RequestError(
             status=422,
             found=f"In an instance there are {len(values)} values.",
-            expected=f"{len(names)}, in the order {', '.join(names)[:400]}.",
+            expected=f"{len(names)}, in the order {cut(', '.join(names))}.",
             do="mend that instance.",
         )
     return dict(zip(names, values, strict=True))
 
 
 def _decoded_row(row: msgspec.Raw) -> Any:
-    try:
-        return msgspec.json.decode(row)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return row
+    for decode in (msgspec.json.decode, _decode_infinite):
+        with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return decode(row)
+    return row
+
+
+_decode_infinite = msgspec.json.Decoder(float_hook=float).decode
+"""Takes a number beyond any float for infinite, so that the signature can say which field is out of range."""

@@ -7,7 +7,7 @@ points: `request_of`, `instances_of` and `response`.
 
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Annotated, Any
 
@@ -32,6 +32,12 @@ NUMBERS = {
     "BOOL": "?",
 }
 """Datatypes of numbers, and numpy's for their bytes."""
+RANGES = {
+    **{name: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for name, kind in NUMBERS.items() if "INT" in name},
+    "FP16": (-65504, 65504),
+    "BOOL": (0, 1),
+}
+"""What a datatype can hold, where that is less than what the model takes."""
 OUTPUTS: dict[str, str] = {
     "satisfaction": "FP64",
     "satisfied": "BOOL",
@@ -120,11 +126,15 @@ def instances_of(request: Request, behind: bytes, signature: Signature, most_row
             )
         columns.append(_from_bytes(tensor, rows, behind[start : start + size]))
         start += size
+    if start != len(behind):
+        raise _wrong(f"{len(behind) - start} bytes are left behind those of its inputs", "bytes of inputs only")
     return signature.columns([tensor.name for tensor in request.inputs], zip(*columns, strict=True))
 
 
-def response(request: Request, predictions: Sequence[Prediction], said: Mapping[str, str]) -> Answer:
-    """Return the answer; `said` is its model_name and model_version."""
+def response(request: Request, predictions: Sequence[Prediction], model_name: str) -> Answer:
+    """Return the answer; its model_version is that of every row, and left out where an A/B test's rows have two."""
+    versions = {prediction.model_version for prediction in predictions}
+    said = {"model_name": model_name} | ({"model_version": versions.pop()} if len(versions) == 1 else {})
     outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
     for name, is_binary in request.wanted.items():
@@ -155,11 +165,23 @@ def _rows(tensor: Tensor, datatypes: Sequence[str]) -> int:
 
 def _from_json(tensor: Tensor, rows: int) -> list[Any]:
     data = tensor.data or []
-    if len(tensor.shape) > 1 and all(isinstance(cell, list) for cell in data):
+    if len(tensor.shape) > 1 and all(isinstance(cell, list) and len(cell) == 1 for cell in data):
         data = [*chain.from_iterable(data)]
     if len(data) != rows:
         raise _wrong(f"its data has {len(data)} values", f"{rows}, as its shape says", tensor.name)
+    if tensor.datatype in RANGES:
+        _check_range(tensor, data)
     return data
+
+
+def _check_range(tensor: Tensor, data: Sequence[Any]) -> None:
+    """Refuse a number that is none of the datatype; of what is no number the signature speaks."""
+    least, most = RANGES[tensor.datatype]
+    is_whole = tensor.datatype != "FP16"
+    for row, cell in enumerate(data):
+        if isinstance(cell, int | float) and not (least <= cell <= most and (cell % 1 == 0 or not is_whole)):
+            kind = "a whole number" if is_whole else "a number"
+            raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
 
 
 def _from_bytes(tensor: Tensor, rows: int, content: bytes) -> list[Any]:

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from pipeline.service.calls import JSON, TEXT, Answer, Call, Route
+from pipeline.service.calls import JSON, Answer, Call, Route
 from pipeline.service.clouds import vertex_paths
-from pipeline.service.contract_docs import predictions, rows_in, told
+from pipeline.service.contract_docs import predictions, rows_in
 from pipeline.service.openapi import Schema, answer, content, example_instance, operation
 from pipeline.service.parts import Parts
 from pipeline.service.signature import Instances, Signature
-from pipeline.service.tabular import field_of, fields, media_type_among, off_loop, only_one, records
-from pipeline.service.wire import checked, written
+from pipeline.service.tabular import field_of, fields, off_loop, only_one, predicted, probe, records
+from pipeline.service.wire import checked, media_type_among
 
 TAG = "Vertex AI"
 
@@ -34,20 +34,15 @@ def routes(parts: Parts) -> list[Route]:
     health, predict = vertex_paths(os.environ)
     described = partial(_described, parts.settings.service.rows)
     return [
-        Route("GET", health, partial(_healthy, parts), operation=told("Predictions are answered", "ok\n", tag=TAG)),
+        probe(parts, health, "ok\n", tag=TAG),
         Route("POST", predict, partial(_predict, parts), "predict", described),
     ]
-
-
-async def _healthy(parts: Parts, _call: Call) -> Answer:
-    _ = parts.current.serving  # refuses when there is none
-    return Answer(b"ok\n", TEXT)
 
 
 async def _predict(parts: Parts, call: Call) -> Answer:
     serving = parts.current.serving
     instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return written(await parts.predictor.predict(call, serving, instances), instances, JSON)
+    return await predicted(parts, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:

@@ -6,6 +6,7 @@ The entry points are `read` (the body to instances), `negotiated` (which form th
 import asyncio
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence, Sized
 from functools import partial
 from typing import TypeVar
@@ -13,13 +14,13 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.errors import RequestError
-from pipeline.service.bodies import raw_rows
+from pipeline.service.bodies import check_utf_8, cut, raw_rows
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Answer, Call
 from pipeline.service.predictor import Prediction
 from pipeline.service.signature import Complete, Instances, Signature
 
 SMALL_BYTES = 32_768
-"""A larger body is read in a thread, so that others need not wait."""
+"""A larger body is read in a thread, so that others need not wait; and so is whatever is no plain JSON."""
 FORMS = {
     "application/json": JSON,
     "text/csv": CSV,
@@ -31,6 +32,7 @@ FORMS = {
 COLUMNS = ("satisfaction", "satisfied", "model_version", "role", "words", "features_week", "error")
 """Of an answer in CSV; the last one says what is wrong with the row."""
 UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
+_NUMBER = re.compile(r"\d+\.?\d*|\.\d+")  # some leave out the zero: Java's HttpURLConnection sends q=.2
 
 Rows = TypeVar("Rows", bound=Sized)
 
@@ -42,6 +44,20 @@ class BadRow(msgspec.Struct, omit_defaults=True):
     expected: str
     do: str
     field: str | None = None
+
+
+def at_once(call: Call, signature: Signature, most_rows: int) -> Instances | None:
+    """Return the instances of a short, plain body in JSON without a fault; None: `read` is to look at it closely.
+
+    Raises
+    ------
+    RequestError
+        413 or 422, when there are too many instances or none.
+    """
+    if call.headers.get(b"content-type") != b"application/json" or len(call.body) > SMALL_BYTES:
+        return None
+    instances = signature.fast(call.body)
+    return None if instances is None else checked(instances, most_rows)
 
 
 async def read(
@@ -66,8 +82,6 @@ async def read(
         400, 413, 415 or 422: what is wrong with the body.
     """
     form = form_of(call)
-    if form is JSON and len(call.body) <= SMALL_BYTES and (instances := signature.fast(call.body)) is not None:
-        return checked(instances, most_rows)
     objects = partial(signature.objects, on_error_row=on_error_row, complete=complete)
 
     def instances_of() -> Instances:
@@ -89,16 +103,33 @@ def form_of(call: Call) -> str:
     RequestError
         415 when it is none of ours, or in another encoding than UTF-8.
     """
+    return FORMS[media_type_among(call, *FORMS)]
+
+
+def media_type_among(call: Call, *allowed: str) -> str:
+    """Return the body's media type, empty when the request names none.
+
+    Raises
+    ------
+    RequestError
+        415 when it is not allowed, in another encoding than UTF-8, or unclear about the header of CSV.
+    """
     media = call.media
-    form = FORMS.get(media.name)
-    if form is None or media.parameters.get("charset", "utf-8") not in UTF_8:
+    if media.name not in allowed or media.parameters.get("charset", "utf-8") not in UTF_8:
         raise RequestError(
             status=415,
             found=f"The body's media type is {call.headers.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
-            expected=f"one of {', '.join(FORMS)}, in UTF-8.",
+            expected=f"{' or '.join(filter(None, allowed))}, in UTF-8.",
             do="name the body's type in the header Content-Type.",
         )
-    return form
+    if media.name == CSV and media.parameters.get("header", "present") not in {"present", "absent"}:
+        raise RequestError(
+            status=415,
+            found=f"The body's media type says header={cut(media.parameters['header'])!r}.",
+            expected="header=present or header=absent, or neither.",
+            do="say whether the first line names the columns.",
+        )
+    return media.name
 
 
 def negotiated(call: Call, default: str = JSON, forms: Mapping[str, str] = FORMS) -> str:
@@ -114,10 +145,9 @@ def negotiated(call: Call, default: str = JSON, forms: Mapping[str, str] = FORMS
         return default
     if accept == b"application/json" and forms is FORMS:
         return JSON
-    wanted = sorted(map(_preference, accept.decode("latin-1").lower().split(",")), key=lambda pair: -pair[0])
-    for quality, kind in wanted:
-        if quality > 0 and (form := _offered(kind, default, forms)):
-            return form
+    form = _preferred(_qualities(accept), default, forms)
+    if form is not None:
+        return form
     raise RequestError(
         status=406,
         found=f"The header Accept takes none of our forms: {accept.decode('latin-1')[:80]!r}.",
@@ -149,9 +179,9 @@ def bad_row(error: RequestError) -> BadRow:
     return BadRow(error.found, error.expected, error.do, error.field)
 
 
-def lines(body: bytes) -> list[msgspec.Raw]:
-    """Return the lines of JSON Lines, not decoded yet; empty ones are passed over."""
-    return [msgspec.Raw(line) for line in body.splitlines() if line.strip()]
+def lines(body: bytes) -> list[msgspec.Raw | RequestError]:
+    """Return the lines of JSON Lines, not decoded yet, or that they are no UTF-8; empty ones are passed over."""
+    return [_line(line) for line in body.splitlines() if line.strip()]
 
 
 def cells(call: Call, *, header: bool) -> tuple[list[str] | None, list[list[str]]]:
@@ -194,7 +224,7 @@ def limited(rows: Rows, most: int) -> Rows:
             status=413,
             found=f"The request has {len(rows)} rows.",
             expected=f"at most {most}.",
-            do="send several requests, or a file: POST /batch-predictions.",
+            do="send several requests.",
         )
     return rows
 
@@ -217,7 +247,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _csv(rows: Sequence[Prediction | BadRow], *, header: bool) -> bytes:
-    text = io.StringIO(newline="")
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")  # a StringIO would take four bytes for each character
     writer = csv.writer(text, lineterminator="\n")
     if header:
         writer.writerow(COLUMNS)
@@ -229,21 +260,42 @@ def _csv(rows: Sequence[Prediction | BadRow], *, header: bool) -> bytes:
             writer.writerow(
                 [repr(row.satisfaction), likely, row.model_version, row.role, row.words, row.features_week, None]
             )
-    return text.getvalue().encode()
+    text.flush()
+    return content.getvalue()
 
 
-def _preference(part: str) -> tuple[float, str]:
-    kind, *parameters = (piece.strip() for piece in part.split(";"))
-    quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+def _line(line: bytes) -> msgspec.Raw | RequestError:
     try:
-        return float(quality), kind
-    except ValueError:
-        return 0.0, kind
+        check_utf_8(line)
+    except RequestError as error:
+        return error
+    return msgspec.Raw(line)
 
 
-def _offered(kind: str, default: str, forms: Mapping[str, str]) -> str | None:
-    if kind == "*/*":
-        return default
-    if kind.endswith("/*"):
-        return next((form for name, form in forms.items() if name.startswith(kind[:-1])), None)
-    return forms.get(kind)
+def _qualities(accept: bytes) -> dict[str, float]:
+    """Return how much each range of the header Accept is wanted, in its order."""
+    qualities: dict[str, float] = {}
+    for part in accept.decode("latin-1").lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        said = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        quality = min(float(said), 1.0) if _NUMBER.fullmatch(said) else 0.0
+        qualities[kind] = max(quality, qualities.get(kind, 0.0))
+    return qualities
+
+
+def _preferred(qualities: Mapping[str, float], default: str, forms: Mapping[str, str]) -> str | None:
+    """Return the form that is wanted most, of several the one named first, then the default; None: it wants none.
+
+    Of the ranges that a media type is in the narrowest counts (RFC 9110, 12.5.1). A form with one name that is not
+    wanted at all is none, whatever it is called besides.
+    """
+    order = [*qualities]
+    unwanted = {form for name, form in forms.items() if qualities.get(name) == 0}
+    ranked = []
+    for name, form in forms.items():
+        ranges = (name, name.partition("/")[0] + "/*", "*/*")
+        kind = next((kind for kind in ranges if kind in qualities), None)
+        if kind is not None and form not in unwanted:
+            ranked.append((qualities[kind], -order.index(kind), form == default, form))
+    best = max(ranked, key=lambda rank: rank[:3], default=None)
+    return best[-1] if best and best[0] > 0 else None

@@ -22,7 +22,7 @@ class Service(Table):
     """The sidecar."""
 
     host: str = "127.0.0.1"
-    port: PositiveInt = 8000
+    port: PositiveInt = Field(default=8000, le=65_535)
     contract: Contract = "barometer"
     """Whose routes are served: our own with MLflow's and the Open Inference Protocol's, or one cloud's."""
     auth: Literal["keys", "platform"] | None = None
@@ -34,7 +34,7 @@ class Service(Table):
     """How often it is looked whether an alias has moved; 30 s after it has, the new version serves."""
     body_bytes: PositiveInt = 6_000_000
     rows: PositiveInt = 20_000
-    """Most rows in a request."""
+    """Most rows in a request; SageMaker's have a bound of their own."""
     request_seconds: PositiveFloat = 30
     concurrent_requests: PositiveInt = 256
     """More at once are answered 503 with Retry-After."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from pipeline.service import current
 from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.proxy import Wire
@@ -62,8 +63,9 @@ def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_u
 
 
 @pytest.fixture
-def watched(registered: Settings, wire: Wire) -> Iterator[Settings]:
+def watched(registered: Settings, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of `registered`: version 1 is champion, nothing was served yet, and it is looked at very often."""
+    monkeypatch.setattr(current, "FIRST_LOOK_SECONDS", 60)  # else a slow look is taken for a registry that is away
     wire.mend()
     standing(registered, "1")
     shutil.rmtree(registered.home / "service", ignore_errors=True)

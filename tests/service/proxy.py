@@ -46,6 +46,8 @@ class Wire:
         self._open |= {near, far}
         other = {near: far, far: near}
         with near, far, selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
+            if self._cut.is_set():  # since it was accepted, and `cut` may not have seen it
+                return
             for end in other:
                 ready.register(end, selectors.EVENT_READ)
             while True:

@@ -31,7 +31,7 @@ def in_a_shell(lines: str, environ: Mapping[str, str], port: int, folder: Path) 
             cwd=folder, stdout=said, stderr=errors, start_new_session=True,
         )  # fmt: skip
         try:
-            code = process.wait(90)
+            code = process.wait(240)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)

@@ -47,9 +47,13 @@ def before_load_schema(context: object, raw_schema: dict[str, dict[str, dict[str
 
 @schemathesis.hook
 def before_call(context: object, case: schemathesis.Case, kwargs: object) -> None:
-    """Let the shapes of a good request's tensors fit their data and each other, which no schema can say."""
+    """Let the shapes and datatypes of a good request's tensors fit their data and each other.
+
+    That no schema can say of shapes, and of datatypes only at great length.
+    """
     if not case.operation.path.endswith("/infer") or not case.meta.generation.mode.is_positive:
         return
     rows = min(20, *(len(tensor["data"]) for tensor in case.body["inputs"]))
     for tensor in case.body["inputs"]:
         tensor["data"], tensor["shape"][0] = tensor["data"][:rows], rows
+        tensor["datatype"] = "BYTES" if tensor["datatype"] == "BYTES" else "FP64"

@@ -11,19 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import uvicorn
 
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
+from pipeline.service import current
 from pipeline.service.app import Application
 from pipeline.service.server import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 
-START_SECONDS = 30
-STOP_SECONDS = 10
+START_SECONDS = 60
+STOP_SECONDS = 30
 VERSION = "7"
 
 
@@ -46,14 +48,18 @@ def running(settings: Settings) -> Iterator[Server]:
     application = Application(settings)
     server = uvicorn.Server(configured(application.front, "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    application.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            current, "FIRST_LOOK_SECONDS", START_SECONDS
+        )  # what a test asks first is the model it started with
+        application.start()
     thread.start()
     try:
         _wait_for(server, thread)
         yield Server(listener.getsockname()[1], application)
     finally:
         server.should_exit = True
-        thread.join(STOP_SECONDS + 5)
+        thread.join(STOP_SECONDS)
         application.stop()
         listener.close()
     assert not thread.is_alive(), "the server did not stop"

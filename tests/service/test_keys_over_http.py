@@ -12,6 +12,7 @@ from pipeline.service import key_file
 from pipeline.service.keys import LOOK_SECONDS
 from tests.service.raw import Connection, ask, instances, predict, request
 from tests.service.server import Server
+from tests.service.watching import until
 
 
 @pytest.fixture(scope="module")
@@ -57,32 +58,38 @@ def test_a_body_is_not_read_before_the_key(server):
 def test_keys_are_rotated_under_load(server, keys_file):
     old, old_key = key_file.create(keys_file, "shop", ["predict"])
     time.sleep(LOOK_SECONDS + 0.1)
-    found: dict[str, list[tuple[float, int]]] = {}
+    found: dict[str, list[tuple[float, float, int]]] = {"old": [], "new": []}
+    """By key: when each request was sent and answered, and how. A stalled thread only moves these apart."""
     stop = threading.Event()
 
     def load(name: str, key: str) -> None:
-        said = found.setdefault(name, [])
         with Connection(server.port) as connection:
             while not stop.is_set():
+                sent = time.monotonic()
                 reply = connection.send(predict(instances(), {"Authorization": f"Bearer {key}"})).reply()
-                said.append((time.monotonic(), reply.status))
+                found[name].append((sent, time.monotonic(), reply.status))
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        running_old = pool.submit(load, "old", old_key)
-        time.sleep(0.3)
-        _, new_key = key_file.create(keys_file, "shop", ["predict"])
-        time.sleep(LOOK_SECONDS + 0.1)
-        running_new = pool.submit(load, "new", new_key)
-        before = time.monotonic()
-        key_file.revoke(keys_file, old.id)
-        revoked = time.monotonic()
-        time.sleep(LOOK_SECONDS + 1)
-        stop.set()
-        running_old.result()
-        running_new.result()
-    assert {status for _, status in found["new"]} == {200}
-    assert {status for at, status in found["old"] if at < before} == {200}
-    assert {status for at, status in found["old"] if at > revoked + LOOK_SECONDS + 0.5} == {401}
+    def asked_since(name: str, moment: float) -> bool:
+        return bool(found[name]) and found[name][-1][0] > moment
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(load, "old", old_key)]
+        try:
+            _, new_key = key_file.create(keys_file, "shop", ["predict"])
+            time.sleep(LOOK_SECONDS + 0.1)
+            running.append(pool.submit(load, "new", new_key))
+            until(lambda: found["old"] and found["new"])
+            before = time.monotonic()
+            key_file.revoke(keys_file, old.id)
+            refused_from = time.monotonic() + LOOK_SECONDS
+            until(lambda: asked_since("old", refused_from) and asked_since("new", refused_from))
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+    assert {status for _, _, status in found["new"]} == {200}
+    assert {status for _, answered, status in found["old"] if answered < before} == {200}
+    assert {status for sent, _, status in found["old"] if sent > refused_from} == {401}
 
 
 def test_readiness_says_what_is_wrong_with_the_file(server, keys_file):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.service import key_file
+from tests.end_to_end.airflow import free_ports
 from tests.service.raw import ROW, Connection, ask, predict, request
 
 MARK = "m4rk3d"
@@ -24,7 +26,7 @@ def service(company: Path, model_folder: Path, tmp_path_factory: pytest.TempPath
     """The port, a key, and a function that ends the process and returns its log's lines."""
     home = tmp_path_factory.mktemp("home")
     _, key = key_file.create(home / "service" / "keys.json", "shop", ["predict"])
-    port = _free_port()
+    (port,) = free_ports(1)
     changes = {
         "CONFIG": str(company / "pipeline.toml"),
         "HOME": str(home),
@@ -42,7 +44,7 @@ def service(company: Path, model_folder: Path, tmp_path_factory: pytest.TempPath
 
     def ended() -> bytes:
         process.send_signal(signal.SIGTERM)
-        return process.communicate(timeout=30)[0]
+        return process.communicate(timeout=60)[0]
 
     yield port, key, ended
     process.kill()
@@ -93,20 +95,11 @@ def test_nothing_that_was_sent_is_in_the_log(service):
     assert "key" not in told["1-0"]
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            ask(port, request())
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(process.communicate()[0].decode() if process.poll() is not None else "it does not listen")
+        with suppress(OSError):
+            if ask(port, request(target="/readyz")).status == 200:
+                return
+        time.sleep(0.05)
+    raise AssertionError(process.communicate()[0].decode() if process.poll() is not None else "it is never ready")

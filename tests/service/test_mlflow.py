@@ -72,6 +72,24 @@ def test_mlflow_refuses_other_forms(body, client):
     assert answered.json()["error_code"] == "BAD_REQUEST"
 
 
+@pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
+@pytest.mark.parametrize("beside", ["NaN", "1"])
+def test_mlflow_takes_no_infinite_number_for_a_missing_one(beyond, beside, client):
+    rows = [GOOD[0], ["beside", "beyond", True, "a"]]
+    forms = {
+        "dataframe_split": {"columns": FEATURES, "data": rows},
+        "dataframe_records": objects(rows),
+        "instances": rows,
+        "inputs": {name: [row[at] for row in rows] for at, name in enumerate(FEATURES)},
+    }
+    for form, given in forms.items():
+        body = json.dumps({form: given}).replace('"beside"', beside).replace('"beyond"', beyond)
+        answered = invoked(client, body.encode())
+        assert answered.status_code == 422, answered.text
+        assert "amount" in answered.json()["message"] or form == "inputs"
+        assert invoked(client, body.replace(beyond, "NaN").encode()).status_code == 200, "NaN stays missing"
+
+
 def test_mlflow_names_the_row_and_the_field(client):
     forms = {
         "dataframe_split": {"columns": FEATURES, "data": MIXED},
@@ -93,7 +111,7 @@ def test_mlflow_refuses_in_its_own_words(client):
     for body, kind, status, code in [
         (b"{", JSON, 400, "BAD_REQUEST"),
         (b"", JSON, 400, "BAD_REQUEST"),
-        (b'{"instances": [Infinity]}', JSON, 400, "BAD_REQUEST"),
+        (b'{"instances": [Infinity]}', JSON, 422, "BAD_REQUEST"),
         ({"instances": objects(GOOD)}, LINES, 415, "BAD_REQUEST"),
         ({"instances": objects(GOOD)}, "", 415, "BAD_REQUEST"),
         ({"instances": objects(GOOD)}, "application/json; charset=utf-16", 415, "BAD_REQUEST"),

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 import pipeline
-from pipeline.service.tensors import Request, instances_of
+from pipeline.service.predictor import Prediction
+from pipeline.service.tensors import Request, instances_of, response
 from tests.service.asking import FEATURES, TEXTS, bytes_of
 from tests.service.server import Server
 
@@ -101,7 +102,7 @@ def test_outputs_are_chosen(client, numbers):
     assert found[1]["data"] == numbers
     again = infer(client, {"inputs": inputs(), "outputs": wanted * 1000}).json()["outputs"]
     assert again == found, "a small request gets no huge answer"
-    assert infer(client, {"inputs": inputs(), "outputs": [{"name": "other"}]}).status_code == 422
+    assert infer(client, {"inputs": inputs(), "outputs": [{"name": "other"}]}).status_code == 400
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT8", "INT64", "UINT16"])
@@ -176,6 +177,17 @@ def test_truth_values_and_texts_may_be_bytes(server):
         ({"data": [1, "lots", 3]}, "row 1, field amount"),
         ({"data": [1, 2, 1e39]}, "row 2, field amount"),
         ({"data": [1, {}, 3]}, "row 1, field amount"),
+        ({"datatype": "UINT8", "data": [1, 2, 300]}, "row 2, field amount"),
+        ({"datatype": "UINT8", "data": [-1, 2, 3]}, "row 0, field amount"),
+        ({"datatype": "INT8", "data": [1, -129, None]}, "row 1, field amount"),
+        ({"datatype": "INT64", "data": [1, 1.7, 3]}, "row 1, field amount"),
+        ({"datatype": "INT64", "data": [1, 2, 2**63]}, "row 2, field amount"),
+        ({"datatype": "UINT64", "data": [1, 2, 10**30]}, "row 2, field amount"),
+        ({"datatype": "FP16", "data": [1, 2, 65505]}, "row 2, field amount"),
+        ({"datatype": "BOOL", "data": [0, 5, 1]}, "row 1, field amount"),
+        ({"datatype": "BOOL", "data": [0, 1, 0.5]}, "row 2, field amount"),
+        ({"data": [[1, 1], [], [1]], "shape": [3, 1]}, "row 0, field amount"),
+        ({"data": [[], [], [1, 1, 1]], "shape": [3, 1]}, "row 0, field amount"),
         ({"data": {}}, ""),
         ({"name": "price"}, "field price"),
         ({"name": "events"}, "field events"),
@@ -184,7 +196,7 @@ def test_truth_values_and_texts_may_be_bytes(server):
 )
 def test_a_wrong_input_is_refused_by_name(amount, where, client):
     answered = infer(client, {"inputs": inputs(amount=amount)})
-    assert answered.status_code == 422, answered.text
+    assert answered.status_code == 400, answered.text
     assert set(answered.json()) == {"error"}
     assert answered.json()["error"].startswith(f"[{where}]" if where else "")
     assert "lots" not in answered.text
@@ -193,9 +205,9 @@ def test_a_wrong_input_is_refused_by_name(amount, where, client):
 def test_a_request_of_another_form_is_refused(client):
     one = {"inputs": inputs(GOOD[:1])}
     for body in ([], {}, {"inputs": []}, {"inputs": 1}, one | {"id": 1}, one | {"outputs": 1}, one | {"parameters": 1}):
-        assert infer(client, body).status_code == 422, body
-    assert infer(client, {"inputs": inputs(GOOD[:1])[:3]}).status_code == 422
-    assert infer(client, {"inputs": inputs([[]] * 0, **{n: {"data": []} for n in FEATURES})}).status_code == 422
+        assert infer(client, body).status_code == 400, body
+    assert infer(client, {"inputs": inputs(GOOD[:1])[:3]}).status_code == 400
+    assert infer(client, {"inputs": inputs([[]] * 0, **{n: {"data": []} for n in FEATURES})}).status_code == 400
     for rows in (GOOD * 17, [*GOOD * 17, ["x"] * 4]):
         assert infer(client, {"inputs": inputs(rows)}).status_code == 413
     path = f"{MODEL}/infer"
@@ -231,12 +243,57 @@ def test_a_request_of_another_form_is_refused(client):
 def test_wrong_bytes_are_refused(name, size, part, client):
     body = {"inputs": inputs(**{name: {"data": None, "parameters": {"binary_data_size": size}}})}
     answered = infer(client, body, behind=part)
-    assert answered.status_code == 422, answered.text
+    assert answered.status_code == 400, answered.text
     assert f"field {name}]" in answered.json()["error"]
+
+
+@pytest.mark.parametrize("behind", [b"x", b"\0" * 25])
+def test_bytes_that_no_input_says_are_its_own_are_refused(behind, client):
+    mixed = inputs(amount={"data": None, "parameters": {"binary_data_size": 24}})
+    assert infer(client, {"inputs": mixed}, behind=b"\0" * 24).status_code == 200
+    for found in (inputs(), mixed):
+        answered = infer(client, {"inputs": found}, behind=b"\0" * 24 * (found is mixed) + behind)
+        assert answered.status_code == 400
+        assert "bytes" in answered.json()["error"]
+
+
+@pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
+@pytest.mark.parametrize("beside", ["NaN", "1"])
+def test_a_number_that_is_infinite_is_no_missing_one(beyond, beside, client):
+    body = json.dumps({"inputs": inputs(amount={"data": [1, "beside", "beyond"]})})
+    body = body.replace('"beside"', beside).replace('"beyond"', beyond)
+    assert client.post(f"{MODEL}/infer", content=body.encode()).status_code == 400
+    assert client.post(f"{MODEL}/infer", content=body.replace(beyond, "NaN").encode()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values"),
+    [
+        ("UINT8", [0, 255, None]),
+        ("INT8", [-128, 127, 1.0]),
+        ("INT64", [-(2**63), 2**63 - 1, True]),
+        ("UINT64", [0, 2**64 - 1, None]),
+        ("FP16", [65504, -65504, 0.1]),
+        ("BOOL", [True, False, None]),
+        ("BOOL", [0, 1, 1.0]),
+    ],
+)
+def test_values_of_an_inputs_datatype_are_taken(datatype, values, client):
+    answered = infer(client, {"inputs": inputs(amount={"datatype": datatype, "data": values})})
+    assert answered.status_code == 200, answered.text
+
+
+@pytest.mark.parametrize(("versions", "said"), [("777", "7"), ("888", "8"), ("787", None)])
+def test_the_version_is_that_which_made_the_rows(versions, said):
+    """An A/B test's challenger makes some: the output says each row's version, and none is said of the whole."""
+    made = [Prediction(0.5, True, version, "some role", "words") for version in versions]
+    body = json.loads(response(Request([]), made, "satisfaction").body)
+    assert body.get("model_version") == said
+    assert {each["name"]: each for each in body["outputs"]}["model_version"]["data"] == [*versions]
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "", "1e3", "9" * 400, "0" * 5000, "100000", "٣"])
 def test_a_wrong_length_of_the_json_is_refused(length, client):
     headers = {b"inference-header-content-length": length.encode()}
     answered = client.post(f"{MODEL}/infer", content=json.dumps({"inputs": inputs()}).encode(), headers=headers)
-    assert answered.status_code == 422, answered.text
+    assert answered.status_code == 400, answered.text

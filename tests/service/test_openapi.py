@@ -77,6 +77,8 @@ def admins_key(settings: Settings) -> str:
 def test_our_own_contract(warehouse_settings, tmp_path):
     """Beside a warehouse: what is recorded of all these requests must not harm it either."""
     key = admins_key(warehouse_settings)
+    (warehouse_settings.home / "airflow").mkdir(exist_ok=True)
+    (warehouse_settings.home / "airflow" / "passwords.json").touch()  # an Airflow was up once, and is down
     with whole_service(warehouse_settings, auth="keys", rows=20) as server:
         findings(server, tmp_path, key=key, version="1", csv_header="present", examples=40)
         recorder = server.application.parts.recorder

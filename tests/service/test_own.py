@@ -8,12 +8,15 @@ import httpx
 import pytest
 
 from pipeline.models.scorer import Scorer
+from pipeline.service.calls import Call
+from pipeline.service.wire import negotiated
 from tests.service.server import VERSION, Server, running
 from tests.service.versions import ROWS, answers_of, record_batch, routed, standing
 
 NAMES = ("events", "amount", "is_busy", "kind")
 INSTANCES = [dict(zip(NAMES, row, strict=True)) for row in ROWS]
 REVERSED = [dict(reversed(instance.items())) for instance in INSTANCES]
+CSV = "text/csv; charset=utf-8; header=present"
 LINES = [",".join("" if value is None else str(value) for value in row) for row in ROWS]
 
 
@@ -75,9 +78,24 @@ def test_every_form_gives_the_batchs_numbers(form, service, numbers):
     [
         (None, "application/json"),
         ("*/*", "application/json"),
-        ("text/*;q=0.9, application/json;q=0.1", "text/csv; charset=utf-8; header=present"),
+        ("text/*;q=0.9, application/json;q=0.1", CSV),
         ("application/x-ndjson", "application/jsonlines"),
         ("application/jsonlines;q=0.2, image/png", "application/jsonlines"),
+        ("", "application/json"),
+        ("text/csv, application/json", CSV),
+        ("application/json, text/csv", "application/json"),
+        ("*/*, text/csv", "application/json"),
+        ("application/json;q=0, */*", CSV),
+        ("*/*, application/json;q=0.0", CSV),
+        ("*/*;q=0.5, application/json;q=0, text/*;q=0", "application/jsonlines"),
+        ("application/*, application/json;q=0", "application/jsonlines"),
+        ("application/*;q=0, */*;q=0.1", CSV),
+        ("*/*, application/json;q=0.5", CSV),
+        ("*/*;q=0.5, text/csv;q=0.1, application/*;q=0.4, application/jsonl;q=0.6", "application/jsonlines"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+        ("text/html, image/gif, *; q=.2, */*; q=.2", "application/json"),
+        ("application/json;q=0.9, text/csv;q=7", CSV),
+        ("text/csv;header=present;q=0.1, text/csv, application/json;q=0.9", CSV),
     ],
 )
 def test_accept_chooses_the_answers_form(accept, kind, service, numbers):
@@ -91,8 +109,26 @@ def test_accept_chooses_the_answers_form(accept, kind, service, numbers):
         assert [json.loads(line)["satisfaction"] for line in answer.text.splitlines()] == numbers
 
 
-def test_an_answer_that_nobody_wants_is_refused(service):
-    assert post(service, *BODIES["JSON"], accept="image/png").status_code == 406
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "image/png",
+        "application/json;q=0",
+        "*/*;q=0",
+        "application/json;q=nan",
+        "application/json;q=x",
+        "text/csv;q=0, application/json;q=0, application/jsonlines;q=0, */*",
+        "text/*;q=0, application/*;q=0, */*",
+    ],
+)
+def test_an_answer_that_nobody_wants_is_refused(accept, service):
+    assert post(service, *BODIES["JSON"], accept=accept).status_code == 406
+
+
+@pytest.mark.parametrize("default", ["application/json", "text/csv", "application/jsonlines"])
+def test_who_takes_anything_gets_the_default(default):
+    call = Call("POST", "/predict", b"", {b"accept": b"image/png, */*;q=0.5"}, b"", "1")
+    assert negotiated(call, default) == default
 
 
 WRONG = {
@@ -155,6 +191,11 @@ def test_booleans_count_as_one_and_zero(service):
         (b'{"instances": {}}', "application/json", 422),
         (b"{}", "text/plain", 415),
         (b"a", "text/csv; charset=latin-1", 415),
+        (b"events,amount,is_busy,kind\n1,2,true,a\n", "text/csv; header=foo", 415),
+        (b"1,2,true,a\n", "text/csv; header=", 415),
+        (b'{"instances": [{"events": 1, "amount": 2, "is_busy": true, "kind": "\xff"}]}', "application/json", 400),
+        (b'{"instances": [{"events": 1, "amount": 2, "is_busy": true, "k\xed\xa0\x80": 1}]}', "application/json", 400),
+        (b'{"events": 1, "amount": 2, "is_busy": true, "kind": "\xff"}\n', "application/jsonlines", 400),
         (b"", "text/csv", 400),
         (b'"', "text/csv", 400),
         (b"events,events\n1,2\n", "text/csv", 422),
@@ -165,6 +206,33 @@ def test_what_is_malformed_is_told(content, kind, status, service):
     answer = post(service, content, kind)
     assert answer.status_code == status, answer.text
     assert len(answer.content) < 2000
+    assert "csv" in kind or "codec" not in answer.text
+
+
+def test_a_line_that_is_not_utf_8_leaves_the_others_be(service, numbers):
+    good = json.dumps(INSTANCES[0]).encode()
+    body = b"\n".join([good, good.replace(b'"a"', b'"\xff"'), good])
+    assert body.count(b"\xff") == 1
+    answer = post(service, body, "application/jsonlines", query="?on_error=row")
+    first, bad, last = answer.json()["predictions"]
+    assert first["satisfaction"] == last["satisfaction"] == numbers[0]
+    assert "UTF-8" in bad["error"]
+    assert post(service, body, "application/jsonlines").json()["row"] == 1
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v2/models/satisfaction/infer"])
+def test_no_contract_takes_json_that_is_not_utf_8(path, service):
+    body = b'{"instances": [{"kind": "\xff"}], "inputs": [{"name": "\xff"}]}'
+    answer = httpx.post(service.url + path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "UTF-8" in answer.text
+
+
+def test_mlflows_csv_says_present_or_absent_too(service):
+    kind = {"content-type": "text/csv; header=foo"}
+    answer = httpx.post(f"{service.url}/invocations", content="\n".join([",".join(NAMES), *LINES]), headers=kind)
+    assert answer.status_code == 415
+    assert "header='foo'" in answer.text
 
 
 def test_on_error_has_two_values(service):

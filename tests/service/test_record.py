@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -207,6 +208,11 @@ def held(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def name_of(word: str) -> str:
+    """A name that a feature can have: see `Signature`."""
+    return re.sub(r'["\\\x00-\x1f]', "_", held(word))
+
+
 @hypothesis_settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -214,7 +220,7 @@ def held(value: Any) -> Any:
     st.lists(
         st.tuples(WORDS, WORDS | st.none(), WORDS | st.none(), NUMBERS, WORDS | st.none(), st.floats(0, 1)), max_size=5
     ),
-    st.lists(WORDS.map(held), min_size=2, max_size=2, unique=True),
+    st.lists(WORDS.map(name_of), min_size=2, max_size=2, unique=True),
 )
 def test_whatever_a_request_holds_is_recorded(warehouse_settings: Settings, table, values, names):
     records = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import Feature
-from pipeline.service.signature import LARGEST, MOST_COMPLETED, Signature, number
+from pipeline.service.signature import LARGEST, Signature, number
 
 FEATURES = [
     Feature(name="a b", kind="number"),
@@ -76,8 +76,6 @@ def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
     assert found.values == [(7.0, None, None), (1.0, 2.0, "x")]
     assert found.weeks == {0: "2026-03-02"}
     assert asked == [("c", "p", ["a b", "größe"])]
-    with pytest.raises(RequestError, match=f"more than {MOST_COMPLETED}"):
-        SIGNATURE.objects([row] * (MOST_COMPLETED + 1), complete=complete)
     with pytest.raises(RequestError, match="the latest snapshot gives"):
         SIGNATURE.objects([row], complete=lambda *_: ("2026-03-02", ("text", 1.0)))
     with pytest.raises(RequestError) as refused:

@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +18,43 @@ from pipeline.service import current, record, server
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
+from tests.service.raw import HEALTH, Connection, ask, predict, request
 from tests.service.started import ENDS_SECONDS, Started, started
 from tests.service.versions import add_version, fresh_prefix, standing
+from tests.service.watching import until
 
 CLIENTS = 12
-UNDER_LOAD_SECONDS = 0.7
-QUICK_SECONDS = 8
-"""When nothing is left to wait for."""
+QUICK_SECONDS = server.FINISH_SECONDS
+"""When nothing is left to wait for; else it takes longer."""
 IMPATIENT = """
 from pipeline.cli import main
 from pipeline.service import server
 server.FINISH_SECONDS = 2
+main(["serve"])
+"""
+PATIENT = """
+from pipeline.cli import main
+from pipeline.service import current, server
+current.FIRST_LOOK_SECONDS = 60
+server.DRAIN_SECONDS = 5  # in which a client must ask once more, however busy the machine
+main(["serve"])
+"""
+HANGING = """
+import time
+from pipeline.cli import main
+from pipeline.service import server
+from pipeline.service.lookup import Lookup
+server.FINISH_SECONDS = 2
+Lookup.prediction = Lookup.features = Lookup.features_of = lambda *_: time.sleep(600)
+main(["serve"])
+"""
+STUCK = """
+import time
+from pipeline.cli import main
+from pipeline.service import server
+from pipeline.service.current import Current
+server.FINISH_SECONDS, server.LAST_SECONDS = 2, 3
+Current.stop = lambda _: time.sleep(600)
 main(["serve"])
 """
 INSTANCE = {"events": 3, "amount": None, "is_busy": True, "kind": "never seen"}
@@ -83,21 +108,21 @@ def stop(request) -> Callable[[Started], float]:
     """Tells the service to stop and returns the seconds it took to end."""
 
     def told(service: Started) -> float:
+        since = time.monotonic()
         service.process.send_signal(request.param)
-        return ended(service)
+        return ended(service, since)
 
     return told
 
 
-def ended(service: Started) -> float:
-    since = time.monotonic()
+def ended(service: Started, since: float) -> float:
     assert service.process.wait(ENDS_SECONDS) == 0
     return time.monotonic() - since
 
 
 def test_what_was_accepted_is_answered_and_recorded(with_registry: Settings, stop):
     before = recorded(with_registry)
-    with started(with_registry) as service:
+    with started(with_registry, (sys.executable, "-c", PATIENT)) as service:
         assert ", version 1 from the registry." in service.line
         clients = [Client(service.port, rows=1) for _ in range(CLIENTS)]
         clients += [
@@ -106,12 +131,14 @@ def test_what_was_accepted_is_answered_and_recorded(with_registry: Settings, sto
         ]
         with ThreadPoolExecutor(len(clients)) as threads:
             running = [threads.submit(client.run) for client in clients]
-            time.sleep(UNDER_LOAD_SECONDS)
-            assert stop(service) < QUICK_SECONDS
+            try:
+                until(lambda: all(client.answered > 1 for client in clients))
+                assert stop(service) < QUICK_SECONDS
+            finally:
+                service.process.kill()  # else a failure would have them ask for ever
             assert [line for line in service.log().splitlines() if '"level":"error"' in line] == []
             for client in running:
                 client.result()  # raises what the client met: a broken connection, another status
-        assert all(client.answered > 1 for client in clients)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", service.port)).close()
     assert recorded(with_registry) - before == sum(client.answered * client.rows for client in clients)
@@ -133,8 +160,9 @@ def test_slow_clients_do_not_hold_it_longer_than_the_bound(settings: Settings, m
     command = (sys.executable, "-c", IMPATIENT)
     with started(settings, command, model_folder=model_folder, request_seconds=600) as service:
         slow = [slow_sender(service.port), slow_reader(service.port)]
+        since = time.monotonic()
         service.process.terminate()
-        assert 2 < ended(service) < 2 + QUICK_SECONDS
+        assert ended(service, since) > 2
         for each in slow:
             each.close()
 
@@ -142,12 +170,38 @@ def test_slow_clients_do_not_hold_it_longer_than_the_bound(settings: Settings, m
 def test_told_twice_it_does_not_wait_for_answers(settings: Settings, model_folder: Path):
     with started(settings, model_folder=model_folder, request_seconds=600) as service:
         slow = [slow_sender(service.port), slow_reader(service.port)]
+        since = time.monotonic()
         service.process.terminate()
-        time.sleep(0.2)
+        until(lambda: is_stopping(service.port))
         service.process.terminate()
-        assert ended(service) < QUICK_SECONDS
+        assert ended(service, since) < QUICK_SECONDS
         for each in slow:
             each.close()
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [request("GET", "/predictions/a/b"), predict(b'{"instances": [{"customer_id": "c", "product_id": "p"}]}')],
+)
+def test_a_thread_that_waits_for_a_silent_database_does_not_hold_it(with_registry: Settings, asking: bytes):
+    with started(with_registry, (sys.executable, "-c", HANGING), request_seconds=600) as service:
+        waiting = [Connection(service.port).send(asking) for _ in range(12)]
+        until(lambda: b"\nbarometer_in_flight 13" in ask(service.port, request("GET", "/metrics")).body)
+        since = time.monotonic()
+        service.process.terminate()
+        assert ended(service, since) > 2
+        told = [json.loads(line) for line in service.log().splitlines()]
+        assert sum(line.get("status") == 499 for line in told) == len(waiting), "the log has what was cut off, too"
+    assert waiting
+
+
+def test_whatever_hangs_while_it_stops_it_ends_in_time(settings: Settings, model_folder: Path):
+    with started(settings, (sys.executable, "-c", STUCK), model_folder=model_folder) as service:
+        ask(service.port, HEALTH)
+        since = time.monotonic()
+        service.process.terminate()
+        ended(service, since)
+        assert '"/healthz"' in service.log()
 
 
 def test_all_that_it_waits_for_takes_less_than_a_cloud_gives():
@@ -155,19 +209,31 @@ def test_all_that_it_waits_for_takes_less_than_a_cloud_gives():
     assert sum(bounds) < ENDS_SECONDS
 
 
+def is_stopping(port: int) -> bool:
+    try:
+        return ask(port, HEALTH).headers.get("connection") == "close"
+    except (OSError, IndexError):  # it does not listen any more, or has closed the connection without an answer
+        return True
+
+
 def slow_sender(port: int) -> socket.socket:
-    """Has sent the half of a request."""
-    return asked(port, body(10), sent=20)
+    """Has sent the half of a request, whose rest the service waits for."""
+    connection = asked(port, body(10), sent=20, expect="100-continue")
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    return connection
 
 
 def slow_reader(port: int) -> socket.socket:
-    """Does not read its answer, which is larger than what the system keeps for it."""
+    """Does not read its answer, which has begun and is larger than what the system keeps for it."""
     whole = body(20_000)
-    return asked(port, whole, sent=len(whole), buffer=4096)
+    connection = asked(port, whole, sent=len(whole), buffer=4096)
+    assert connection.recv(1, socket.MSG_PEEK) == b"H"
+    return connection
 
 
-def asked(port: int, whole: bytes, sent: int, buffer: int | None = None) -> socket.socket:
+def asked(port: int, whole: bytes, sent: int, buffer: int | None = None, **headers: str) -> socket.socket:
     connection = socket.socket()
+    connection.settimeout(60)
     if buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.connect(("127.0.0.1", port))
@@ -176,7 +242,7 @@ def asked(port: int, whole: bytes, sent: int, buffer: int | None = None) -> sock
         "host: 127.0.0.1",
         "content-type: application/json",
         f"content-length: {len(whole)}",
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     connection.sendall("\r\n".join([*head, "", ""]).encode() + whole[:sent])
-    threading.Event().wait(1)  # until it is being answered
     return connection

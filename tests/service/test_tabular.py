@@ -9,8 +9,7 @@ import threading
 import pytest
 
 from pipeline.service.calls import Call
-from pipeline.service.tabular import null_for_nan, off_loop
-from pipeline.service.wire import SMALL_BYTES
+from pipeline.service.tabular import SMALL_BYTES, null_for_nan, off_loop
 
 
 @pytest.mark.parametrize(("size", "is_on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)])
@@ -26,12 +25,13 @@ def test_a_large_body_is_read_beside_the_loop(size, is_on_loop):
         (b'{"a":[NaN,1.5,"NaN"]}', b'{"a":[null,1.5,"NaN"]}'),
         (b'{"a":[0.1,1e-320,123456789012345678,NaN]}', b'{"a":[0.1,1e-320,123456789012345678,null]}'),
         (b'{"a": [1, 2]}', b'{"a": [1, 2]}'),
-        (b'{"a":[NaN,Infinity]}', None),
-        (b'{"a":[NaN,-Infinity]}', None),
+        (b'{"a":[NaN,Infinity]}', b'{"a":[null,1e999]}'),
+        (b'{"a":[-Infinity]}', b'{"a":[-1e999]}'),
+        (b'{"a":[NaN,1e400,-1e400]}', b'{"a":[null,1e400,-1e400]}'),
         (b'{"a":NaN', None),
         (b'{"a":[NaN,"\xff"]}', None),
         (b'{"a":[NaN,"\\ud800"]}', None),
-        (b'{"a":[NaN,' + b"9" * 5000 + b"]}", None),
+        (b'{"a":[NaN,' + b"9" * 5000 + b"]}", b'{"a":[null,' + b"9" * 5000 + b"]}"),
         (b'{"a":[NaN,' + b"9" * 30 + b"]}", b'{"a":[null,' + b"9" * 30 + b"]}"),
         (b'{"a":[NaN,' + b"[" * 100_000, None),
     ],

@@ -29,10 +29,10 @@ def watching(settings: Settings) -> Iterator[Current]:
         current.stop()
 
 
-def until(is_so: Callable[[], object], seconds: float = 20) -> None:
+def until(is_so: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it never came to pass"
         time.sleep(0.005)
 
 
