@@ -9,12 +9,18 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from pipeline.settings import Settings
 from tests.company import company_settings, write_company
 
 # DuckDB's bindings list what they call leaks when the interpreter goes; registered first, this runs last.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("busy")
 
 HOME = "a home=1 [x]"
 """Hard on whoever takes a path for a pattern, a partition or a word of a shell."""

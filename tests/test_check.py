@@ -199,7 +199,9 @@ CASES = st.lists(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(cases=CASES)
 def test_the_law_is_kept_exactly_when_nothing_is_raised(tmp_path: Path, cases: list[tuple[Any, ...]]) -> None:
     keys = pa.schema([("customer_id", pa.string()), ("product_id", pa.string())])

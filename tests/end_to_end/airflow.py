@@ -1,7 +1,8 @@
 """Airflow as a person meets it: its REST API, and the questions it asks."""
 
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,8 +52,12 @@ def answer(api: Api, question: dict[str, Any], option: str, comment: str) -> Non
 
 
 def free_ports(number: int) -> list[int]:
+    """Return ports below those that the system gives to whoever asks for any: so nobody takes them meanwhile."""
+    found: list[int] = []
     with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        while len(found) < number:
+            port = random.randrange(20_000, 32_768)
+            with suppress(OSError):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+    return found

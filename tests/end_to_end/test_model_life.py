@@ -26,7 +26,7 @@ from tests.dags.weeks import digest, rows
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
 from tests.end_to_end.files import score_files
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 FIRST_AS_OF, OLD, NEVER_RUN, SECOND_AS_OF, AB, NEXT = (FIRST_WEEK.plus(n) for n in (9, 10, 11, 18, 19, 20))
 DRIFT = OLD
 """From this week on everything is the other way round."""
@@ -93,7 +93,7 @@ def installation(company: Company, tmp_path: Path, server_url: str) -> Iterator[
 def barometer(*lines: str) -> list[Any]:
     """Call the command with each of these lines, one after the other; return what they print, as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, *lines], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", COMMANDS, *lines], capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(output) if output.strip() else None for output in done.stdout.split("\x1e")[1:]]
@@ -109,7 +109,7 @@ def approve(settings: Settings, command: list[str], comment: str, meanwhile: Cal
     """Call the command, and as the operator approve what it asks for; before that something else with the services."""
     environ = {**os.environ, "BAROMETER__PROMOTION__APPROVAL": "true"}
     program = str(Path(sys.executable).with_name("barometer"))
-    subprocess.run([program, "up"], env=environ, check=True, capture_output=True, timeout=120)
+    subprocess.run([program, "up"], env=environ, check=True, capture_output=True, timeout=300)
     meanwhile()
     api = Api(settings, "operator")
     asking = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -123,7 +123,7 @@ def approve(settings: Settings, command: list[str], comment: str, meanwhile: Cal
     finally:
         asking.kill()
         asking.wait()
-    subprocess.run([program, "down"], env=environ, check=True, capture_output=True, timeout=120)
+    subprocess.run([program, "down"], env=environ, check=True, capture_output=True, timeout=300)
 
 
 def test_a_model_from_its_training_to_its_withdrawal(installation: Settings, company: Company, tmp_path: Path) -> None:

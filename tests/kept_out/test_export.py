@@ -85,7 +85,9 @@ def test_the_rejects_of_csv_leave_as_the_lines_of_their_file(feed: Feed, tmp_pat
 
 
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=5))
-@examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_whatever_bytes_a_reject_has_they_leave_as_they_were(feed: Feed, tmp_path: Path, values):
     """As JSON Lines, where a line is a line."""
     lines = [b'{"id": "\xff' + value.replace(b"\n", b"\t") + b'", "amount": 1}' for value in values]
@@ -180,7 +182,9 @@ ROWS = st.fixed_dictionaries(
 
 @example([{"product_id": "p\0", "amount": amount, "kind": "\\x00\0"} for amount in (-0.0, math.nan, -math.inf, 0.1)])
 @given(st.lists(ROWS, min_size=1, max_size=4))
-@examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_quarantined_rows_come_back_exactly(warehouse_settings: Settings, tmp_path: Path, rows):
     shards = [[feature_row(f"c{at}", **row) for at, row in enumerate(rows)]]
     record, expected = quarantined(warehouse_settings, shards)

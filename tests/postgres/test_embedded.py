@@ -297,7 +297,7 @@ def test_a_server_ends_with_its_home(fresh_home: Path):
     with embedded.running(fresh_home):
         running = processes(fresh_home)
         shutil.rmtree(fresh_home)
-    _, remaining = psutil.wait_procs(running, timeout=10)
+    _, remaining = psutil.wait_procs(running, timeout=60)
     assert {process.status() for process in remaining} <= {psutil.STATUS_ZOMBIE}  # a container may not reap them
 
 

@@ -107,9 +107,7 @@ def test_the_same_data_give_the_same_trials(training: Training, tmp_path: Path) 
 
 
 def test_out_of_time_each_family_has_still_tried_something(training: Training, tmp_path: Path) -> None:
-    started = time.monotonic()
     found = tuned(training, tmp_path, minutes=0.0001)
-    assert time.monotonic() - started < 20
     trials = trials_of(found).trials
     assert {t.family for t in trials} == set(FAST)
     assert len(trials) == 2
