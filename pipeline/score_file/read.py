@@ -100,9 +100,8 @@ def _cast(
     casts = [cast_for_model(column, "DOUBLE" if column.kind == "number" else "VARCHAR") for column in columns]
     selected = ", ".join([LINE, REASON, RAW, *map(quoted, KEYS), *casts])
     with connection(settings) as con:
-        con.execute(
-            "SET threads = 1"
-        )  # several hand rows on in any order, and wait for the one that splits the records
+        # Several threads hand rows on in any order, and wait for the one that splits the records anyway.
+        con.execute("SET threads = 1")
         con.register(RECORDS, texts.reader())
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
