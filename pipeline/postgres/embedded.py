@@ -43,6 +43,8 @@ _held: set[int] = set()
 """Locks that this process has open."""
 _attached: dict[Path, tuple[Server, int]] = {}
 _attaching = threading.Lock()
+_leaving = threading.Lock()
+"""Whoever else leaves waits until that is done."""
 
 
 @contextmanager
@@ -92,6 +94,11 @@ def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
             atexit.register(_detach, cluster)
         _attached[cluster.folder] = server, lock
         return server
+
+
+def detach(home: Path, *, run_as: str = "nobody") -> None:
+    """Leave the server of `home` if this process is attached to it; it does so by itself when it ends in order."""
+    _detach(_cluster(home, run_as))
 
 
 def remove(home: Path, *, run_as: str = "nobody") -> None:
@@ -156,8 +163,9 @@ def _leave(cluster: Cluster, server: Server, lock: int) -> None:
 
 
 def _detach(cluster: Cluster) -> None:
-    if cluster.folder in _attached:
-        _leave(cluster, *_attached.pop(cluster.folder))
+    with _leaving:
+        if cluster.folder in _attached:
+            _leave(cluster, *_attached.pop(cluster.folder))
 
 
 def _stop_unless_used(cluster: Cluster) -> None:

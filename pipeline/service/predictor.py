@@ -123,21 +123,14 @@ class Predictor:
         for serving, together in waiting.values():
             try:
                 scores = _score(serving, together)
+                found = _predictions(serving, scores)
             except Exception as error:  # noqa: BLE001 - nobody may be left waiting; the front tells errors apart
                 for asked in together:
                     if not asked.scored.done():
                         asked.scored.set_exception(error)
             else:
-                self._answered(serving, together, scores)
-
-    def _answered(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> None:
-        """Hand the predictions out, then see to the record and the shadow."""
-        found, start = _predictions(serving, scores), 0
-        for asked in together:
-            if not asked.scored.done():  # who asked may have given up
-                asked.scored.set_result((found, start))
-            start += len(asked.instances.values)
-        self._shadow(serving, together, scores, self._record(serving, together, scores))
+                _hand_out(found, together)
+                self._shadow(serving, together, scores, self._record(serving, together, scores))
 
     def _record(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> float:
         """Record what is answered; return when that was."""
@@ -184,6 +177,14 @@ def _score(serving: Serving, together: Sequence[_Asked]) -> Scores:
         return serving.score(instances.values, [customer for customer, _ in instances.keys])
     values = [value for asked in together for value in asked.instances.values]
     return serving.score(values, [customer for asked in together for customer, _ in asked.instances.keys])
+
+
+def _hand_out(found: list[Prediction], together: Sequence[_Asked]) -> None:
+    start = 0
+    for asked in together:
+        if not asked.scored.done():  # who asked may have given up
+            asked.scored.set_result((found, start))
+        start += len(asked.instances.values)
 
 
 def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,7 @@ class _Server(uvicorn.Server):
         self._front = application.front
         self._readiness = application.parts.current.readiness
         self._stopped = application.stop
+        self._settings = application.parts.settings
         self._tell_ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -145,7 +147,7 @@ class _Server(uvicorn.Server):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):  # nobody reads it any more
                 stream.flush()
-        _end_after(THREADS_SECONDS)
+        _after(THREADS_SECONDS, self._end)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -161,20 +163,30 @@ class _Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._front.stopping = True
-        _end_after(DRAIN_SECONDS + FINISH_SECONDS + LAST_SECONDS)
+        _after(DRAIN_SECONDS + FINISH_SECONDS + LAST_SECONDS, partial(os._exit, 0))
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
 
     def _exit(self) -> None:
         self.should_exit = True
 
+    def _end(self) -> None:
+        """End the process, if it has not ended by itself.
 
-def _end_after(seconds: float) -> None:
-    """End the process then, if it has not ended by itself.
+        Not in order, since the order would be the fault: asyncio and the interpreter wait without bound for each thread
+        of an executor. By then the log is written, which is flushed at each line, and so is what can be of the record;
+        the embedded database server, if this process is its last user, would be left behind.
+        """
+        try:
+            if self._settings.service.model_folder is None and self._settings.database.url is None:
+                from pipeline.postgres import embedded
 
-    Not in order, since the order would be the fault: asyncio and the interpreter wait without bound for each thread of
-    an executor. By then the log is written, which is flushed at each line, and so is what can be of the record.
-    """
-    timer = threading.Timer(seconds, os._exit, (0,))
+                embedded.detach(self._settings.home, run_as=self._settings.database.run_as)
+        finally:
+            os._exit(0)
+
+
+def _after(seconds: float, call: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, call)
     timer.daemon = True
     timer.start()
 

@@ -183,6 +183,21 @@ psycopg.connect(f"{server.url}/postgres").close()
     assert processes(home) == []
 
 
+def test_a_process_that_cannot_end_in_order_stops_its_server_first(home: Path):
+    script = """
+import os, sys, threading
+from pathlib import Path
+from pipeline.postgres import embedded
+embedded.attach(Path(sys.argv[1]))
+leaving = [threading.Thread(target=embedded.detach, args=[Path(sys.argv[1])]) for _ in range(2)]
+for each in leaving: each.start()
+for each in leaving: each.join()
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, str(home)], check=True)
+    assert processes(home) == []
+
+
 def test_an_attached_process_finds_a_server_that_another_one_started_again_on_another_port(home: Path):
     script = """
 import socket, subprocess, sys

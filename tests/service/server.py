@@ -49,9 +49,8 @@ def running(settings: Settings) -> Iterator[Server]:
     server = uvicorn.Server(configured(application.front, "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            current, "FIRST_LOOK_SECONDS", START_SECONDS
-        )  # what a test asks first is the model it started with
+        # What a test asks first is the model it started with.
+        patch.setattr(current, "FIRST_LOOK_SECONDS", START_SECONDS)
         application.start()
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """Batching: requests that wait at the same time share a call of the model, and nobody gets another's answer."""
 
 import asyncio
+import math
 import threading
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from pipeline.models.scorer import Scorer
 from pipeline.service import predictor as predictor_module
 from pipeline.service.calls import Call
 from pipeline.service.predictor import SMALL_ROWS, Predictor
-from pipeline.service.serving import Loaded, Serving
+from pipeline.service.serving import Loaded, Scores, Serving
 from pipeline.service.signature import Instances
 from pipeline.settings.model import Routing
 from tests.service.versions import record_batch
@@ -84,6 +85,21 @@ def test_a_failure_reaches_everybody_and_the_next_is_answered(rows, serving, mon
             answers = asked_at_once(predictor, serving, [ROWS[:rows]] * 5)
         assert answers == [error] * 5
         assert len(asked_at_once(predictor, serving, [ROWS[:rows]])[0]) == rows
+
+
+@pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
+def test_nobody_is_left_waiting_by_a_number_that_no_words_are_for(rows, serving, monkeypatch):
+    def no_number(_, values, _customers):
+        return Scores({}, [math.nan] * len(values), [False] * len(values))
+
+    monkeypatch.setattr(Serving, "score", no_number)
+
+    async def asked():
+        predictor = Predictor(None, "barometer")
+        predictions = [predictor.predict(call(), serving, instances(ROWS[:rows])) for _ in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*predictions, return_exceptions=True), 20)
+
+    assert [type(answer) for answer in asyncio.run(asked())] == [ValueError] * 3
 
 
 def test_who_gave_up_does_not_take_the_others_answers_away(serving, loaded):
