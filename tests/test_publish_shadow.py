@@ -15,10 +15,11 @@ from pipeline.handoffs import Checked, Plan
 from pipeline.publish import _load, publish
 from pipeline.score import SHADOW_SCHEMA
 from pipeline.settings import Settings
+from pipeline.warehouse.superseded import KINDS, run_table
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
 from tests.routed import CHALLENGER
-from tests.test_publish import SUBJECTS, before_each_step, reader, rows, states, tables_read
+from tests.test_publish import SUBJECTS, before_each_step, left, reader, rows, states, tables_read
 from tests.weeks_of_runs import scored_run
 
 VIEWS = ("predictions", "shadow_predictions")
@@ -86,12 +87,14 @@ def test_what_was_scored_in_the_shadow_is_there_and_nobody_is_served_it(warehous
 
 def test_a_run_without_a_shadow_leaves_none_and_superseded_ones_are_dropped(warehouse_settings: Settings) -> None:
     published(warehouse_settings)
-    second = published(warehouse_settings)
-    assert seen_now(warehouse_settings) == both(second)
-    assert tables(warehouse_settings) == ["predictions_20260105_2", "shadow_predictions_20260105_2"]
-    publish(warehouse_settings, *scored_run(warehouse_settings, FIRST_WEEK, SUBJECTS, airflow_run_id="without"))
+    second = shadowed_run(warehouse_settings)
+    publish(warehouse_settings, *second)
+    assert seen_now(warehouse_settings) == both(second[0].run_id)
+    left(warehouse_settings, second, ["predictions_20260105_2", "shadow_predictions_20260105_2"], tables)
+    third = scored_run(warehouse_settings, FIRST_WEEK, SUBJECTS, airflow_run_id="without")
+    publish(warehouse_settings, *third)
     assert seen_now(warehouse_settings) == [{f"{FIRST_WEEK}.3": SUBJECTS}, {}]
-    assert tables(warehouse_settings) == ["predictions_20260105_3"]
+    left(warehouse_settings, third, ["predictions_20260105_3"], tables)
 
 
 def test_a_cleared_run_whose_shadow_failed_the_second_time_is_published_as_it_was(warehouse_settings: Settings) -> None:
@@ -113,9 +116,10 @@ def test_a_reader_sees_the_old_predictions_with_the_old_shadow(warehouse_setting
         new = published(warehouse_settings)
         assert seen(early) == seen(shadow_only) == both(old)
         assert seen_now(warehouse_settings) == both(new)
-    last = published(warehouse_settings)
-    assert seen_now(warehouse_settings) == both(last)
-    assert len(tables(warehouse_settings)) == 2
+    last = shadowed_run(warehouse_settings)
+    publish(warehouse_settings, *last)
+    assert seen_now(warehouse_settings) == both(last[0].run_id)
+    left(warehouse_settings, last, ["predictions_20260105_3", "shadow_predictions_20260105_3"], tables)
 
 
 def test_a_reader_between_any_two_statements_sees_one_whole_run(warehouse_settings: Settings) -> None:
@@ -139,7 +143,7 @@ def test_killed_between_any_two_statements(warehouse_settings: Settings) -> None
             assert seen_now(warehouse_settings) in (both(old), both(new))
             publish(warehouse_settings, *run)
         assert seen_now(warehouse_settings) == both(new)
-        assert len(tables(warehouse_settings)) == 2
+        left(warehouse_settings, run, [run_table(new, kind) for kind in KINDS], tables)
         exported = warehouse_settings.home / "exports/predictions" / str(FIRST_WEEK) / "manifest.json"
         assert new in exported.read_text()
         old = new

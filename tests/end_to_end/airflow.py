@@ -3,7 +3,6 @@
 import random
 import socket
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,8 +10,6 @@ import httpx
 from pipeline.credentials import credentials
 from pipeline.orchestration.airflow_environment import airflow_url
 from pipeline.settings import Settings
-
-READING = timedelta(seconds=5)
 
 
 class Api:
@@ -30,18 +27,18 @@ class Api:
         return answer.json()
 
 
-def questions(api: Api) -> list[dict[str, Any]]:
+def questions(settings: Settings, api: Api) -> list[dict[str, Any]]:
     """Return what a person, who needs some seconds to read it, may answer now.
 
     Airflow 3.3.2 loses an answer that comes before its scheduler has noted that the task waits, and asks again.
     """
     waiting = {"response_received": False, "state": "awaiting_input"}
     asked = api("GET", "dags/~/dagRuns/~/hitlDetails", params=waiting)["hitl_details"]
-    return [question for question in asked if _age(question) >= READING]
-
-
-def _age(question: dict[str, Any]) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(question["created_at"])
+    log = (settings.home / "logs/airflow-scheduler.log").read_text(encoding="utf-8").splitlines()
+    noted = [line for line in log if "TaskInstance Finished" in line and "state=awaiting_input" in line]
+    return [
+        question for question in asked if any(f"ti_id={question['task_instance']['id']}," in line for line in noted)
+    ]
 
 
 def answer(api: Api, question: dict[str, Any], option: str, comment: str) -> None:

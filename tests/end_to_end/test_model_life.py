@@ -115,7 +115,7 @@ def approve(settings: Settings, command: list[str], comment: str, meanwhile: Cal
     asking = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         while asking.poll() is None:
-            for question in questions(api):
+            for question in questions(settings, api):
                 assert champion(settings) == "1", "nothing moves before the answer"
                 answer(api, question, "Approve", comment)
             time.sleep(0.5)

@@ -32,7 +32,7 @@ from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
 from tests.service.readme import SCORE_FILES, in_a_shell
-from tests.service.watching import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1200)
 AS_OF = Week.parse("2026-02-16")
@@ -254,14 +254,14 @@ def ended(api: Api, run: str) -> str:
     return state
 
 
-def test_a_person_rejects_a_promotion_in_airflow(services, trained, api, barometer):
+def test_a_person_rejects_a_promotion_in_airflow(services, installation, trained, api, barometer):
     """The command waits for the answer; it stands in the history (how it is approved: `test_model_life`)."""
     candidate = json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))["version"]
     command = ("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial")
     with ThreadPoolExecutor(1) as person:
         promotion = person.submit(barometer, *command, code=1)
         while not promotion.done():
-            for question in questions(api):
+            for question in questions(installation, api):
                 assert "The gate found" in question["body"]
                 answer(api, question, "Reject", "with a comment")
             time.sleep(0.5)

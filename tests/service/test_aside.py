@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from tests.service.raw import ROW, Connection, Reply, ask, instances, predict, request
 from tests.service.server import Server, running
 from tests.service.versions import standing
-from tests.service.watching import until
+from tests.waiting import until
 
 MOST = 64
 """Of each kind, in threads and waiting for one."""

@@ -18,7 +18,7 @@ from pipeline.service.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
 from tests.service.server import Server, running
-from tests.service.watching import until
+from tests.waiting import until
 
 PATH = "/batch-predictions"
 ROWS = b"events,amount,is_busy,kind\n1,2,true,a\n"

@@ -33,9 +33,9 @@ from tests.service.watching import (
     digest_of,
     problems,
     spoiled,
-    until,
     watching,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from tests.service.watching import (
     copies,
     digest_of,
     problems,
-    until,
     watching,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

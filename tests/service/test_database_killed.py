@@ -26,7 +26,7 @@ from tests.company import company_settings
 from tests.published import publish_week
 from tests.service.server import Server, running
 from tests.service.versions import MARCH, add_version, standing, with_service
-from tests.service.watching import until
+from tests.waiting import until
 
 INSTANCE = {"events": 3, "amount": 20.5, "is_busy": True, "kind": "a"}
 BOUND_ROWS = 60

@@ -20,7 +20,7 @@ from pipeline.service.signature import KEYS, LARGEST, Signature
 from tests.company import company_settings
 from tests.service.server import running
 from tests.service.versions import EXTRA, standing
-from tests.service.watching import until
+from tests.waiting import until
 
 SIGNATURE = Signature(
     [

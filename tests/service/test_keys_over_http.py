@@ -12,7 +12,7 @@ from pipeline.service import key_file
 from pipeline.service.keys import LOOK_SECONDS
 from tests.service.raw import Connection, ask, instances, predict, request
 from tests.service.server import Server
-from tests.service.watching import until
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

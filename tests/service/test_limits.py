@@ -11,7 +11,7 @@ import pytest
 from pipeline.service import protocol
 from pipeline.service.serving import Serving
 from tests.service.raw import CHUNKED, HEALTH, ROW, Connection, ask, chunk, instances, predict, request
-from tests.service.watching import until
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from tests.service.proxy import Wire
 from tests.service.raw import Connection, request
 from tests.service.server import Server, running
 from tests.service.versions import fresh_prefix
-from tests.service.watching import until
+from tests.waiting import until
 
 FACTS = {"code_version": "1.2.3", "config_digest": "c" * 64, "bundle_digest": "b" * 64}
 NAMES = ["kind", "amount", "is_busy"]

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.raw import HEALTH, ask, instances, predict, request
 from tests.service.server import Server
-from tests.service.watching import until
+from tests.waiting import until
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 

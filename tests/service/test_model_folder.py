@@ -25,9 +25,9 @@ from tests.service.watching import (
     answers,
     problems,
     spoiled,
-    until,
     watching,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
 from tests.service.started import Started, started
 from tests.service.versions import answers_of, gated, standing
-from tests.service.watching import until
+from tests.waiting import until
 
 NAMES = ("events", "amount", "is_busy", "kind")
 ROWS: list[Values] = [

@@ -25,7 +25,7 @@ from pipeline.settings import Settings
 from pipeline.warehouse import engine, transaction
 from tests.company import company_settings
 from tests.service.proxy import Wire
-from tests.service.watching import until
+from tests.waiting import until
 
 NAMES = ("events", "amount", "is_busy", "kind")
 COLUMNS = "request_id, row, customer_id, product_id, features, features_week, satisfaction, likely_satisfied, role,"

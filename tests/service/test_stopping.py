@@ -21,7 +21,7 @@ from tests.company import company_settings
 from tests.service.raw import HEALTH, Connection, ask, predict, request
 from tests.service.started import ENDS_SECONDS, Started, started
 from tests.service.versions import add_version, fresh_prefix, standing
-from tests.service.watching import until
+from tests.waiting import until
 
 CLIENTS = 12
 QUICK_SECONDS = server.FINISH_SECONDS

@@ -18,7 +18,7 @@ from pipeline.settings import Settings
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 from tests.service.server import running
 from tests.service.versions import standing, with_service
-from tests.service.watching import until
+from tests.waiting import until
 
 CSV = {"Content-Type": "text/csv"}
 BEGUN = request("POST", "/batch-predictions", CSV | {"Content-Length": "1000000000"}) + b"a"

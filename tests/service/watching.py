@@ -1,7 +1,6 @@
 """A `Current` that watches the registry, and what a test asks of it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,13 +26,6 @@ def watching(settings: Settings) -> Iterator[Current]:
         yield current
     finally:
         current.stop()
-
-
-def until(is_so: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.005)
 
 
 def answers(current: Current) -> list[float]:
