@@ -18,8 +18,11 @@ from tests.company import company_settings, write_company
 # DuckDB's bindings list what they call leaks when the interpreter goes; registered first, this runs last.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
 
-# How long an example takes says how busy the machine is.
-hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is. Where CI is set, Hypothesis tries the same examples each time,
+# so that a change is judged by what it changes; new ones are looked for everywhere else.
+hypothesis_settings.register_profile(
+    "busy", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("busy")
 
 HOME = "a home=1 [x]"
