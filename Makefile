@@ -28,8 +28,9 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 run: $(READY)  ## Run the weekly DAG for the latest complete week, from nothing if need be
 	@$(BIN)/barometer run --bootstrap
 
+# Two files at once (see tests/conftest.py), in their order: those that wait for Airflow for minutes are among the first.
 test: $(READY)  ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --no-loadscope-reorder
 
 check: $(READY)  ## Check format, lint, types, imports, SQL and Airflow's configuration
 	$(BIN)/ruff format --check

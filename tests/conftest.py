@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadFileScheduling
 
 from pipeline.settings import Settings
 from tests.company import company_settings, write_company
@@ -30,6 +32,17 @@ HOME = "a home=1 [x]"
 
 for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
     del os.environ[name]  # a developer's own installation must never be touched
+
+
+class _InTurn(LoadFileScheduling):
+    """Gives a worker one file after the other, and of `tests/dags` all: a process can have only one Airflow, once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/dags" if nodeid.startswith("tests/dags/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _InTurn:
+    return _InTurn(config, log)
 
 
 @pytest.fixture(scope="session")
