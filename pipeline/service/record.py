@@ -157,10 +157,10 @@ class Recorder:
 
     def _done(self, batch: list[Lines]) -> None:
         self._batches.pop(0)
-        self._leave(batch, is_written=True)
-        if self._away_since is not None:
+        if self._away_since is not None:  # told before it is counted, so that who sees the one sees the other
             log.warning("The warehouse is back: what waited is being recorded.")
             self._away_since = None
+        self._leave(batch, is_written=True)
 
     def _set_apart(self, error: psycopg.Error) -> None:
         """Halve a batch of which PostgreSQL cannot hold some record; in the end give up those put together with it."""
