@@ -8,13 +8,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from pipeline.service import current
+from pipeline.service import connection, current, lookup
 from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.proxy import Wire
 from tests.service.server import Server, export_tiny, running
 from tests.service.versions import EXTRA, add_version, fresh_prefix, standing, with_service
 from tests.tiny_model import COMPANY_COLUMNS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """Have lookups wait longer for the database than they do in earnest: on a busy machine it may take a while."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(connection, "CONNECT_SECONDS", 20)
+        patched.setattr(lookup, "ANSWER_SECONDS", 20)
+        yield
 
 
 @pytest.fixture(scope="session")
