@@ -189,7 +189,6 @@ def test_a_reader_sees_the_old_week_whole_before_during_and_after(warehouse_sett
         assert early.execute(by_product).fetchall() == [(old,)]
         published(warehouse_settings)
         assert seen(early) == {old: SUBJECTS}
-
     last = published(warehouse_settings)
     left(warehouse_settings, last, ["4"])
     sums = rows(warehouse_settings, "SELECT DISTINCT run_id FROM storage.satisfaction_by_product")

@@ -147,15 +147,19 @@ def test_what_is_long_counts_for_as_many_as_its_bytes(warehouse_settings: Settin
 def test_a_failure_that_nobody_foresaw_is_told_and_passes(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
 ):
+    told: list[tuple[str, int]] = []
+
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("a bug")
 
+    monkeypatch.setattr(record.log, "warning", lambda words, *_, **__: told.append((words[:21], recorder.written)))
     with monkeypatch.context() as patched:
         patched.setattr(OnlinePredictions, "write", fail)
         recorder.put(NAMES, [made()])
         until(lambda: recorder.state["state"] == "away")
     until(lambda: recorder.written == 1)
     assert recorder.state == {"state": "recording"}
+    assert told == [("The warehouse does no", 0), ("The warehouse is back", 0)], "told before it is counted"
     assert len(rows(warehouse_settings)) == 1
 
 
