@@ -25,13 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ingest import read_sources
+from pipeline.local.postgres import embedded
 from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
-from pipeline.metrics import Estimate, differences, estimates
+from pipeline.models.metrics import Estimate, differences, estimates
 from pipeline.point_in_time.labels import known_labels
-from pipeline.postgres import embedded
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.training_set import LABEL
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:

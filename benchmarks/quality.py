@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from examples.sample import generate, true_probabilities
 from pipeline.handoffs import TrainingPlan, TrainingSet
+from pipeline.local.postgres import embedded
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
-from pipeline.metrics import estimates
 from pipeline.models.bundle import open_bundle
+from pipeline.models.metrics import estimates
 from pipeline.models.scorer import Scorer
-from pipeline.postgres import embedded
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate

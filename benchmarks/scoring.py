@@ -27,8 +27,8 @@ from pipeline.handoffs import FeaturesValidated, Plan, Routing, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
 from pipeline.models.bundle import Feature, TrainingData, seal
 from pipeline.models.scorer import MISSING
-from pipeline.score import score
 from pipeline.settings import Settings, Source
+from pipeline.weekly.score import score
 
 WEEK = "2026-03-02"
 CUTOFF = datetime(2026, 3, 9, tzinfo=UTC)

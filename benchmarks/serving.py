@@ -30,8 +30,8 @@ import numpy as np
 import psutil
 
 from benchmarks.scoring import CATEGORIES, CUTOFF, FEATURES, PARAMETERS, prepare
+from pipeline.local.postgres import embedded
 from pipeline.models.bundle import open_bundle, seal
-from pipeline.postgres import embedded
 from pipeline.settings import Settings, load_settings
 
 PORTS = {"sidecar": 18000, "ceiling": 18001, "MLflow": 18002}
@@ -273,7 +273,7 @@ def serve_ceiling() -> None:
     import msgspec
     import uvicorn
 
-    from pipeline.service.server import configured
+    from pipeline.service.server.process import configured
 
     async def bare(_scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
@@ -307,7 +307,7 @@ def ceiling(folder: Path) -> Iterator[None]:
 @contextmanager
 def mlflow(folder: Path, settings: Settings) -> Iterator[None]:
     """Run MLflow's server."""
-    from pipeline.postgres.databases import databases
+    from pipeline.local.postgres.databases import databases
 
     tracking = {"MLFLOW_TRACKING_URI": databases(settings).mlflow, "MLFLOW_DISABLE_TELEMETRY": "true"}
     tracking["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it starts uvicorn by its name

@@ -111,7 +111,7 @@ def settings_of(folder: Path, tuning: Tuning) -> Settings:
 
 def with_barometer(folder: Path, tuning: Tuning) -> dict[str, float]:
     """Train as the DAG does, from the collected set on."""
-    from pipeline.postgres import embedded
+    from pipeline.local.postgres import embedded
     from pipeline.training.evaluate import evaluate
     from pipeline.training.fit import fit
     from pipeline.training.tune import tune

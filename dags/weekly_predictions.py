@@ -71,7 +71,7 @@ Running a week again is always safe: it leaves exactly one set of rows. A task t
     plan = Stage(
         task_id="plan",
         task_display_name="Plan the run",
-        function="pipeline.plan:plan",
+        function="pipeline.weekly.plan:plan",
         execution_timeout=timedelta(minutes=10),
         doc_md="""
 Decides the week, the model version, the challenger's part (`[routing]`; a published week is repeated as it was) and
@@ -85,7 +85,7 @@ with `barometer train --as-of WEEK`, or trigger the run with the param `model` s
     ingest = Stage(
         task_id="ingest",
         task_display_name="Ingest the sources",
-        function="pipeline.ingest:ingest",
+        function="pipeline.weekly.ingest:ingest",
         inputs=handoffs(plan=plan),
         doc_md="""
 Reads the sources that `pipeline.toml` declares and casts their columns. Lines that cannot be read go to the table
@@ -99,7 +99,7 @@ source's budget: `SELECT * FROM rejects WHERE first_run_id = '…'` shows them. 
     validate_sources = Stage(
         task_id="validate_sources",
         task_display_name="Validate the sources",
-        function="pipeline.validate_sources:validate_sources",
+        function="pipeline.weekly.validate_sources:validate_sources",
         inputs=handoffs(plan=plan, ingested=ingest),
         links=[data_docs],
         doc_md="""
@@ -113,7 +113,7 @@ real, adapt the suite.
     features = Stage(
         task_id="features",
         task_display_name="Make the features",
-        function="pipeline.features:features",
+        function="pipeline.weekly.features:features",
         inputs=handoffs(plan=plan, ingested=ingest),
         fan_out="shards",
         doc_md="""
@@ -127,7 +127,7 @@ memory" means `resources.duckdb_memory` is too small for the company.
     validate_features = Stage(
         task_id="validate_features",
         task_display_name="Validate the features",
-        function="pipeline.validate_features:validate_features",
+        function="pipeline.weekly.validate_features:validate_features",
         inputs=handoffs(plan=plan, snapshot=features),
         links=[data_docs],
         doc_md="""
@@ -142,7 +142,7 @@ the suite, then trigger the week again with `rebuild`.
     score = Stage.partial(
         task_id="score",
         task_display_name="Score a shard",
-        function="pipeline.score:score",
+        function="pipeline.weekly.score:score",
         inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features),
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['snapshot']['shards'] }}",
         doc_md="""
@@ -157,7 +157,7 @@ if it is the model, train a new version or name another in the param `model`.
     check = Stage(
         task_id="check",
         task_display_name="Check the predictions",
-        function="pipeline.check:check",
+        function="pipeline.weekly.check:check",
         inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features, scored=score),
         links=[data_docs],
         trigger_rule="none_failed",
@@ -172,7 +172,7 @@ shard. Clear the task `score` to make its files again.
     publish = Stage(
         task_id="publish",
         task_display_name="Publish the week",
-        function="pipeline.publish:publish",
+        function="pipeline.weekly.publish:publish",
         inputs=handoffs(plan=plan, checked=check),
         outlets=[Asset(name="predictions", uri="barometer://warehouse/predictions", group="barometer")],
         doc_md="""
@@ -186,7 +186,7 @@ back: publishing twice is harmless.
     report = Stage(
         task_id="report",
         task_display_name="Write the report",
-        function="pipeline.report:report",
+        function="pipeline.weekly.report:report",
         inputs=handoffs(plan=plan, published=publish),
         links=[report_page],
         doc_md="""

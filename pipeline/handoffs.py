@@ -108,7 +108,7 @@ class Shadow(Handoff):
     """One shard's shadow scores: the challenger's, which nobody is served."""
 
     file: Path
-    """Parquet, columns as `pipeline.score.SHADOW_SCHEMA`."""
+    """Parquet, columns as `pipeline.weekly.score.SHADOW_SCHEMA`."""
     digest: str
     """sha256 of the file."""
 
@@ -118,7 +118,7 @@ class Scored(Handoff):
 
     shard: int
     file: Path
-    """Parquet, columns as `pipeline.score.PREDICTIONS_SCHEMA`."""
+    """Parquet, columns as `pipeline.weekly.score.PREDICTIONS_SCHEMA`."""
     rows: int
     digest: str
     """sha256 of the file."""

@@ -52,13 +52,13 @@ class SourceFile(_Manifest):
     rows: int
     rejects: int
     parquet: Path
-    """The cast rows, under the home; see `pipeline.ingest`."""
+    """The cast rows, under the home; see `pipeline.weekly.ingest`."""
     declaration: str = ""
     """Short digest of what decided how the bytes were read."""
     week: str | None = None
     """The week whose file it is, for a source with a file for each week."""
     header: str | None = None
-    """The header as it stands in the file, marks included (`pipeline.readers.stream`); None for a format without."""
+    """The header as it stands in the file, marks included (`pipeline.sources.stream`); None for a format without."""
 
 
 class SourceRead(_Manifest):

@@ -62,7 +62,7 @@ def settings(company: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of one embedded server for the session, as its superuser, without a database's name."""
-    from pipeline.postgres import embedded
+    from pipeline.local.postgres import embedded
 
     home = tmp_path_factory.mktemp("server")
     server = embedded.attach(home)

@@ -5,9 +5,9 @@ from typing import Any
 
 import duckdb
 
-from pipeline.ingest import read_sources
 from pipeline.manifests import SourceRead
 from pipeline.settings import Settings, load_settings
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")

@@ -7,15 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.features import build_snapshot
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import FeatureColumn, SnapshotManifest, TrainingSetManifest
-from pipeline.score import score
 from pipeline.settings import Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.plan import plan_training
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
+from pipeline.weekly.score import score
 from pipeline.weeks import Week
 from tests.tiny_model import tiny_bundle
 

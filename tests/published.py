@@ -9,10 +9,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from pipeline.handoffs import Checked, Plan, Published
-from pipeline.publish import publish
-from pipeline.score import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs, transaction
+from pipeline.weekly.publish import publish
+from pipeline.weekly.score import PREDICTIONS_SCHEMA
 from pipeline.weeks import Week
 
 Subject = tuple[str, str, float, str | None]

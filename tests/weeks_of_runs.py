@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.handoffs import Checked, Plan
-from pipeline.score import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
+from pipeline.weekly.score import PREDICTIONS_SCHEMA
 from pipeline.weeks import Week
 
 

@@ -15,8 +15,8 @@ def clean(*, yes: bool) -> None:
 
     Source files outside the home are not touched.
     """
-    from pipeline.postgres import embedded
-    from pipeline.up import down
+    from pipeline.local.postgres import embedded
+    from pipeline.local.services import down
 
     settings = load_settings()
     home = settings.home

@@ -9,8 +9,8 @@ from pipeline.settings import load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Comparison, Side, Trial
-    from pipeline.metrics import Estimate
+    from pipeline.models.metrics import Estimate
+    from pipeline.promotion.comparison import Comparison, Side, Trial
 
 MODES = {"ab": "A/B test", "shadow": "In the shadow"}
 
@@ -35,7 +35,7 @@ def compare(challenger: str | None, as_of: Week | None, *, as_json: bool) -> Non
       barometer models compare
       barometer models compare --challenger 3 --as-of 2026-03-30 --json | jq '.trials[].verdict'
     """
-    from pipeline.comparison import compare as compared
+    from pipeline.promotion.comparison import compare as compared
 
     found = compared(load_settings(), challenger=challenger, as_of=as_of)
     click.echo(found.model_dump_json(indent=1) if as_json else _in_words(found))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pipeline.service.calls import Scope
+from pipeline.service.server.calls import Scope
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.service.key_file import Entry
+    from pipeline.service.access.key_file import Entry
 
 COLUMNS = f"{'id':<10}{'scopes':<22}{'created':<12}{'expires':<12}name"
 
@@ -46,7 +46,7 @@ def keys() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what is known of it, and the key, as JSON.")
 def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None, *, as_json: bool) -> None:
     """Make a key and print it, this once: only its digest is kept."""
-    from pipeline.service import key_file
+    from pipeline.service.access import key_file
 
     expires_in = timedelta(days=expires_in_days) if expires_in_days else None
     entry, key = key_file.create(_file(), name, scopes, expires_in)
@@ -58,7 +58,7 @@ def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None, *,
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_keys(*, as_json: bool) -> None:
     """List the keys: their ids, names, scopes and dates. The keys themselves are kept nowhere."""
-    from pipeline.service import key_file
+    from pipeline.service.access import key_file
 
     entries, _ = key_file.read(_file())
     if as_json:
@@ -74,7 +74,7 @@ def list_keys(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was known of it as JSON.")
 def revoke(key_id: str, *, as_json: bool) -> None:
     """Revoke a key by its id, the second part of the key itself."""
-    from pipeline.service import key_file
+    from pipeline.service.access import key_file
 
     entry = key_file.revoke(_file(), key_id)
     click.echo(json.dumps(_told(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")

@@ -14,7 +14,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.kept_out.export import Format
+    from pipeline.warehouse.kept_out.export import Format
     from pipeline.warehouse.runs import RunRecord
 
 SUFFIXES: dict[str, "Format"] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -44,7 +44,7 @@ def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
       barometer quarantine list
       barometer quarantine list --run 2026-03-02.1 --json | jq '.[].sources'
     """
-    from pipeline.kept_out.listing import listing
+    from pipeline.warehouse.kept_out.listing import listing
 
     settings = load_settings()
     found = [listing(settings, run) for run in _runs(settings, week, run_id)]
@@ -67,7 +67,7 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
       barometer quarantine show --source tickets --line 17
       barometer quarantine show --customer c-001 --product p-7 --run 2026-03-02.1
     """
-    from pipeline.warehouse import kept_out
+    from pipeline.warehouse.kept_out import queries as kept_out
 
     only = {name: value for name, value in named.items() if value is not None}
     if set(only) - {"file"} not in ({"source", "line"}, {"customer_id", "product_id"}):
@@ -109,7 +109,7 @@ def export(
       barometer quarantine export --source tickets --to tickets.jsonl
       barometer quarantine export --subjects --run 2026-03-02.1 --to kept-out.parquet
     """
-    from pipeline.kept_out.export import Rejects, export_rejects, export_subjects
+    from pipeline.warehouse.kept_out.export import Rejects, export_rejects, export_subjects
 
     source, file = rejects["source"], rejects["file"]
     if (source is None) != subjects:
@@ -133,7 +133,7 @@ def _format_of(path: Path) -> "Format":
 
 def _runs(settings: Settings, week: Week | None, run_id: str | None) -> list["RunRecord"]:
     from pipeline.warehouse import runs
-    from pipeline.warehouse.kept_out import runs_to_look_at
+    from pipeline.warehouse.kept_out.queries import runs_to_look_at
 
     if run_id is not None and week is not None:
         raise click.UsageError("Give either --week or --run.")

@@ -15,7 +15,7 @@ from pipeline.settings import load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.kept_out.replayed import Replayed
+    from pipeline.warehouse.kept_out.replayed import Replayed
 
 EXAMPLES = 3
 """Rows told of for each outcome; --json gives all."""
@@ -36,7 +36,7 @@ def replay(week: Week, model: str, *, as_json: bool) -> None:
       barometer replay --week 2026-03-02
       barometer replay --week 2026-03-02 --json | jq '.rejects[] | select(.outcome == "still rejected")'
     """
-    from pipeline.kept_out.replayed import replayed, run_before
+    from pipeline.warehouse.kept_out.replayed import replayed, run_before
 
     settings = load_settings()
     before = run_before(settings, week)
@@ -51,7 +51,7 @@ def replay(week: Week, model: str, *, as_json: bool) -> None:
 
 
 def _facts(result: "Replayed") -> dict[str, Any]:
-    from pipeline.kept_out.replayed import REJECT_OUTCOMES, SUBJECT_OUTCOMES
+    from pipeline.warehouse.kept_out.replayed import REJECT_OUTCOMES, SUBJECT_OUTCOMES
 
     rejects = result.rejects.to_pylist()
     return {

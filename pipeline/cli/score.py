@@ -14,7 +14,7 @@ from pipeline.files import sha256_of_file
 from pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.score_file.results import Form
+    from pipeline.batch_jobs.results import Form
 
 SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": "jsonlines", ".parquet": "parquet"}
 
@@ -41,7 +41,7 @@ def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> 
       barometer score rows.csv
       barometer score rows.parquet --to predictions.parquet
     """
-    from pipeline.score_file.results import written
+    from pipeline.batch_jobs.results import written
 
     done = score_file(load_settings(), file)
     if to is not None or not as_json:
@@ -55,8 +55,8 @@ def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> 
 
 def score_file(settings: Settings, file: str) -> dict[str, Any]:
     """Run the DAG on a file to its end, with progress; say and return what was done."""
+    from pipeline.batch_jobs.places import DAG_ID
     from pipeline.orchestration.dag_runs import run_dag
-    from pipeline.score_file.places import DAG_ID
 
     given = {"uri": file} if "://" in file else {"file": _handed_in(settings, Path(file))}
     params = {"file": None, "uri": None, "format": None, **given}
@@ -79,7 +79,7 @@ def score_file(settings: Settings, file: str) -> dict[str, Any]:
 
 def _handed_in(settings: Settings, file: Path) -> str:
     """Copy the file to where the DAG looks for it, so that it stays as it is; return its name there."""
-    from pipeline.score_file.places import hand_in, incoming, suffix_of
+    from pipeline.batch_jobs.places import hand_in, incoming, suffix_of
 
     suffix = suffix_of(file.name)
     if suffix is None:

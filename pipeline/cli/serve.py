@@ -23,8 +23,8 @@ def serve() -> None:
       BAROMETER__SERVICE__PORT=8000 barometer serve
       BAROMETER__SERVICE__MODEL_FOLDER=/srv/model barometer serve
     """
-    from pipeline.service.clouds import contract_overrides
-    from pipeline.service.server import serve as run
+    from pipeline.service.contracts.platforms import contract_overrides
+    from pipeline.service.server.process import serve as run
 
     settings = contract_overrides(load_settings(), os.environ)
     run(settings, ready=lambda address, readiness: click.echo(_in_words(settings, address, readiness)))

@@ -47,7 +47,7 @@ def _look(settings: Settings) -> dict[str, Any]:
     if settings.database.url is None and not (settings.home / "postgres").exists():
         return found  # nothing was ever run here, and looking must not make a server
     if services_are_up(settings):
-        from pipeline.up import addresses
+        from pipeline.local.services import addresses
 
         found["services"] = addresses(settings)
     else:
@@ -57,7 +57,7 @@ def _look(settings: Settings) -> dict[str, Any]:
 
 def _service(settings: Settings) -> dict[str, Any] | None:
     """Return where the service answers and what it says of itself, started by `make up` or not."""
-    from pipeline.up.components import service_readiness
+    from pipeline.local.services.components import service_readiness
 
     readiness = service_readiness(settings)
     return {"address": settings.service.url, **readiness} if readiness else None

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from pipeline.postgres.databases import databases
+from pipeline.local.postgres.databases import databases
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:

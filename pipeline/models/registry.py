@@ -15,8 +15,8 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 
 from pipeline import warehouse
 from pipeline.errors import ModelError
+from pipeline.local.postgres.databases import CONNECTING, databases
 from pipeline.models.bundle import open_bundle
-from pipeline.postgres.databases import CONNECTING, databases
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

@@ -1,7 +1,8 @@
 """Routing: which customers are the challenger's in an A/B test, and their rows scored by it. Nothing here knows a week.
 
 A customer's place is drawn from a hash of its id and the salt, so it is the same in every week, shard, process and
-batch. The weekly run (`pipeline.score`, and `pipeline.check` after it) and the sidecar use these very functions. Entry
+batch. The weekly run (`pipeline.weekly.score`, and `pipeline.weekly.check` after it) and the sidecar use these very
+functions. Entry
 points: `is_challengers`, `routed_scores` and `routed_satisfaction`.
 """
 

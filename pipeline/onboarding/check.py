@@ -13,11 +13,11 @@ from pipeline.manifests import SourcesManifest
 from pipeline.onboarding.check_queries import query_findings, words_of
 from pipeline.onboarding.check_sources import read_each, source_findings
 from pipeline.onboarding.findings import Finding, refusal, remark
-from pipeline.past_sources import is_delivered
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings, load
-from pipeline.validate_sources import refuse_stray_suites
+from pipeline.sources.past_weeks import is_delivered
 from pipeline.validation.suites import load_suite
+from pipeline.weekly.validate_sources import refuse_stray_suites
 from pipeline.weeks import Week
 
 YEARS_BACK = 20

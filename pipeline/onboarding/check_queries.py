@@ -11,17 +11,17 @@ from uuid import uuid4
 
 from pipeline.duck import connection, quoted
 from pipeline.errors import BarometerError, FeatureError
-from pipeline.features import build_snapshot
 from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
-from pipeline.score import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import split
-from pipeline.validate_features import allowed_subjects
 from pipeline.validation.quarantine import create_view, examine
 from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.score import PREDICTIONS_SCHEMA
+from pipeline.weekly.validate_features import allowed_subjects
 from pipeline.weeks import Week
 
 _UNKNOWN_COLUMN = re.compile(

@@ -10,11 +10,11 @@ import duckdb
 
 from pipeline.duck import connection, quoted
 from pipeline.errors import BarometerError
-from pipeline.ingest import allowed_rejects, first_reasons, read_sources
 from pipeline.manifests import SourceRead, SourcesManifest
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings
+from pipeline.weekly.ingest import allowed_rejects, first_reasons, read_sources
 from pipeline.weeks import Week
 
 KEYS = {"customer_id", "product_id"}

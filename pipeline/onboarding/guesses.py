@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from pipeline.duck import quoted
 from pipeline.onboarding.samples import Sample
-from pipeline.readers.casts import REASON, cast_query
-from pipeline.readers.texts import Texts
 from pipeline.settings import Source
+from pipeline.sources.casts import REASON, cast_query
+from pipeline.sources.texts import Texts
 
 ENOUGH = 0.98
 """So much of a column's values must be of a type; the others are then rejects."""

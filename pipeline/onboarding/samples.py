@@ -17,12 +17,12 @@ import pyarrow as pa
 from pipeline.duck import quoted
 from pipeline.errors import SourceError
 from pipeline.onboarding.feeds import Feed
-from pipeline.readers.landing import Fetched, Located, format_of
-from pipeline.readers.parquet import read_parquet
-from pipeline.readers.sources import read_file
-from pipeline.readers.stream import MARK, blocks
-from pipeline.readers.texts import LINE, RECORDS, Texts
 from pipeline.settings import Source
+from pipeline.sources.formats import read_file
+from pipeline.sources.landing import Fetched, Located, format_of
+from pipeline.sources.parquet import read_parquet
+from pipeline.sources.stream import MARK, blocks
+from pipeline.sources.texts import LINE, RECORDS, Texts
 
 SAMPLE_ROWS = 50_000
 """Of each file that is looked at: the first and the last one of a feed."""

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import httpx
 
-from pipeline.credentials import credentials
 from pipeline.errors import RunError, ServerError
+from pipeline.local.credentials import credentials
 from pipeline.orchestration.airflow_environment import airflow_url
 from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.settings import Settings

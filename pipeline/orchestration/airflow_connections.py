@@ -10,7 +10,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from pipeline.errors import ConfigError
-from pipeline.readers.connections import lend
+from pipeline.sources.connections import lend
 
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 """By Airflow's connection type SQLAlchemy's driver, where the two differ; a connection's extra `sqlalchemy_scheme`

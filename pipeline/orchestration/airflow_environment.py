@@ -7,9 +7,9 @@ Nothing here imports Airflow, because the variables must be set before its first
 import json
 from pathlib import Path
 
-from pipeline.credentials import credentials
 from pipeline.files import written_atomically
-from pipeline.postgres.databases import databases
+from pipeline.local.credentials import credentials
+from pipeline.local.postgres.databases import databases
 from pipeline.settings import ROOT, Settings
 
 DAGS = ROOT / "dags"

@@ -8,8 +8,8 @@ from functools import partial
 
 from sqlalchemy import NullPool, create_engine, text
 
+from pipeline.local.postgres.databases import databases
 from pipeline.orchestration import service_lock
-from pipeline.postgres.databases import databases
 from pipeline.settings import Settings
 
 REASON = (

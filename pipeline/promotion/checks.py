@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_text
 from pipeline.manifests import FeatureColumn, SnapshotManifest
-from pipeline.metrics import Estimate, chance_calibration_error, differences, estimates, metrics
 from pipeline.models.bundle import open_bundle
+from pipeline.models.metrics import Estimate, chance_calibration_error, differences, estimates, metrics
 from pipeline.promotion.evidence import Evidence
 from pipeline.settings import Settings
 from pipeline.training.feature_auc import suspects

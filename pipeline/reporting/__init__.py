@@ -1,1 +1,1 @@
-"""What `pipeline.report` is made of: questions to the warehouse, figures, charts, words and the page."""
+"""What `pipeline.weekly.report` is made of: questions to the warehouse, figures, charts, words and the page."""

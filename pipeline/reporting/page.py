@@ -1,6 +1,6 @@
 """The report's page: everything the template shows, asked in one transaction, for a week's published run.
 
-Used by `pipeline.report`. The one entry point is `page`.
+Used by `pipeline.weekly.report`. The one entry point is `page`.
 """
 
 from datetime import date

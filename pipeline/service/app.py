@@ -1,41 +1,35 @@
 """The application: the parts made from the settings, and the routes of the configured contract.
 
-The entry point is `Application`, which `pipeline.service.server` runs.
+The entry point is `Application`, which `pipeline.service.server.process` runs.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import ConfigError, RequestError
-from pipeline.service import (
-    about,
-    azure,
-    batch,
-    docs_page,
-    lookup,
-    mlflow_protocol,
-    open_inference,
-    own,
-    page,
-    sagemaker,
-    site,
-    vertex,
-)
-from pipeline.service.calls import Route
-from pipeline.service.current import Current
-from pipeline.service.front import Front
-from pipeline.service.keys import Keyring
+from pipeline.service.access.keys import Keyring
+from pipeline.service.batch import routes as batch
+from pipeline.service.batch.sweeping import Sweeping
+from pipeline.service.contracts import azure, open_inference, sagemaker, vertex
+from pipeline.service.contracts import barometer as own
+from pipeline.service.contracts import mlflow as mlflow_protocol
+from pipeline.service.instances.signature import Signature
 from pipeline.service.latest import Latest
-from pipeline.service.logs import Teller
-from pipeline.service.lookup import Lookup
-from pipeline.service.metrics import Metrics
+from pipeline.service.model.current import Current
+from pipeline.service.observe import health as about
+from pipeline.service.observe.logs import Teller
+from pipeline.service.observe.metrics import Metrics
 from pipeline.service.openapi import document
+from pipeline.service.pages import docs as docs_page
+from pipeline.service.pages import page, site
 from pipeline.service.parts import Parts
-from pipeline.service.predictor import Predictor
-from pipeline.service.record import Recorder
-from pipeline.service.router import Router
-from pipeline.service.signature import Signature
-from pipeline.service.sweeping import Sweeping
+from pipeline.service.predict.predictor import Predictor
+from pipeline.service.published import lookup
+from pipeline.service.published.lookup import Lookup
+from pipeline.service.record.recorder import Recorder
+from pipeline.service.server.calls import Route
+from pipeline.service.server.front import Front
+from pipeline.service.server.router import Router
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 

@@ -15,8 +15,8 @@ import msgspec
 import pipeline
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
-from pipeline.service.calls import Route, problem
-from pipeline.service.signature import KEYS, LARGEST, Signature
+from pipeline.service.instances.signature import KEYS, LARGEST, Signature
+from pipeline.service.server.calls import Route, problem
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 

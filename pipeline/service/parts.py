@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from pipeline.service.current import Current
-from pipeline.service.keys import Keyring
-from pipeline.service.lookup import Lookup
-from pipeline.service.predictor import Predictor
-from pipeline.service.record import Recorder
+from pipeline.service.access.keys import Keyring
+from pipeline.service.model.current import Current
+from pipeline.service.predict.predictor import Predictor
+from pipeline.service.published.lookup import Lookup
+from pipeline.service.record.recorder import Recorder
 from pipeline.settings import Settings
 
 

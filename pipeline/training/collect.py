@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from pipeline.errors import FeatureError, WeekError
-from pipeline.features import build_snapshot
 from pipeline.files import sha256_of_text
 from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.manifests import (
@@ -22,10 +21,11 @@ from pipeline.manifests import (
     TrainingWeek,
     WeekCleaning,
 )
-from pipeline.past_sources import is_delivered, read_past_sources, together
 from pipeline.point_in_time.labels import counted_labels
 from pipeline.settings import Settings
+from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
 from pipeline.training.cleaning import clean
+from pipeline.weekly.features import build_snapshot
 from pipeline.weeks import Week
 
 

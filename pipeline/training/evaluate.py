@@ -14,9 +14,9 @@ from pipeline.errors import ModelError
 from pipeline.files import write_text
 from pipeline.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
-from pipeline.metrics import metrics
 from pipeline.models import registry
 from pipeline.models.bundle import ONNX_FILE, Bundle, Feature, open_bundle, seal
+from pipeline.models.metrics import metrics
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer

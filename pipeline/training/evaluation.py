@@ -5,7 +5,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.metrics import CurvePoint, Estimate
+from pipeline.models.metrics import CurvePoint, Estimate
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -42,7 +42,7 @@ class AgainstChampion(_Part):
 
 
 class Evaluation(_Part):
-    """A version on its test weeks, with 95 % intervals by a bootstrap over subjects (`pipeline.metrics`)."""
+    """A version on its test weeks, with 95 % intervals by a bootstrap over subjects (`pipeline.models.metrics`)."""
 
     rows: int
     subjects: int

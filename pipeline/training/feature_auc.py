@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.metrics import roc_auc
 from pipeline.models.bundle import Feature
+from pipeline.models.metrics import roc_auc
 from pipeline.models.scorer import inputs
 from pipeline.training.training_set import answers
 

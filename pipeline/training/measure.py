@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.metrics import Estimate, calibration_curve, differences, estimates
+from pipeline.models.metrics import Estimate, calibration_curve, differences, estimates
 from pipeline.models.scorer import Scorer
 from pipeline.training.evaluation import Group
 from pipeline.training.training_set import FEWEST_OF_A_CLASS, answers

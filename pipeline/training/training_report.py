@@ -17,8 +17,8 @@ from pipeline import warehouse
 from pipeline.files import write_text
 from pipeline.handoffs import Evaluated, Registered, Reported, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
-from pipeline.metrics import Estimate
 from pipeline.models.bundle import Bundle, open_bundle
+from pipeline.models.metrics import Estimate
 from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
 from pipeline.reporting.rendering import render

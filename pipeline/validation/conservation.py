@@ -1,4 +1,4 @@
-"""The conservation law: subjects = predictions + quarantined, each exactly once; counted for `pipeline.check`.
+"""The conservation law: subjects = predictions + quarantined, each exactly once; counted for `pipeline.weekly.check`.
 
 The one entry point is `check_conserved`.
 """

@@ -1,4 +1,4 @@
-"""Who made which prediction: every row is by the model that the plan gives its customer to; for `pipeline.check`.
+"""Check that every row was scored by the model that its customer is routed to.
 
 The one entry point is `check_roles`.
 """

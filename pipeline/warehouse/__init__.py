@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.errors import DatabaseUnavailableError, WarehouseError
 from pipeline.files import sha256_of_text
-from pipeline.postgres.databases import CONNECTING, databases
+from pipeline.local.postgres.databases import CONNECTING, databases
 from pipeline.settings import ROOT, Settings
 
 MIGRATIONS = ROOT / "sql" / "migrations"

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourceFile
-from pipeline.readers.stream import MARK, NUL, original
 from pipeline.settings import Settings
+from pipeline.sources.stream import MARK, NUL, original
 from pipeline.warehouse import transaction
 from pipeline.warehouse.loading import JSONB_VERSION, loading
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import ConfigError, DatabaseUnavailableError
-from pipeline.postgres.databases import databases
+from pipeline.local.postgres.databases import databases
 from pipeline.settings import Settings
 from pipeline.warehouse import GONE, engine
 

@@ -1,5 +1,5 @@
 -- sqlfluff:dialect:duckdb
--- What stands, in a file delivered anew, in the place of each reject of the old file; pipeline/kept_out/replayed.py
+-- What stands, in a file delivered anew, in the place of each reject of the old file; pipeline/warehouse/kept_out/replayed.py
 -- tells the rules. old_lines and new_lines have a line's number, its reason when it is a reject, and `same`, which is
 -- equal for equal rows and for equal rejects.
 WITH lines AS (

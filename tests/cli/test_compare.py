@@ -2,7 +2,7 @@
 
 import json
 
-from tests.test_comparison import CUSTOMERS, WEEKS, guessing, publish_routed
+from tests.promotion.test_comparison import CUSTOMERS, WEEKS, guessing, publish_routed
 
 
 def test_compare_says_who_is_better_and_by_how_much(barometer, server_url, warehouse_settings):

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.errors import BudgetError
-from pipeline.ingest import ingest
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
+from pipeline.weekly.ingest import ingest
 from tests.company import company_settings
 from tests.handmade import WEEK, feature_row, make_quarantine, make_run, make_snapshot
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch_jobs.places import DAG_ID, hand_in, incoming
 from pipeline.cli import main
 from pipeline.cli.score import score_file
 from pipeline.errors import ConfigError, RequestError, RunError, SourceError
 from pipeline.files import sha256_of_file
 from pipeline.models.registry import bundle_of, champion
 from pipeline.orchestration.dag_runs import run_dag
-from pipeline.score_file.places import DAG_ID, hand_in, incoming
+from tests.batch_jobs.conftest import GOOD, csv_of
+from tests.batch_jobs.test_stages import expected_of, some_rows
 from tests.dags.weeks import rows
-from tests.score_file.conftest import GOOD, csv_of
-from tests.score_file.test_stages import expected_of, some_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `airflow")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline import check
 from pipeline.code_version import code_version
 from pipeline.errors import BarometerError, ModelError, RunError
 from pipeline.files import sha256_of_file
@@ -15,6 +14,7 @@ from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest
 from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.warehouse import runs
+from pipeline.weekly import check
 from tests.dags.weeks import AS_OF, WEEK, digest, rows
 
 # skops looks at every module that is loaded, Airflow's deprecated ones among them

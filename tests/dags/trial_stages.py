@@ -3,8 +3,8 @@
 from pydantic import BaseModel
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
-from pipeline.ingest import read_sources
 from pipeline.settings import Settings
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 
 

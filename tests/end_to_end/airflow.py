@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.credentials import credentials
+from pipeline.local.credentials import credentials
 from pipeline.orchestration.airflow_environment import airflow_url
 from pipeline.settings import Settings
 

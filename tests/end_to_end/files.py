@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.batch_jobs.places import files_folder, sweep
 from pipeline.errors import ServerError
 from pipeline.orchestration.airflow_api import AirflowApi
-from pipeline.score_file.places import files_folder, sweep
-from pipeline.service import key_file
+from pipeline.service.access import key_file
 from pipeline.settings import Settings
-from tests.score_file.conftest import GOOD, csv_of, jsonl_of
-from tests.score_file.test_stages import some_rows
+from tests.batch_jobs.conftest import GOOD, csv_of, jsonl_of
+from tests.batch_jobs.test_stages import some_rows
 from tests.service.server import running
 
 PATH = "/batch-predictions"

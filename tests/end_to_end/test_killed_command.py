@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from pipeline import warehouse
+from pipeline.local.postgres import embedded
 from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
-from pipeline.postgres import embedded
 from pipeline.settings import Settings
 from tests.company import company_settings
 

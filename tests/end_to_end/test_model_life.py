@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.comparison import compare
+from pipeline.local.services import down
 from pipeline.models.registry import champion
+from pipeline.promotion.comparison import compare
 from pipeline.settings import Settings
-from pipeline.up import down
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK, company_settings, write_company
 from tests.dags.weeks import digest, rows

@@ -22,12 +22,12 @@ import psutil
 import psycopg
 import pytest
 
-from pipeline.credentials import credentials
+from pipeline.local.credentials import credentials
+from pipeline.local.postgres import embedded
+from pipeline.local.services import _is_supervisor, down
+from pipeline.local.services.processes import marked
 from pipeline.orchestration import service_lock
-from pipeline.postgres import embedded
 from pipeline.settings import Settings
-from pipeline.up import _is_supervisor, down
-from pipeline.up.processes import marked
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
@@ -102,7 +102,7 @@ def trained(barometer, services) -> dict[str, Any]:
 def supervised(settings: Settings) -> set[int]:
     """The supervisor and the components; what they start themselves comes and goes."""
     supervisor = min(marked(settings), key=lambda process: process.create_time())
-    assert "pipeline.up.supervisor" in supervisor.cmdline()
+    assert "pipeline.local.services.supervisor" in supervisor.cmdline()
     return {supervisor.pid, *(child.pid for child in supervisor.children())}
 
 

@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 from pipeline.errors import ModelError
 from pipeline.models.routing import blaming_challenger, is_challengers, routed_scores
 from pipeline.models.scorer import Scorer
-from tests.test_score import features_table
 from tests.tiny_model import COMPANY_COLUMNS, tiny_bundle
+from tests.weekly.test_score import features_table
 
 CUSTOMERS = 20_000
 NAMES = pa.array([f"customer {number}" for number in range(CUSTOMERS)])

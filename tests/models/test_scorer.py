@@ -160,7 +160,7 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 import pyarrow as pa
-import pipeline.score
+import pipeline.weekly.score
 from pipeline.models.scorer import Scorer
 
 scorer = Scorer.load(Path(sys.argv[1]), sys.argv[2], threshold=0.5)

@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 from tests.leaks import settings_of
 from tests.olist.conftest import CONFIG

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import FeatureError
-from pipeline.ingest import read_sources
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK, company_settings
 

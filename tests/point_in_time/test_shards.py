@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.duck import connection
-from pipeline.ingest import read_sources
 from pipeline.point_in_time.source_views import create_raw_views, create_views
 from pipeline.settings import Settings
+from pipeline.weekly.ingest import read_sources
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings
 

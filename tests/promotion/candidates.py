@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
-from pipeline.metrics import metrics
 from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
+from pipeline.models.metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator

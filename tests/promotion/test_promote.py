@@ -182,7 +182,7 @@ def test_a_move_by_hand_in_mlflow_is_entered_and_said(three: Settings, caplog: p
 
 
 def test_the_weekly_run_repairs_the_history_before_it_chooses(three: Settings) -> None:
-    from pipeline.plan import plan
+    from pipeline.weekly.plan import plan
 
     mlflow_client(three).set_registered_model_alias("satisfaction", "champion", "3")
     planned = plan(three, week=MARCH, model="current", rebuild=False, airflow_run_id="manual__1")

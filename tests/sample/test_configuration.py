@@ -10,12 +10,12 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline.duck import connection
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings, Source, load_settings
 from pipeline.validation.gx import validate
 from pipeline.validation.suites import load_suite
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.errors import ExpectationError
 from pipeline.handoffs import Ingested, Plan
-from pipeline.ingest import read_sources
 from pipeline.settings import Settings, load_settings
-from pipeline.validate_sources import validate_sources
 from pipeline.warehouse.runs import open_run, run, update_run
+from pipeline.weekly.ingest import read_sources
+from pipeline.weekly.validate_sources import validate_sources
 from tests.handmade import make_plan
 from tests.sample.conftest import END, ROOT
 

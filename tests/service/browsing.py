@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_report_page import CONTRASTS
+from tests.weekly.test_report_page import CONTRASTS
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)")

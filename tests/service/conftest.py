@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from pipeline.service import connection, current, lookup
+from pipeline.service import connection
+from pipeline.service.model import current
+from pipeline.service.published import lookup
 from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.proxy import Wire

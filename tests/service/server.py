@@ -18,9 +18,9 @@ from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
-from pipeline.service import current
 from pipeline.service.app import Application
-from pipeline.service.server import configured
+from pipeline.service.model import current
+from pipeline.service.server.process import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.credentials import credentials
+from pipeline.batch_jobs.places import files_folder, job_folder
 from pipeline.errors import RequestError
-from pipeline.score_file.places import files_folder, job_folder
-from pipeline.service.batch_upload import Wanted, idempotency_key, take_in
-from pipeline.service.calls import Call
+from pipeline.local.credentials import credentials
+from pipeline.service.batch.upload import Wanted, idempotency_key, take_in
+from pipeline.service.server.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
 from tests.service.server import Server, running

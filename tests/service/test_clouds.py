@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.service.clouds import contract_overrides, vertex_paths
+from pipeline.service.contracts.platforms import contract_overrides, vertex_paths
 from tests.company import company_settings
 
 

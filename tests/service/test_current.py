@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import RequestError
+from pipeline.local.postgres import embedded
 from pipeline.models import registry
 from pipeline.models.scorer import Scorer
-from pipeline.postgres import embedded
-from pipeline.service.current import Current
+from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
@@ -95,7 +95,7 @@ def test_while_the_registry_is_away_the_last_good_one_serves(settings: Settings,
 def test_a_registry_that_falls_silent_counts_as_away(settings: Settings, wire: Wire, monkeypatch) -> None:
     from datetime import timedelta
 
-    from pipeline.service import problems as problems_module
+    from pipeline.service.model import problems as problems_module
 
     monkeypatch.setattr(problems_module, "OVERDUE", timedelta(seconds=0.3))
     with watching(settings) as current:

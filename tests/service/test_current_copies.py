@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import RequestError
 from pipeline.models import registry
-from pipeline.service import current as current_module
+from pipeline.service.model import current as current_module
 from pipeline.settings import Settings
 from tests.service.proxy import Wire
 from tests.service.versions import (

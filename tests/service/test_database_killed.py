@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import DatabaseUnavailableError
-from pipeline.postgres import embedded
-from pipeline.service import record
+from pipeline.local.postgres import embedded
+from pipeline.service.record import recorder as record
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
-from pipeline.service import app, docs_page
-from pipeline.service.described import EXAMPLE
-from pipeline.service.html_pages import answered
+from pipeline.service import app
+from pipeline.service.instances.described import EXAMPLE
+from pipeline.service.instances.signature import KEYS, LARGEST, Signature
 from pipeline.service.openapi import document, example_instance
-from pipeline.service.signature import KEYS, LARGEST, Signature
+from pipeline.service.pages import docs as docs_page
+from pipeline.service.pages.html import answered
 from tests.company import company_settings
 from tests.service.server import running
 from tests.service.versions import EXTRA, standing

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE
-from pipeline.score import score
 from pipeline.settings import Settings
+from pipeline.weekly.score import score
 from tests.company import company_settings
 from tests.handmade import make_plan, make_quarantine, make_snapshot
 from tests.service.asking import EVERY_WAY, FEATURES, WAYS, Row

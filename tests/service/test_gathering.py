@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.service.protocol import GATHERED_BYTES, _Gathering
+from pipeline.service.server.protocol import GATHERED_BYTES, _Gathering
 
 
 class Transport(asyncio.Transport):

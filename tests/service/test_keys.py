@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, RequestError
-from pipeline.service import key_file, keys
-from pipeline.service.keys import Keyring
+from pipeline.service.access import key_file, keys
+from pipeline.service.access.keys import Keyring
 from tests.cli.conftest import barometer, home  # noqa: F401 - fixtures
 
 KEY = re.compile(r"bm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")

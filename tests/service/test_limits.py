@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
-from pipeline.service import protocol
-from pipeline.service.serving import Serving
+from pipeline.service.model.serving import Serving
+from pipeline.service.server import protocol
 from tests.service.raw import CHUNKED, HEALTH, ROW, Connection, ask, chunk, instances, predict, request
 from tests.waiting import until
 

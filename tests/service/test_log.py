@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.service import key_file
+from pipeline.service.access import key_file
 from tests.end_to_end.airflow import free_ports
 from tests.service.raw import ROW, Connection, ask, predict, request
 
 MARK = "m4rk3d"
 """In everything that is sent and is nobody's business."""
-SERVE = "from pipeline.settings import load_settings; from pipeline.service.server import serve; serve(load_settings())"
+SERVE = (
+    "from pipeline.settings import load_settings; from pipeline.service.server.process import serve;"
+    " serve(load_settings())"
+)
 
 
 @pytest.fixture(scope="module")

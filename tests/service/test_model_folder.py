@@ -11,7 +11,7 @@ from sqlalchemy import text
 from pipeline.errors import ConfigError, ModelError, RequestError
 from pipeline.models import registry
 from pipeline.models.exported import export_version
-from pipeline.service.current import Current
+from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.service.versions import (

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 import pipeline
-from pipeline.service.predictor import Prediction
-from pipeline.service.tensors import Request, instances_of, response
+from pipeline.service.instances.tensors import Request, instances_of, response
+from pipeline.service.predict.predictor import Prediction
 from tests.service.asking import FEATURES, TEXTS, bytes_of
 from tests.service.server import Server
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.service import key_file
+from pipeline.service.access import key_file
 from pipeline.settings import Settings
 from pipeline.settings.settings import ROOT
 from tests.service.server import VERSION, Server

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from pipeline.models.scorer import Scorer
-from pipeline.service.calls import Call
-from pipeline.service.wire import negotiated
+from pipeline.service.instances.forms import negotiated
+from pipeline.service.server.calls import Call
 from tests.service.server import VERSION, Server, running
 from tests.service.versions import ROWS, answers_of, record_batch, routed, standing
 

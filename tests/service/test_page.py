@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.service import form
+from pipeline.service.pages import form
 from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.browsing import Watched, focused, launched, needs_chromium, tab_to

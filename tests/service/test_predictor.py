@@ -10,11 +10,11 @@ import pytest
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
-from pipeline.service import predictor as predictor_module
-from pipeline.service.calls import Call
-from pipeline.service.predictor import SMALL_ROWS, Predictor
-from pipeline.service.serving import Loaded, Scores, Serving
-from pipeline.service.signature import Instances
+from pipeline.service.instances.signature import Instances
+from pipeline.service.model.serving import Loaded, Scores, Serving
+from pipeline.service.predict import predictor as predictor_module
+from pipeline.service.predict.predictor import SMALL_ROWS, Predictor
+from pipeline.service.server.calls import Call
 from pipeline.settings.model import Routing
 from tests.service.versions import record_batch
 from tests.tiny_model import tiny_bundle

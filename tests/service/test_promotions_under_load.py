@@ -15,7 +15,7 @@ import pytest
 from pipeline.handoffs import Approved
 from pipeline.promotion.promote import promote
 from pipeline.promotion.rollback import rollback
-from pipeline.service.signature import Values
+from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction

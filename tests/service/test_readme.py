@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from examples.sample import generate
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import ROOT, load_settings
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 from tests.published import publish_week
 from tests.service.readme import ASK, KEYS, in_a_shell

@@ -16,12 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from pipeline.readers.stream import NUL
-from pipeline.service import record, record_table
-from pipeline.service.record import Recorder
-from pipeline.service.record_table import OnlinePredictions
-from pipeline.service.record_text import Record, lines
+from pipeline.service.record import recorder as record
+from pipeline.service.record import table as record_table
+from pipeline.service.record.recorder import Recorder
+from pipeline.service.record.table import OnlinePredictions
+from pipeline.service.record.text import Record, lines
 from pipeline.settings import Settings
+from pipeline.sources.stream import NUL
 from pipeline.warehouse import engine, transaction
 from tests.company import company_settings
 from tests.service.proxy import Wire

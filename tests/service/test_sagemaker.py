@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from pipeline.models.bundle import Feature
-from pipeline.service import sagemaker, wire
-from pipeline.service.calls import Call
-from pipeline.service.signature import Signature
+from pipeline.service.contracts import sagemaker
+from pipeline.service.instances import forms as wire
+from pipeline.service.instances.signature import Signature
+from pipeline.service.server.calls import Call
 from tests.service.asking import CSV, JSON, LINES, as_csv, as_object, json_lines, of_csv
 
 GOOD: list[Any] = [3, 20.5, True, "a"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import Feature
-from pipeline.service.signature import LARGEST, Signature, number
+from pipeline.service.instances.signature import LARGEST, Signature, number
 
 FEATURES = [
     Feature(name="a b", kind="number"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.service import key_file
+from pipeline.service.access import key_file
 from pipeline.settings import Settings
 from tests.company import company_settings
 from tests.service.server import Server, running

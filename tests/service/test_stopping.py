@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.service import current, record, server
+from pipeline.service.model import current
+from pipeline.service.record import recorder as record
+from pipeline.service.server import process as server
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
@@ -43,7 +45,7 @@ HANGING = """
 import time
 from pipeline.cli import main
 from pipeline.service import server
-from pipeline.service.lookup import Lookup
+from pipeline.service.published.lookup import Lookup
 server.FINISH_SECONDS = 2
 Lookup.prediction = Lookup.features = Lookup.features_of = lambda *_: time.sleep(600)
 main(["serve"])
@@ -52,7 +54,7 @@ STUCK = """
 import time
 from pipeline.cli import main
 from pipeline.service import server
-from pipeline.service.current import Current
+from pipeline.service.model.current import Current
 server.FINISH_SECONDS, server.LAST_SECONDS = 2, 3
 Current.stop = lambda _: time.sleep(600)
 main(["serve"])

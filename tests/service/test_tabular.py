@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pipeline.service.calls import Call
-from pipeline.service.tabular import SMALL_BYTES, null_for_nan, off_loop
+from pipeline.service.instances.frames import SMALL_BYTES, null_for_nan, off_loop
+from pipeline.service.server.calls import Call
 
 
 @pytest.mark.parametrize(("size", "is_on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipeline.service import protocol
+from pipeline.service.server import protocol
 from tests.service.raw import HEALTH, Connection, ask, chunk, instances, predict, request
 
 H2C = {

@@ -8,12 +8,13 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from pipeline.batch_jobs.places import files_folder
 from pipeline.errors import RequestError
-from pipeline.score_file.places import files_folder
-from pipeline.service import batch, batch_upload
-from pipeline.service.batch_upload import take_in
-from pipeline.service.calls import Call
-from pipeline.service.front import UPLOADS_AT_ONCE
+from pipeline.service.batch import routes as batch
+from pipeline.service.batch import upload as batch_upload
+from pipeline.service.batch.upload import take_in
+from pipeline.service.server.calls import Call
+from pipeline.service.server.front import UPLOADS_AT_ONCE
 from pipeline.settings import Settings
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 from tests.service.server import running

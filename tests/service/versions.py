@@ -17,7 +17,7 @@ from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
-from pipeline.service.signature import Values
+from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from tests.published import publish_week
 from tests.service.server import Server, running
 from tests.service.versions import MARCH, add_version, standing, with_service

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ModelError, SourceError
-from pipeline.features import build_snapshot
-from pipeline.ingest import read_sources
 from pipeline.manifests import SnapshotManifest, TrainingSetManifest
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import LABEL, split
+from pipeline.weekly.features import build_snapshot
+from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 from tests.company import FEATURES_SQL, FIRST_WEEK, company_settings
 from tests.training.conftest import LAST_WEEK, Training

@@ -9,8 +9,8 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.handoffs import Evaluated
 from pipeline.manifests import TrainingSetManifest
-from pipeline.metrics import metrics
 from pipeline.models.bundle import Feature, open_bundle
+from pipeline.models.metrics import metrics
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import Scorer
 from pipeline.training.card import CARD_FILE

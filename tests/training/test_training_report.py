@@ -23,8 +23,8 @@ from pipeline.training.exploration import explore
 from pipeline.training.importance import importance
 from pipeline.training.training_report import training_report
 from pipeline.training.training_set import LABEL, read_weeks
-from tests.test_report_page import CHROMIUM, CONTRASTS, browser  # noqa: F401 - a fixture
 from tests.training.conftest import Training
+from tests.weekly.test_report_page import CHROMIUM, CONTRASTS, browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")

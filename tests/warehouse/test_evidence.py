@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest, SourceFile
-from pipeline.readers.stream import MARK, NUL
 from pipeline.settings import Settings
+from pipeline.sources.stream import MARK, NUL
 from pipeline.warehouse import evidence, runs
 from tests.company import FIRST_WEEK
 from tests.weeks_of_runs import plan_of

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, DatabaseUnavailableError
-from pipeline.publish import publish
 from pipeline.settings import Settings
 from pipeline.warehouse import query, runs
 from pipeline.warehouse.query import run_query, write
+from pipeline.weekly.publish import publish
 from tests.company import FIRST_WEEK, company_settings
 from tests.weeks_of_runs import scored_run
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from pipeline import warehouse
 from pipeline.errors import DatabaseUnavailableError, WarehouseError
-from pipeline.postgres.databases import databases
+from pipeline.local.postgres.databases import databases
 from pipeline.settings import Settings
 from pipeline.warehouse.loading import loading
 from tests.company import company_settings

@@ -1,0 +1,60 @@
+"""The file on this machine: where it was handed in, or a copy of what lies at its address.
+
+Stands before `read`. The entry point is `fetched_file`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.batch_jobs.declared import NAME
+from pipeline.batch_jobs.handoffs import FilePlan
+from pipeline.batch_jobs.web import downloaded
+from pipeline.errors import ConservationError, SourceError
+from pipeline.settings import Settings
+from pipeline.sources.landing import Fetched, Located, fetched
+
+
+@contextmanager
+def fetched_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
+    """Yield the file with its digest; a copy is removed afterwards.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be reached, is larger than `service.upload_bytes`, or nobody can say how large; or if it changes
+        before the block ends.
+    ConservationError
+        If it is not the file that was handed in.
+    """
+    is_on_the_web = plan.uri.startswith(("http://", "https://"))
+    with downloaded(settings, plan.uri) if is_on_the_web else fetched(settings, _located(settings, plan)) as file:
+        if plan.digest not in {None, file.digest}:
+            raise ConservationError(
+                found=f"The file is not the one that was handed in (its sha256 is {file.digest[:12]}…).",
+                expected=f"sha256 {(plan.digest or '')[:12]}….",
+                do="hand the file in again.",
+            )
+        yield file
+
+
+def _located(settings: Settings, plan: FilePlan) -> Located:
+    """Return where the file is, once it is known to be there and not too large."""
+    from fsspec.core import url_to_fs
+
+    try:
+        filesystem, path = url_to_fs(plan.uri)
+        size = filesystem.info(path).get("size")
+    except (OSError, ValueError, ImportError) as error:
+        said = getattr(error, "strerror", None) or str(error).replace(plan.uri, "it")
+        raise SourceError(
+            found=f"The file cannot be reached: {said}.",
+            expected="a file that is there and may be read.",
+            do="check the address and the access rights.",
+        ) from None
+    if size is None or size > settings.service.upload_bytes:
+        raise SourceError(
+            found=f"The file {'does not say how large it is' if size is None else f'has {size:,} bytes'}.",
+            expected=f"at most {settings.service.upload_bytes:,} bytes (service.upload_bytes).",
+            do="split the file.",
+        )
+    return Located(NAME, plan.uri, filesystem, path)

@@ -1,0 +1,163 @@
+"""Finish, the last stage of a file's scoring: every row accounted for, and the results in the file's order.
+
+Rows in = predicted + rejected, each row exactly once, looked up in the files themselves. What has expired of other jobs
+is swept. The entry point is `finish`.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileScored, FileValidated
+from pipeline.batch_jobs.places import FINISHED_FILE, REJECTS_FILE, RESULTS_FILE, sweep
+from pipeline.batch_jobs.read import ROW
+from pipeline.duck import connection, literal, parquet
+from pipeline.errors import ConservationError, ExpectationError
+from pipeline.files import write_text
+from pipeline.handoffs import Scored
+from pipeline.settings import Settings
+from pipeline.sources.casts import RAW, REASON
+from pipeline.sources.stream import MARK
+from pipeline.sources.texts import LINE
+from pipeline.weekly.check import whole_parts
+from pipeline.weekly.score import write
+
+BATCH_ROWS = 65_536
+RESULTS_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("satisfaction", pa.float64()),
+        ("likely_satisfied", pa.bool_()),
+        ("role", pa.string()),
+        ("model_version", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""A line for each row of the file; `error` says why a row has no prediction."""
+REJECTS_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("kind", pa.string()),
+        ("reason", pa.string()),
+        ("content", pa.string()),
+    ]
+)
+"""`kind` is unreadable or quarantined; `content` is the record as it stands in the file, of an unreadable one."""
+
+
+def finish(
+    settings: Settings,
+    plan: FilePlan,
+    file_rows: FileRows,
+    rows_validated: FileValidated,
+    scored: Sequence[Scored],
+) -> FileScored:
+    """Write the results and the rejects, once all rows are there, and sweep what has expired.
+
+    Raises
+    ------
+    ConservationError
+        If a row is missing or there twice, or a file is not what was handed over.
+    """
+    manifest = FileManifest.read(file_rows.manifest)
+    shards = manifest.checked_files(file_rows.manifest.parent)
+    parts = whole_parts(manifest, scored)
+    results, rejects = plan.folder / RESULTS_FILE, plan.folder / REJECTS_FILE
+    quarantine = rows_validated.quarantine
+    with connection(settings) as con:
+        rows = write(results, RESULTS_SCHEMA, _results(con, plan, shards, [part.file for part in parts], quarantine))
+        rejected = write(rejects, REJECTS_SCHEMA, _rejects(con, shards, quarantine))
+    kept_out = rows_validated.unreadable + rows_validated.quarantined
+    if (rows, rejected, sum(part.rows for part in parts)) != (file_rows.rows, kept_out, file_rows.rows - kept_out):
+        raise _not_conserved(f"{rows} results and {rejected} rejects", f"{file_rows.rows} and {kept_out}")
+    done = FileScored(
+        results=results,
+        rejects=rejects,
+        rows=file_rows.rows,
+        predicted=rows - rejected,
+        unreadable=rows_validated.unreadable,
+        quarantined=rows_validated.quarantined,
+        warnings=rows_validated.warnings,
+        ignored_columns=file_rows.ignored_columns,
+        model_version=plan.model_version,
+        finished_at=datetime.now(UTC),
+    )
+    write_text(plan.folder / FINISHED_FILE, done.model_dump_json(indent=1))
+    sweep(settings)
+    return done
+
+
+def _results(
+    con: duckdb.DuckDBPyConnection, plan: FilePlan, shards: Sequence[Path], parts: Sequence[Path], quarantine: Path
+) -> Iterator[pa.RecordBatch]:
+    """Yield a line for each row of the file, shard by shard, so that memory does not grow with the file."""
+    row = 0
+    for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
+        query = f"""
+            SELECT
+                coalesce(r.{ROW}, p.{ROW}) AS row, customer_id, product_id, satisfaction, likely_satisfied, role,
+                model_version, array_to_string(reasons, '; ') AS error
+            FROM (SELECT *, file_row_number FROM {parquet(shard)}) AS r
+            FULL JOIN {parquet(part)} AS p ON r.{ROW} = p.{ROW}
+            FULL JOIN (SELECT row, reasons FROM {parquet(quarantine)} WHERE shard = {number}) AS q
+                ON r.file_row_number = q.row
+            ORDER BY 1
+        """
+        for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
+            _check(plan, batch, row)
+            row += batch.num_rows
+            yield batch.cast(RESULTS_SCHEMA)
+
+
+def _rejects(con: duckdb.DuckDBPyConnection, shards: Sequence[Path], quarantine: Path) -> Iterator[pa.RecordBatch]:
+    for number, shard in enumerate(shards):
+        query = f"""
+            SELECT
+                {ROW} AS row, {LINE} AS line, customer_id, product_id,
+                CASE WHEN {REASON} IS NULL THEN 'quarantined' ELSE 'unreadable' END AS kind,
+                array_to_string(reasons, '; ') AS reason, replace({RAW}, {literal(MARK)}, '') AS content
+            FROM (SELECT *, file_row_number FROM {parquet(shard)}) AS r
+            JOIN (SELECT row, reasons FROM {parquet(quarantine)} WHERE shard = {number}) AS q
+                ON r.file_row_number = q.row
+            ORDER BY 1
+        """
+        for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
+            yield batch.cast(REJECTS_SCHEMA)
+
+
+def _check(plan: FilePlan, batch: pa.RecordBatch, first: int) -> None:
+    """Refuse rows that are not the next ones of the file, or have not one answer each."""
+    numbers = batch.column("row").to_numpy(zero_copy_only=False)
+    if not np.array_equal(numbers, np.arange(first, first + batch.num_rows)):
+        raise _not_conserved(
+            f"the rows {first} to {first + batch.num_rows - 1} are not all there once", "each row once"
+        )
+    satisfaction = batch.column("satisfaction")
+    answers = pc.xor(satisfaction.is_valid(), batch.column("error").is_valid())
+    if not pc.all(answers, min_count=0).as_py():
+        raise _not_conserved("a row is both predicted and rejected, or neither", "one answer for each row")
+    inside = pc.and_(pc.greater_equal(satisfaction, 0), pc.less_equal(satisfaction, 1))  # neither is true of NaN
+    if not pc.all(inside, min_count=0).as_py():
+        raise ExpectationError(
+            found=f"The model version {plan.model_version} gives satisfactions that are not between 0 and 1.",
+            expected="a satisfaction from 0 to 1 for every row.",
+            do="promote another version; this one must not be used.",
+        )
+
+
+def _not_conserved(found: str, expected: str) -> ConservationError:
+    return ConservationError(
+        found=f"Of the file's rows, {found}.",
+        expected=f"{expected}.",
+        do="clear the task that reads the file and those after it; if it happens again, report it with the file.",
+    )

@@ -1,0 +1,97 @@
+"""Plan, the first stage of a file's scoring: which file, and which model versions; pinned for every later task.
+
+The entry point is `plan_file`.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.batch_jobs.allowed import check_uri
+from pipeline.batch_jobs.handoffs import FilePlan
+from pipeline.batch_jobs.places import job_folder, received
+from pipeline.errors import ConfigError, RunError
+from pipeline.files import write_text
+from pipeline.handoffs import Routing
+from pipeline.models import history, registry
+from pipeline.settings import Settings
+from pipeline.weekly.plan import pinned, todays_routing
+from pipeline.weeks import Week
+
+PLAN_FILE = "plan.json"
+RUN_FILE = "dag_run"
+
+
+def plan_file(
+    settings: Settings, *, file: str | None, uri: str | None, file_format: str | None, airflow_run_id: str
+) -> FilePlan:
+    """Return what the scoring of a file will do, by today's champion and, in an A/B test, its challenger.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    file
+        The name of a file that was handed in (`pipeline.batch_jobs.places`).
+    uri
+        Else the address of one, below a prefix of `service.file_sources`.
+    file_format
+        csv, jsonl or parquet; None: as the name says.
+    airflow_run_id
+        The DAG run on whose behalf this is.
+
+    Raises
+    ------
+    ConfigError
+        If not exactly one file is named.
+    RequestError
+        If the file is not there, or not one that may be read.
+    RunError
+        If the file is another run's.
+    ModelError
+        If there is no champion, or it or the challenger of an A/B test fails its checks.
+    """
+    job_id, where, digest = _named(settings, file, uri, airflow_run_id)
+    folder = job_folder(settings, job_id)
+    _take(folder, airflow_run_id)
+    made = FilePlan(job_id=job_id, folder=folder, uri=where, digest=digest, format=file_format, **_models(settings))
+    write_text(folder / PLAN_FILE, made.model_dump_json(indent=1))
+    return made
+
+
+def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
+    """Return the job's id, where its file is, and the sha256 of one that was handed in."""
+    if file is not None and uri is None:
+        handed_in = received(settings, file)
+        return handed_in.job_id, str(handed_in.path), handed_in.digest
+    if uri is not None and file is None:
+        return airflow_run_id, check_uri(settings, uri), None
+    raise ConfigError(
+        found=f"The run names {'no file' if file is None else 'both a file and a URI'}.",
+        expected="a file that was handed in, or a URI.",
+        do="set one of the params file and uri.",
+    )
+
+
+def _take(folder: Path, airflow_run_id: str) -> None:
+    """Make the folder this run's; two runs in one folder would write over each other's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / RUN_FILE
+    if not owner.exists():
+        write_text(owner, airflow_run_id)
+    elif (first := owner.read_text(encoding="utf-8")) != airflow_run_id:
+        raise RunError(
+            found=f"The file in {folder} is being scored, or was, by the run {first}.",
+            expected="one run for each file that is handed in.",
+            do="clear that run's tasks to score it again, or hand the file in anew.",
+        )
+
+
+def _models(settings: Settings) -> dict[str, Any]:
+    week = Week.last_complete(datetime.now(UTC), settings.zone)
+    history.repair(settings)
+    choice = registry.choose_model(settings, week=week, requested="current", published_version=None)
+    routing = todays_routing(settings, week, choice)
+    if routing.mode != "ab":
+        routing = Routing(reason=f"{routing.reason}; in a file only an A/B test has a challenger's part")
+    return pinned(choice, routing)

@@ -1,0 +1,177 @@
+"""Read, the second stage of a file's scoring: its rows as text, cast to what the model takes, in shards in its order.
+
+The same readers and casts as for a source. A row that cannot be read stays in its place, with the reason and its text,
+so that it is answered for in the results; no row costs another its prediction. The file is streamed: memory does not
+grow with it. The entry point is `read_rows`.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.batch_jobs.declared import KEYS, NAME, as_declared, source_of
+from pipeline.batch_jobs.fetch import fetched_file
+from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows
+from pipeline.duck import connection, quoted
+from pipeline.errors import ConservationError, SourceError
+from pipeline.files import sha256_of_file, written_atomically
+from pipeline.manifests import FeatureColumn, Shard
+from pipeline.models.bundle import Feature, open_bundle
+from pipeline.point_in_time.shards import GROUP_ROWS
+from pipeline.settings import Settings, Source
+from pipeline.sources.casts import RAW, REASON, cast_query
+from pipeline.sources.formats import read_file
+from pipeline.sources.texts import LINE, RECORDS, Texts
+from pipeline.weekly.features import cast_for_model
+
+ROW = "__row"
+"""A row's number in the file, from 0."""
+
+
+def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
+    """Read the file into `rows/` of the job's folder and say where its rows are.
+
+    Raises
+    ------
+    SourceError
+        If the file is absent, too large, not of its format as a whole, or lacks a column.
+    ConservationError
+        If a row was lost, or the file is not the one that was handed in.
+    """
+    folder = plan.folder / "rows"
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier attempt left
+    features = _features(plan)
+    columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
+    with _told_of_the_file(plan), fetched_file(settings, plan) as file:
+        source = source_of(plan, features)
+        texts = as_declared(source, features, read_file(source, file, optional=frozenset(KEYS)))
+        shards, seen = _write_shards(settings, folder, _schema(columns), _cast(settings, source, columns, texts))
+    if seen.rows != texts.lines:
+        raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
+    has = [key for key in KEYS if seen.filled[key]]
+    manifest = FileManifest(columns=columns, rows=seen.rows, shards=shards, has=has, digest=file.digest)
+    manifest.write(folder / "manifest.json")
+    return FileRows(
+        manifest=folder / "manifest.json",
+        rows=seen.rows,
+        unreadable=seen.filled[REASON],
+        shards=len(shards),
+        ignored_columns=texts.undeclared,
+    )
+
+
+def _features(plan: FilePlan) -> list[Feature]:
+    """Return what the file must hold: the champion's features, and in an A/B test the challenger's."""
+    bundles = [(plan.bundle, plan.bundle_digest)]
+    if plan.routing.challenger is not None:
+        bundles.append((plan.routing.challenger.bundle, plan.routing.challenger.bundle_digest))
+    wanted = [feature for folder, digest in bundles for feature in open_bundle(folder, digest).features]
+    return list({feature.name: feature for feature in reversed(wanted)}.values())[::-1]
+
+
+@contextmanager
+def _told_of_the_file(plan: FilePlan) -> Iterator[None]:
+    """Have errors speak of the file, not of a source, its place and its week."""
+    try:
+        yield
+    except SourceError as error:
+        if error.found.startswith("The file "):  # it speaks of it already, and knows what to do
+            raise
+        found = error.found.replace(f"Source {NAME}: {plan.uri}", "The file").replace(plan.uri, "the file")
+        raise SourceError(found=found, expected=error.expected, do="mend the file and hand it in again.") from None
+
+
+def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
+    kinds = {ROW: pa.int64(), LINE: pa.int64()} | dict.fromkeys((REASON, RAW, *KEYS), pa.string())
+    kinds |= {column.name: pa.float32() if column.kind == "number" else pa.string() for column in columns}
+    return pa.schema(kinds.items())
+
+
+def _cast(
+    settings: Settings, source: Source, columns: Sequence[FeatureColumn], texts: Texts
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in the file's order, cast, with the columns of the schema but for their numbers."""
+    casts = [cast_for_model(column, "DOUBLE" if column.kind == "number" else "VARCHAR") for column in columns]
+    selected = ", ".join([LINE, REASON, RAW, *map(quoted, KEYS), *casts])
+    with connection(settings) as con:
+        # Several threads hand rows on in any order, and wait for the one that splits the records anyway.
+        con.execute("SET threads = 1")
+        con.register(RECORDS, texts.reader())
+        try:
+            query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
+            yield from con.sql(query).to_arrow_reader(GROUP_ROWS)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # what the stream's error becomes depends on when
+            raise texts.error or SourceError(
+                found=f"The file cannot be cast: {error}.",
+                expected="values that can be written as text.",
+                do="mend the file and hand it in again.",
+            ) from None
+
+
+class _Seen:
+    """What went by: how many rows, and how many of them have a value in some columns."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.last_line = 0
+        self.filled = dict.fromkeys((REASON, *KEYS), 0)
+
+    def numbered(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+        """Return the batch with its rows' numbers."""
+        lines = batch.column(LINE).to_numpy()
+        if (np.diff(lines, prepend=self.last_line) <= 0).any():
+            raise _lost("rows came out of the file's order")
+        self.last_line = int(lines[-1]) if lines.size else self.last_line
+        for name in self.filled:
+            self.filled[name] += batch.num_rows - batch.column(name).null_count
+        numbers = pa.array(np.arange(self.rows, self.rows + batch.num_rows))
+        self.rows += batch.num_rows
+        return pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names]).cast(schema)
+
+
+def _write_shards(
+    settings: Settings, folder: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+) -> tuple[list[Shard], _Seen]:
+    """Write the rows as files of `shard_rows` rows each, one at least."""
+    seen, room = _Seen(), settings.resources.shard_rows
+    shards: list[Shard] = []
+    rest = _sliced(batches, room)
+    while not shards or seen.rows == len(shards) * room:
+        path = folder / f"shard-{len(shards):04d}.parquet"
+        before = seen.rows
+        with written_atomically(path) as temporary:
+            with pq.ParquetWriter(temporary, schema) as writer:
+                while seen.rows - before < room and (batch := next(rest, None)) is not None:
+                    writer.write_batch(seen.numbered(batch, schema))
+            digest = sha256_of_file(temporary)
+        if seen.rows == before and shards:
+            path.unlink()  # the rows ended with the shard before
+            break
+        shards.append(Shard(file=path.name, rows=seen.rows - before, digest=digest))
+    return shards, seen
+
+
+def _sliced(batches: Iterator[pa.RecordBatch], room: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches cut so that none goes over the end of a shard."""
+    left = room
+    for batch in batches:
+        start = 0
+        while start < batch.num_rows:
+            part = batch.slice(start, left)
+            start += part.num_rows
+            left = left - part.num_rows or room
+            yield part
+
+
+def _lost(what: str) -> ConservationError:
+    return ConservationError(
+        found=f"While the file was read, {what}.",
+        expected="every row, once, in the file's order.",
+        do="clear the task; if it happens again, report it with the file.",
+    )

@@ -1,0 +1,59 @@
+"""Score, the fourth stage of a file's scoring: one shard's rows through the pinned model versions.
+
+`pipeline.weekly.score` does it, as for a week. The entry point is `score_shard`.
+"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
+from pipeline.batch_jobs.read import ROW
+from pipeline.files import sha256_of_file
+from pipeline.handoffs import Scored
+from pipeline.models.routing import CHALLENGER, CHAMPION
+from pipeline.models.scorer import SCORES_SCHEMA
+from pipeline.settings import Settings
+from pipeline.weekly.score import kept_batches, served, write
+
+SCHEMA = pa.schema([(ROW, pa.int64()), *SCORES_SCHEMA, ("role", pa.string()), ("model_version", pa.string())])
+
+
+def score_shard(
+    settings: Settings, plan: FilePlan, file_rows: FileRows, rows_validated: FileValidated, shard: int
+) -> Scored:
+    """Score one shard and return where its predictions are.
+
+    Raises
+    ------
+    ModelError
+        If a model version fails its checks.
+    ConservationError
+        If the shard is not the file that was written.
+    """
+    started_at = datetime.now(UTC)
+    features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)
+    predict = served(settings, plan, features)
+    file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
+    kept = kept_batches(settings, features, rows_validated.quarantine, shard)
+    rows = write(file, SCHEMA, (_rows(plan, batch, *predict(batch)) for batch in kept))
+    return Scored(
+        shard=shard,
+        file=file,
+        rows=rows,
+        digest=sha256_of_file(file),
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _rows(
+    plan: FilePlan, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
+) -> pa.RecordBatch:
+    mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan
+    roles = pc.if_else(mask, CHALLENGER, CHAMPION)
+    versions = pc.if_else(mask, challenger.model_version, plan.model_version)
+    return pa.record_batch([batch.column(ROW), *scores.columns, roles, versions], schema=SCHEMA)

@@ -1,0 +1,1 @@
+"""What makes two commands enough on one machine: PostgreSQL, the services, credentials."""

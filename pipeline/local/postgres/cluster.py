@@ -1,0 +1,284 @@
+"""One PostgreSQL data folder on this machine: made, started, found again after a crash, stopped.
+
+`pipeline.local.postgres.embedded` decides when, and holds the start lock meanwhile; this module knows how.
+
+The one entry point is `Cluster`.
+"""
+
+import pwd
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from pipeline.errors import DatabaseUnavailableError, ServerError
+from pipeline.files import write_text
+from pipeline.local.postgres.postgres_programs import LOG, OUTSIDE, Programs, make_passable
+
+SUPERUSER = "barometer"
+PATIENCE_SECONDS = 120
+ENDING_SECONDS = 10
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # socket paths are limited to 107 bytes; TCP has no such limit
+    "password_encryption": "scram-sha-256",
+    "max_connections": "200",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "4GB",
+    "wal_level": "minimal",  # a table loaded in the transaction that creates it is synced instead of logged
+    "max_wal_senders": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "lc_messages": "C",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of `folder`, whose data lies in `folder/data` (a symbolic link, when put under `OUTSIDE`)."""
+
+    folder: Path
+    programs: Programs
+
+    @property
+    def data(self) -> Path:
+        """The data folder, or the link to it."""
+        return self.folder / "data"
+
+    def check_owner(self) -> None:
+        """Refuse a data folder of another owner; changes nothing.
+
+        Raises
+        ------
+        ServerError
+            If the data belongs to another user than the one the server would run as.
+        """
+        if not self.data.exists():
+            return
+        uid = self.data.stat().st_uid
+        if uid != self.programs.uid:
+            owner, user = _user_name(uid), _user_name(self.programs.uid)
+            raise ServerError(
+                found=f"{self.data} belongs to {owner}, and the server would run as {user}.",
+                expected="the user who made it.",
+                do=f"run Barometer as before (as root: with database.run_as = {owner}), or name another home.",
+            )
+
+    def ensure(self, password: str, port: int) -> int:
+        """Make the cluster if there is none, start it unless it runs, and return the port on which it answers.
+
+        Raises
+        ------
+        ServerError
+            If it cannot be made or started, or does not accept the password.
+        DatabaseUnavailableError
+            If it does not answer in time.
+        """
+        if not (self.data / "PG_VERSION").exists():
+            self._make(password)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            if self.postmaster() is None:
+                self._end_orphans()
+                self._start(port)
+            try:
+                listening = int(self._pid_file()[3])
+                psycopg.connect(_url(password, listening), connect_timeout=10).close()
+            except (psycopg.OperationalError, IndexError, ValueError) as error:
+                self._judge(error, deadline)
+                time.sleep(0.05)  # it is starting, recovering or stopping: nothing tells when that ends
+            else:
+                return listening
+
+    def stop(self, modes: Sequence[str] = ("fast", "immediate")) -> None:
+        """Stop the server if it runs, in the first of pg_ctl's modes that succeeds; clients are disconnected."""
+        if self.postmaster() is None:
+            return
+        running = self._processes()
+        for mode in modes:
+            stopped = self.programs.run("pg_ctl", "-D", ".", "-s", "-w", "-t", "60", "-m", mode, "stop", cwd=self.data)
+            if stopped.returncode == 0 and not self._outlasting(running):
+                return
+        raise ServerError(
+            found=f"The server of {self.folder} does not stop: {stopped.stderr.strip()}",
+            expected="a stop within two minutes.",
+            do=f"end process {self._pid_file()[0]} and look into {self.data / LOG}.",
+        )
+
+    def remove(self) -> None:
+        """Stop the server and delete the cluster; without a last checkpoint, which can take a minute."""
+        self.stop(["immediate"])
+        if self.data.is_symlink():
+            shutil.rmtree(self.data.readlink().parent, ignore_errors=True)
+            self.data.unlink()
+        elif self.data.exists():
+            shutil.rmtree(self.data)
+
+    def postmaster(self) -> psutil.Process | None:
+        """Return the server's main process, None when it does not run.
+
+        The pid file alone proves nothing: after a crash it may name a stranger's process.
+        """
+        try:
+            process = psutil.Process(int(self._pid_file()[0]))
+            return process if self._is_ours(process) else None
+        except (psutil.Error, IndexError, ValueError):
+            return None
+
+    @property
+    def _name(self) -> str:
+        """What marks this cluster's processes in their command lines; stays the same when the folder is moved."""
+        status = self.data.stat()
+        return f"barometer-{status.st_dev:x}-{status.st_ino:x}"
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.uids().real == self.programs.uid and self._name in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
+
+    def _processes(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _outlasting(self, processes: list[psutil.Process]) -> list[psutil.Process]:
+        """Wait until the processes have ended (zombies have) and return those that have not within the time."""
+        deadline = time.monotonic() + ENDING_SECONDS
+        while (
+            processes := [process for process in processes if self._is_ours(process)]
+        ) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return processes
+
+    def _make(self, password: str) -> None:
+        """Run `initdb` beside the final place and rename: a cluster is whole or absent."""
+        place = self._place()
+        for leftover in place.parent.glob("initdb-*"):
+            shutil.rmtree(leftover)
+        fresh = place.parent / f"initdb-{secrets.token_hex(8)}"
+        data, password_file = fresh / "data", fresh / "password"
+        data.mkdir(parents=True, mode=0o700)
+        fresh.chmod(0o711)
+        password_file.touch(mode=0o600)
+        password_file.write_text(password, encoding="utf-8")
+        self.programs.own(data, password_file)
+        options = ["-A", "scram-sha-256", "-U", SUPERUSER, "--pwfile=../password"]
+        locale = ["-E", "UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+        made = self.programs.run("initdb", "-D", ".", *options, *locale, cwd=data)
+        password_file.unlink()
+        if made.returncode != 0:
+            raise ServerError(
+                found=f"initdb failed in {place.parent}: {made.stderr.strip()}",
+                expected="a new PostgreSQL cluster.",
+                do="mend what it names (space, permissions), or name an outside server in database.url.",
+            )
+        data.rename(place)
+        fresh.rmdir()
+
+    def _place(self) -> Path:
+        """Return where the data lies or will lie; a place outside is on record, as a link, before anything is there."""
+        if not self.data.is_symlink():
+            if self.programs.can_reach(self.folder):
+                return self.data
+            self.data.symlink_to(OUTSIDE / secrets.token_hex(8) / "data")
+        place = self.data.readlink()
+        make_passable(place.parent)
+        return place
+
+    def _end_orphans(self) -> None:
+        """Wait for what a killed server left running, end what stays, and only then remove its pid file.
+
+        PostgreSQL itself would refuse to start while the pid of that file is alive, even as a stranger's.
+        """
+        while orphans := self._outlasting(self._processes()):
+            for process in orphans:
+                process.kill()
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _start(self, wanted: int) -> None:
+        if not self.programs.can_reach(self.data.resolve()):
+            raise ServerError(
+                found=f"The user {self.programs.run_as} can no longer reach {self.data.resolve()}.",
+                expected="a path whose folders let that user pass.",
+                do="move the home back, or run make clean for a new one.",
+            )
+        remembered = self.folder / "port"
+        for _ in range(3):
+            port = _free_port(wanted, remembered)
+            (self.data / LOG).unlink(missing_ok=True)
+            settings = {**SETTINGS, "cluster_name": self._name, "port": str(port)}
+            options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+            patience = ["-w", "-t", str(PATIENCE_SECONDS)]
+            arguments = ["-D", ".", "-s", *patience, "-l", LOG, "-o", options, "start"]
+            started = self.programs.run("pg_ctl", *arguments, cwd=self.data)
+            if started.returncode == 0 or self.postmaster() is not None:  # the latter when recovery takes long
+                write_text(remembered, str(port))
+                return
+            if _is_free(port):
+                break
+        raise ServerError(
+            found=f"The embedded server of {self.folder} does not start: {started.stderr.strip()}",
+            expected="a running PostgreSQL.",
+            do="mend what the log names, or name an outside server in database.url.",
+        )
+
+    def _judge(self, error: Exception, deadline: float) -> None:
+        """Return when waiting may help; raise otherwise."""
+        if "password authentication failed" in str(error):
+            raise ServerError(
+                found=f"The server of {self.folder} does not accept the password of {self.folder.parent}.",
+                expected="the credentials.json that the cluster was made with.",
+                do="restore that file, or run make clean and start anew.",
+            ) from None
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailableError(
+                found=f"The embedded server of {self.folder} runs and does not answer: {error}",
+                expected=f"an answer within {PATIENCE_SECONDS} seconds.",
+                do=f"look into {self.data / LOG}, then try again.",
+            ) from None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _url(password: str, port: int) -> str:
+    return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+
+
+def _free_port(wanted: int, remembered: Path) -> int:
+    """Return the wanted port, else the remembered one while it is free, else a free one."""
+    if wanted:
+        if not _is_free(wanted):
+            raise ServerError(
+                found=f"Port {wanted} of 127.0.0.1 is taken by another program.",
+                expected="the port that database.port names to be free.",
+                do="end that program, or set database.port to another port or to 0 (any free one).",
+            )
+        return wanted
+    if remembered.exists() and _is_free(port := int(remembered.read_text(encoding="utf-8"))):
+        return port
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

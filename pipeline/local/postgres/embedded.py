@@ -1,0 +1,231 @@
+"""The embedded PostgreSQL server of one home: started on demand, shared by processes, stopped by the last one out.
+
+It serves the warehouse, Airflow's metadata and MLflow's registry, on 127.0.0.1 over TCP, by password only. Who uses
+it holds a shared lock on `postgres/users.lock`; the kernel drops the lock of a killed process. Starting and stopping
+happen under an exclusive lock on `postgres/start.lock`. The public entry points: `running` (while a block runs),
+`attach` (for the life of the process), `remove`.
+"""
+
+import atexit
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import ServerError
+from pipeline.local.credentials import credentials
+from pipeline.local.postgres.cluster import SUPERUSER, Cluster
+from pipeline.local.postgres.postgres_programs import Programs
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running embedded server."""
+
+    password: str = field(repr=False)
+    port: int
+    postmaster: psutil.Process | None = field(repr=False, compare=False)
+    """Its main process."""
+
+    @property
+    def url(self) -> str:
+        """URL of the superuser, without a database."""
+        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}"
+
+
+_held: set[int] = set()
+"""Locks that this process has open."""
+_attached: dict[Path, tuple[Server, int]] = {}
+_attaching = threading.Lock()
+_leaving = threading.Lock()
+"""Whoever else leaves waits until that is done."""
+
+
+@contextmanager
+def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Server]:
+    """Yield the server of `home`, running; stop it afterwards unless others still use it.
+
+    Parameters
+    ----------
+    home
+        The folder of all state; the cluster lies in its folder `postgres`.
+    run_as
+        The user it runs as when this process is root.
+    port
+        TCP port; 0 takes a free one and keeps it over restarts.
+
+    Raises
+    ------
+    ServerError
+        If it cannot be run there as asked.
+    DatabaseUnavailableError
+        If it does not answer in time.
+    """
+    cluster = _cluster(home, run_as)
+    server, lock = _enter(cluster, port)
+    try:
+        yield server
+    finally:
+        _leave(cluster, server, lock)
+
+
+def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
+    """Return the server of `home`, running, and use it until this process ends; see `running`.
+
+    Cheap to call again. A server that was killed in between is started again; one that another process has started
+    again meanwhile, perhaps on another port, is found.
+    """
+    cluster = _cluster(home, run_as)
+    with _attaching:
+        if cluster.folder in _attached:
+            known, current = _attached[cluster.folder][0], cluster.postmaster()
+            if current is not None and current == known.postmaster:
+                return known
+        server, lock = _enter(cluster, port)
+        if cluster.folder in _attached:
+            _close(_attached[cluster.folder][1])
+        else:
+            atexit.register(_detach, cluster)
+        _attached[cluster.folder] = server, lock
+        return server
+
+
+def detach(home: Path, *, run_as: str = "nobody") -> None:
+    """Leave the server of `home` if this process is attached to it; it does so by itself when it ends in order."""
+    _detach(_cluster(home, run_as))
+
+
+def remove(home: Path, *, run_as: str = "nobody") -> None:
+    """Stop the server of `home` and delete its cluster, wherever it lies; do nothing where there is none.
+
+    An attachment of this process ends with it.
+
+    Raises
+    ------
+    ServerError
+        If another process uses it, or it belongs to another user.
+    """
+    cluster = _cluster(home, run_as)
+    if not cluster.folder.exists():
+        return
+    with _refusing_clearly(cluster), _locked(cluster.folder / "start.lock"):
+        cluster.check_owner()
+        if cluster.folder in _attached:
+            _close(_attached.pop(cluster.folder)[1])
+        if _is_used(cluster):
+            raise ServerError(
+                found=f"The server of {home} is in use by another process.",
+                expected="nobody to use it.",
+                do="run make down and end what else uses it, then try again.",
+            )
+        cluster.remove()
+
+
+def _cluster(home: Path, run_as: str) -> Cluster:
+    return Cluster(home.absolute() / "postgres", Programs(run_as))
+
+
+def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
+    with _refusing_clearly(cluster):
+        cluster.check_owner()
+        cluster.folder.mkdir(parents=True, exist_ok=True)
+        password = credentials(cluster.folder.parent).postgres_password
+        with _locked(cluster.folder / "start.lock"):
+            lock = _open(cluster.folder / "users.lock")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            try:
+                server = Server(password, cluster.ensure(password, port), cluster.postmaster())
+            except BaseException:
+                _close(lock)
+                _stop_unless_used(cluster)
+                raise
+    return server, lock
+
+
+def _leave(cluster: Cluster, server: Server, lock: int) -> None:
+    if lock not in _held:  # a forked child, whose parent holds it
+        return
+    if not cluster.folder.exists():  # the home was deleted; where its data lies outside, PostgreSQL cannot notice that
+        _close(lock)
+        if server.postmaster is not None:
+            with suppress(psutil.Error):
+                server.postmaster.send_signal(signal.SIGQUIT)
+        return
+    with _locked(cluster.folder / "start.lock"):
+        _close(lock)
+        _stop_unless_used(cluster)
+
+
+def _detach(cluster: Cluster) -> None:
+    with _leaving:
+        if cluster.folder in _attached:
+            _leave(cluster, *_attached.pop(cluster.folder))
+
+
+def _stop_unless_used(cluster: Cluster) -> None:
+    if not _is_used(cluster):
+        cluster.stop()
+
+
+def _is_used(cluster: Cluster) -> bool:
+    """Return whether a process uses the server; asked under the start lock, so nobody comes meanwhile."""
+    lock = _open(cluster.folder / "users.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        _close(lock)
+    return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = _open(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        _close(lock)
+
+
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _held.add(descriptor)
+    return descriptor
+
+
+def _close(descriptor: int) -> None:
+    """Release a lock and close it; released by hand, as a child forked this moment still has it open."""
+    _held.discard(descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _forget() -> None:
+    """In a forked child: close the parent's locks, which does not release them; the child attaches for itself."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+    _attached.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def _refusing_clearly(cluster: Cluster) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ServerError(
+            found=f"{error.filename} of the embedded server cannot be used: {error.strerror}.",
+            expected=f"a home whose files belong to the user who runs Barometer ({cluster.folder.parent}).",
+            do="run Barometer as the user who made that home, or name another in BAROMETER_HOME.",
+        ) from None

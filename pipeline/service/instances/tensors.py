@@ -1,0 +1,234 @@
+"""The tensors of the Open Inference Protocol: from a request's to instances, from predictions to a response's.
+
+Data is JSON, nested or flat, or, as Triton's clients send it unless told otherwise, bytes behind the JSON (the "binary
+tensor data" extension). null is missing; where a type has no null, NaN is, and in bytes a text of length 0. Entry
+points: `request_of`, `instances_of` and `response`.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import RequestError
+from pipeline.service.instances.forms import limited
+from pipeline.service.instances.frames import null_for_nan
+from pipeline.service.instances.json_bodies import decoded
+from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.predict.predictor import Prediction
+from pipeline.service.server.calls import Answer, Call
+
+JSON_BYTES = b"inference-header-content-length"
+"""The header that says how long the JSON is, where bytes follow it."""
+BINARY = "application/octet-stream"
+NUMBERS = {
+    **{f"INT{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
+    "BOOL": "?",
+}
+"""Datatypes of numbers, and numpy's for their bytes."""
+RANGES = {
+    **{name: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for name, kind in NUMBERS.items() if "INT" in name},
+    "FP16": (-65504, 65504),
+    "BOOL": (0, 1),
+}
+"""What a datatype can hold, where that is less than what the model takes."""
+OUTPUTS: dict[str, str] = {
+    "satisfaction": "FP64",
+    "satisfied": "BOOL",
+    "model_version": "BYTES",
+    "role": "BYTES",
+    "words": "BYTES",
+}
+"""What can be asked for: the fields of `Prediction`, by datatype."""
+
+
+class Tensor(msgspec.Struct):
+    """An input."""
+
+    name: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0, lt=2**31)]]
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Wanted(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class Request(msgspec.Struct):
+    """The JSON of a request."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    outputs: list[Wanted] | None = None
+    parameters: dict[str, Any] | None = None
+
+    @property
+    def wanted(self) -> dict[str, bool]:
+        """The outputs that are to be answered, each once however often it was asked for, and whether as bytes."""
+        default = (self.parameters or {}).get("binary_data_output") is True
+        if not self.outputs:
+            return dict.fromkeys(OUTPUTS, default)
+        return {each.name: (each.parameters or {}).get("binary_data", default) is True for each in self.outputs}
+
+
+def request_of(call: Call) -> tuple[Request, bytes]:
+    """Return a body's JSON, and the bytes behind it.
+
+    Raises
+    ------
+    RequestError
+        400 when it is no JSON; 422 when it is of another form, or asks for outputs that there are not.
+    """
+    length = call.headers.get(JSON_BYTES)
+    if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.body)):
+        raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
+    end = len(call.body) if length is None else int(length)
+    request: Request = decoded(null_for_nan(call.body[:end]), Request)
+    for name in request.wanted:
+        if name not in OUTPUTS:
+            raise _wrong(f"there is no output {name[:80]!r}", f"some of {', '.join(OUTPUTS)}")
+    return request, call.body[end:]
+
+
+def instances_of(request: Request, behind: bytes, signature: Signature, most_rows: int) -> Instances:
+    """Return the instances of a request's inputs, each a feature of all instances, or their customer_id or product_id.
+
+    Raises
+    ------
+    RequestError
+        413 for too many; 422 with the input, and the row where it is one value that is wrong.
+    """
+    columns, start = [], 0
+    numbers = {feature.name for feature in signature.features if feature.kind == "number"}
+    for tensor in request.inputs:
+        rows = _rows(tensor, (*NUMBERS,) if tensor.name in numbers else ("BYTES",))
+        limited(range(rows), most_rows)
+        if rows != request.inputs[0].shape[0]:
+            raise _wrong(f"it has {rows} values, the first input another number", "as many in each", tensor.name)
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if size is None:
+            columns.append(_from_json(tensor, rows))
+            continue
+        if type(size) is not int or not 0 <= size <= len(behind) - start:
+            raise _wrong(
+                "its binary_data_size is no length of the bytes behind the JSON", "that of its own", tensor.name
+            )
+        columns.append(_from_bytes(tensor, rows, behind[start : start + size]))
+        start += size
+    if start != len(behind):
+        raise _wrong(f"{len(behind) - start} bytes are left behind those of its inputs", "bytes of inputs only")
+    return signature.columns([tensor.name for tensor in request.inputs], zip(*columns, strict=True))
+
+
+def response(request: Request, predictions: Sequence[Prediction], model_name: str) -> Answer:
+    """Return the answer; its model_version is that of every row, and left out where an A/B test's rows have two."""
+    versions = {prediction.model_version for prediction in predictions}
+    said = {"model_name": model_name} | ({"model_version": versions.pop()} if len(versions) == 1 else {})
+    outputs: list[dict[str, Any]] = []
+    behind: list[bytes] = []
+    for name, is_binary in request.wanted.items():
+        values = [getattr(prediction, name) for prediction in predictions]
+        output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": [len(values)]}
+        if is_binary:
+            behind.append(_TO_BYTES[OUTPUTS[name]](values))
+            output["parameters"] = {"binary_data_size": len(behind[-1])}
+        else:
+            output["data"] = values
+        outputs.append(output)
+    echoed = {} if request.id is None else {"id": request.id}
+    body = msgspec.json.encode({**said, **echoed, "outputs": outputs})
+    if not behind:
+        return Answer(body)
+    return Answer(b"".join([body, *behind]), BINARY, headers=((JSON_BYTES, str(len(body)).encode()),))
+
+
+def _rows(tensor: Tensor, datatypes: Sequence[str]) -> int:
+    """Return how many instances an input is of, once its datatype and shape are seen to be possible."""
+    if tensor.datatype not in datatypes:
+        raise _wrong(f"its datatype is {tensor.datatype[:80]!r}", f"one of {', '.join(datatypes)}", tensor.name)
+    shape = tensor.shape
+    if not shape or shape[1:] not in ([], [1]):
+        raise _wrong(f"its shape is {str(shape)[:80]}", "[n] or [n, 1], n instances", tensor.name)
+    return shape[0]
+
+
+def _from_json(tensor: Tensor, rows: int) -> list[Any]:
+    data = tensor.data or []
+    if len(tensor.shape) > 1 and all(isinstance(cell, list) and len(cell) == 1 for cell in data):
+        data = [*chain.from_iterable(data)]
+    if len(data) != rows:
+        raise _wrong(f"its data has {len(data)} values", f"{rows}, as its shape says", tensor.name)
+    if tensor.datatype in RANGES:
+        _check_range(tensor, data)
+    return data
+
+
+def _check_range(tensor: Tensor, data: Sequence[Any]) -> None:
+    """Refuse a number that is none of the datatype; of what is no number the signature speaks."""
+    least, most = RANGES[tensor.datatype]
+    is_whole = tensor.datatype != "FP16"
+    for row, cell in enumerate(data):
+        if isinstance(cell, int | float) and not (least <= cell <= most and (cell % 1 == 0 or not is_whole)):
+            kind = "a whole number" if is_whole else "a number"
+            raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
+
+
+def _from_bytes(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
+    if tensor.datatype == "BYTES":
+        return _texts(tensor, rows, content)
+    kind = np.dtype(NUMBERS[tensor.datatype])
+    if len(content) != rows * kind.itemsize:
+        raise _wrong(f"it has {len(content)} bytes", f"{kind.itemsize} for each of {rows} values", tensor.name)
+    if tensor.datatype == "BOOL":
+        return [byte != 0 for byte in content]
+    found = np.frombuffer(content, kind).tolist()
+    return [None if value != value else value for value in found]  # noqa: PLR0124 - NaN alone is not itself
+
+
+def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
+    """Return texts, each behind its length in 4 bytes."""
+    found: list[str | None] = []
+    at = 0
+    try:
+        while at < len(content) and len(found) < rows:
+            (size,) = struct.unpack_from("<I", content, at)
+            (text,) = struct.unpack_from(f"{size}s", content, at + 4)
+            found.append(text.decode() or None)
+            at += 4 + size
+    except UnicodeDecodeError:
+        raise _wrong("a text is not in UTF-8", "text in UTF-8", tensor.name, len(found)) from None
+    except struct.error:
+        pass  # the bytes end within a text, so that one is missing
+    if at != len(content) or len(found) != rows:
+        raise _wrong("its bytes are no texts of its shape", f"{rows} texts, each behind its length", tensor.name)
+    return found
+
+
+def _wrong(found: str, expected: str, name: str | None = None, row: int | None = None) -> RequestError:
+    where = "Of an input" if name is not None else "In the request"
+    return RequestError(
+        status=422, found=f"{where} {found}.", expected=f"{expected}.", do="mend the request.", field=name, row=row
+    )
+
+
+def _bytes_of_texts(texts: Sequence[str]) -> bytes:
+    parts = [text.encode() for text in texts]
+    return b"".join(chain.from_iterable((struct.pack("<I", len(part)), part) for part in parts))
+
+
+_TO_BYTES: dict[str, Callable[[Any], bytes]] = {
+    "FP64": lambda values: np.array(values, "<f8").tobytes(),
+    "BOOL": bytes,
+    "BYTES": _bytes_of_texts,
+}

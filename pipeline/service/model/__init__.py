@@ -1,0 +1,1 @@
+"""The model version in charge: loading, swapping, the local copy."""

@@ -1,0 +1,1 @@
+"""One scoring call for all requests that wait."""

@@ -1,0 +1,1 @@
+"""The HTTP server, its bounds, and how it stops."""

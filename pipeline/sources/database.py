@@ -1,0 +1,131 @@
+"""A table or query behind a SQLAlchemy URL as text, streamed in the order of its declared columns."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.settings import Source
+from pipeline.settings.secrets import filled_url
+from pipeline.sources.connections import connection_url
+from pipeline.sources.texts import LINE, Texts
+
+_FETCH_ROWS = 10_000
+
+
+class Digest:
+    """The digest and size of the rows read so far; they stand for a file's."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def add(self, rows: list[list[str | None]]) -> None:
+        """Add rows in the order they were read."""
+        data = json.dumps(rows).encode()
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 as 64 hex digits."""
+        return self._hash.hexdigest()
+
+
+def read_database(name: str, source: Source, digest: Digest) -> Texts:
+    """Return the rows of a source's table or query.
+
+    They are ordered by the declared columns, so that the same rows give the same digest and the same line numbers. A
+    declared format says that the database holds times as text.
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none, or names a variable that is not set, or Airflow does not know the connection.
+    SourceError
+        While reading: the database cannot be reached or refuses the query.
+    """
+    columns = [f"c{index}" for index in range(len(source.columns))]
+    schema = pa.schema([*((column, pa.string()) for column in columns), (LINE, pa.int64())])
+    return Texts(
+        schema=schema,
+        batches=_batches(name, source, schema, digest),
+        columns=dict(zip(source.columns, columns, strict=True)),
+        raw=f"CAST(to_json([{', '.join(columns)}]) AS VARCHAR)",
+        typed=frozenset() if source.timestamp_format or source.date_format else frozenset(source.columns),
+    )
+
+
+def database_url(name: str, source: Source) -> sa.URL:
+    """Return the source's URL: `$NAME` taken from the environment, a connection from Airflow."""
+    if source.connection is not None:
+        return connection_url(name, source.connection)
+    try:
+        return sa.make_url(filled_url(source.url or "", f"Source {name}"))
+    except sa.exc.ArgumentError:
+        raise ConfigError(
+            found=f"Source {name}: `url` is no SQLAlchemy URL.",
+            expected="driver://user:password@host:port/database.",
+            do="correct `url` of the source, or the variable it names.",
+        ) from None
+
+
+def database_uri(name: str, source: Source) -> str:
+    """Return the source's address for people: without password."""
+    place = database_url(name, source).render_as_string(hide_password=True)
+    return f"{place}#{source.table or 'query'}"
+
+
+def _batches(name: str, source: Source, schema: pa.Schema, digest: Digest) -> Iterator[pa.RecordBatch]:
+    engine = None
+    line = 0
+    try:
+        engine = sa.create_engine(database_url(name, source), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            streaming = connection.execution_options(stream_results=True, yield_per=_FETCH_ROWS)
+            for rows in streaming.execute(_select(source)).partitions():
+                texts = [[_text(value) for value in row] for row in rows]
+                digest.add(texts)
+                lines = pa.array(range(line + 1, line + 1 + len(texts)), pa.int64())
+                line += len(texts)
+                arrays = [pa.array(column, pa.string()) for column in zip(*texts, strict=True)]
+                yield pa.RecordBatch.from_arrays([*arrays, lines], schema=schema)
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        problem = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise SourceError(
+            found=f"Source {name}: {database_uri(name, source)} cannot be read: {problem}.",
+            expected=f"rows with the columns {', '.join(source.columns)}.",
+            do="check the database, `url`, `table` or `query`, and `columns` of the source, then run the week again.",
+        ) from None
+    finally:
+        if engine is not None:
+            engine.dispose()
+
+
+def _select(source: Source) -> sa.Select[Any]:
+    columns: list[sa.ColumnClause[Any]] = [sa.column(column) for column in source.columns]
+    if source.query is not None:
+        rows: sa.FromClause = sa.text(source.query.rstrip().rstrip(";")).columns(*columns).subquery("source_rows")
+    else:
+        *schema, table = (source.table or "").rsplit(".", 1)
+        rows = sa.table(table, *columns, schema=schema[0] if schema else None)
+    return sa.select(*rows.c).order_by(*rows.c)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return value.hex() if isinstance(value, bytes) else str(value)

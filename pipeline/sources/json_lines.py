@@ -1,0 +1,117 @@
+"""JSON Lines as text: this module splits the lines, DuckDB's JSON functions take them apart."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+
+import pyarrow as pa
+
+from pipeline.duck import literal
+from pipeline.errors import SourceError
+from pipeline.settings import Source
+from pipeline.sources.stream import MARK
+from pipeline.sources.texts import LINE, RECORD_BYTES, RECORDS, Texts
+
+_SCHEMA = pa.schema([("record", pa.string()), (LINE, pa.int64())])
+BATCH_BYTES = 4 << 20
+
+
+def read_json_lines(
+    context: str, source: Source, blocks: Iterator[bytes], optional: frozenset[str] = frozenset()
+) -> Texts:
+    """Return the records of a JSON Lines file: one object a line; blank lines are none.
+
+    A declared column among `optional` may stand in no record.
+
+    Raises
+    ------
+    SourceError
+        While reading: if a line is too long, or a declared column stands in no record.
+    """
+    pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns]
+    values = f"json_extract_string(record, [{', '.join(pointers)}])"
+    is_object = "CASE WHEN json_valid(record) THEN json_type(record) = 'OBJECT' ELSE false END"
+    groups = _lines(context, blocks)
+    first = next(groups, [])
+    return Texts(
+        schema=_SCHEMA,
+        batches=_batches(context, source, chain([first], groups), optional),
+        columns={name: f"fields[{index}]" for index, name in enumerate(source.columns, start=1)},
+        raw="record",
+        relation=f"(SELECT *, CASE WHEN {is_object} THEN {values} END AS fields FROM {RECORDS})",
+        structure=f"CASE WHEN contains(record, {literal(MARK)}) THEN 'is not text in UTF-8' "
+        f"WHEN fields IS NULL THEN 'is no JSON object' ELSE {_nested(source, pointers)} END",
+        undeclared=_undeclared(source, next((line for line in first if line.strip()), b"")),
+    )
+
+
+def _nested(source: Source, pointers: list[str]) -> str:
+    """Return the expression of which text is none but an object or a list, whose JSON would pass for text."""
+    problems = [
+        f"CASE WHEN fields[{index}][1] IN ('{{', '[') AND json_type(record, {pointer}) IN ('OBJECT', 'ARRAY') "
+        f"THEN {literal(f'{name}: a nested value is no text')} END"
+        for index, (name, pointer) in enumerate(zip(source.columns, pointers, strict=True), start=1)
+        if source.columns[name].type == "text"
+    ]
+    return f"nullif(concat_ws('; ', {', '.join(['NULL', *problems])}), '')"
+
+
+def _batches(
+    context: str, source: Source, groups: Iterator[list[bytes]], optional: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
+    unseen = source.columns.keys() - optional
+    line = 0
+    has_records = False
+    for lines in groups:
+        kept = [(line + number, text) for number, text in enumerate(lines, start=1) if text.strip()]
+        line += len(lines)
+        unseen = {name for name in unseen if not _stands_in(name, lines)}
+        if kept:
+            has_records = True
+            numbers, texts = zip(*kept, strict=True)
+            records = pa.array(texts, pa.binary()).cast(pa.string())
+            yield pa.RecordBatch.from_arrays([records, pa.array(numbers, pa.int64())], schema=_SCHEMA)
+    if unseen and has_records:
+        raise SourceError(
+            found=f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
+            expected=f"records with the declared columns: {', '.join(n for n in source.columns if n not in optional)}.",
+            do="deliver the file with these columns, or correct `columns` of the source.",
+        )
+
+
+def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Yield whole lines, a few MiB at a time."""
+    rest: list[bytes] = []
+    size = lines = 0
+    for block in blocks:
+        rest.append(block)
+        size += len(block)
+        if size < BATCH_BYTES:
+            continue
+        *whole, last = b"".join(rest).split(b"\n")
+        if len(last) > RECORD_BYTES:
+            raise SourceError(
+                found=f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
+                expected="one record a line.",
+                do="mend the line and run the week again.",
+            )
+        lines += len(whole)
+        rest, size = [last], len(last)
+        if whole:
+            yield whole
+    if last_lines := b"".join(rest):
+        yield last_lines.removesuffix(b"\n").split(b"\n")
+
+
+def _undeclared(source: Source, record: bytes) -> list[str]:
+    """Return the first record's keys that nobody declared."""
+    try:
+        keys = json.loads(record)
+    except (ValueError, RecursionError):  # it is a reject, or nested far too deep for anybody to have meant it
+        return []
+    return [key for key in keys if key not in source.columns] if isinstance(keys, dict) else []
+
+
+def _stands_in(name: str, lines: list[bytes]) -> bool:
+    spellings = {json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()}
+    return any(spelling in line for line in lines for spelling in spellings)

@@ -1,0 +1,125 @@
+"""Parquet as text: pyarrow reads the batches, DuckDB writes their values as text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.duck import quoted
+from pipeline.errors import SourceError
+from pipeline.settings import Source
+from pipeline.sources.stream import decompressed
+from pipeline.sources.texts import ABSENT, LINE, Texts, refuse_wide
+
+_BATCH_ROWS = 65_536
+
+
+def read_parquet(
+    context: str, source: Source, path: Path, *, gzipped: bool, optional: frozenset[str] = frozenset()
+) -> Texts:
+    """Return the records of a Parquet file; a declared column among `optional` may be absent.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged or lacks a declared column.
+    """
+    try:
+        file = pq.ParquetFile(_unpacked(context, path) if gzipped else path)
+        schema = file.schema_arrow
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(context, error) from None
+    refuse_wide(context, len(schema))
+    counts = {name: schema.names.count(name) for name in source.columns}
+    missing = [name for name, count in counts.items() if count != 1 and not (count == 0 and name in optional)]
+    if missing:
+        raise SourceError(
+            found=f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}.",
+            expected=f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
+            do="deliver the file with these columns, or correct `columns` of the source.",
+        )
+    there = [name for name, count in counts.items() if count]
+    for name in there:
+        if pa.types.is_nested(kind := schema.field(name).type):
+            raise SourceError(
+                found=f"{context} has nested values in the column {name!r} ({kind}).",
+                expected="one value in a cell.",
+                do="deliver the file with the parts of the value in columns of their own, or correct `columns`.",
+            )
+    columns = [f"c{index}" for index in range(len(schema))]
+    positions = {name: schema.names.index(name) for name in there}
+    fields = ", ".join(f"{quoted(name)} := {column}" for name, column in zip(schema.names, columns, strict=True))
+    return Texts(
+        schema=pa.schema([*((c, _readable(f.type)) for c, f in zip(columns, schema, strict=True)), (LINE, pa.int64())]),
+        batches=_batches(context, file, columns),
+        columns={n: f"CAST(c{positions[n]} AS VARCHAR)" if n in positions else ABSENT for n in source.columns},
+        raw=f"CAST(to_json(struct_pack({fields})) AS VARCHAR)",
+        typed=frozenset(name for name, position in positions.items() if not _is_text(schema.field(position).type)),
+        undeclared=[name for name in schema.names if name not in source.columns],
+    )
+
+
+def _batches(context: str, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    row = 0
+    try:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            lines = pa.array(np.arange(row + 1, row + 1 + batch.num_rows))
+            row += batch.num_rows
+            arrays = [_marked(_as_readable(array)) for array in batch.columns]
+            yield pa.RecordBatch.from_arrays([*arrays, lines], names=[*columns, LINE])
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(context, error) from None
+
+
+def _unpacked(context: str, path: Path) -> IO[bytes]:
+    """Return what a gzip file holds as a nameless temporary file, since Parquet is read from its end."""
+    file = TemporaryFile()  # noqa: SIM115 (closed with the ParquetFile that reads it)
+    for block in decompressed(context, path):
+        file.write(block)
+    return file
+
+
+def _as_readable(array: pa.Array) -> pa.Array:
+    if _is_binary(array.type):  # whether it is text is for _marked to see, so not by a cast
+        return array.cast(pa.large_binary()).view(pa.large_string())
+    return array.cast(_readable(array.type))
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    """Return the type itself, or one in its place that DuckDB knows, or shows as it was meant."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if _is_binary(kind):  # text, written by who does not mark it as such
+        return pa.large_string()
+    return pa.string() if pa.types.is_decimal256(kind) else kind
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, _is_binary)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _marked(array: pa.Array) -> pa.Array:
+    """Return the column with the bytes marked that are no text."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        values = array.cast(pa.binary()).to_pylist()
+        return pa.array([value and value.decode("utf-8", "barometer-mark") for value in values], array.type)
+    return array
+
+
+def _unreadable(context: str, error: Exception) -> SourceError:
+    return SourceError(
+        found=f"{context} cannot be read as Parquet: {error}.",
+        expected="a whole Parquet file.",
+        do="deliver the file again and run the week again.",
+    )

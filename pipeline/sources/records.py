@@ -1,0 +1,267 @@
+"""The records of a CSV file, each with the line it starts on; those that are none are rejects, line by line.
+
+Stands behind `pipeline.sources.delimited`, which has read the header; pyarrow splits the records. It is lenient about
+quotes, and a stray one can swallow the lines that follow it into one value. So a last record is put behind the file's
+end: when it does not come out as a record of its own, the file is refused. And every record that spans lines is read
+once more, strictly; if it is malformed, each of its lines is a reject, so that the error budget counts what was lost.
+The entry point is `Records.batches`.
+"""
+
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from pipeline.errors import SourceError
+from pipeline.sources.stream import MARK
+from pipeline.sources.texts import LINE, RECORD_BYTES
+
+_END = MARK + "end"
+
+csv.field_size_limit(RECORD_BYTES)
+
+
+@dataclass
+class Memory:
+    """The text that pyarrow has been given and that has not become records yet, by line."""
+
+    line: int
+    """The line on which the first remembered block starts; the file's header counts."""
+    blocks: list[bytes] = field(default_factory=list)
+
+    def pass_on(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the blocks and remember them."""
+        for block in blocks:
+            self.blocks.append(block)
+            yield block
+
+    def lines(self) -> list[str]:
+        """Return the remembered lines; the first one is number `line`."""
+        return b"".join(self.blocks).decode(errors="replace").split("\n")
+
+    def forget_before(self, line: int) -> None:
+        """Drop the blocks that end before `line`."""
+        while self.blocks and (end := self.line + self.blocks[0].count(b"\n")) < line:
+            self.line = end
+            self.blocks.pop(0)
+
+
+@dataclass
+class Records:
+    """The records behind the header of one CSV file.
+
+    Parameters
+    ----------
+    context
+        Names source and file in errors.
+    delimiter
+        One character.
+    schema
+        What `batches` yields: a text column for each of the header's, then the line, and a reject's text and problem.
+    width
+        How many columns the header has.
+    memory
+        Empty, at the first line behind the header.
+    """
+
+    context: str
+    delimiter: str
+    schema: pa.Schema
+    width: int
+    memory: Memory
+    next_record: int = 1
+    """As pyarrow counts them."""
+    ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)
+    """Records with too few or too many values, met by pyarrow and not yielded yet."""
+    last_line: int = 1
+    """Where the last record starts."""
+    is_closed: bool = False
+    """Whether the record behind the file's end came out as a record."""
+
+    def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
+        """Yield the records in `blocks`, streaming.
+
+        Raises
+        ------
+        SourceError
+            If a record is too long or a quote never closed.
+        """
+        line = self.memory.line
+        try:
+            for batch in self._parsed(blocks):
+                parts, line = self._placed(batch, line)
+                yield from _in_order([part for part in parts if part.num_rows])
+                self.memory.forget_before(line)
+        except pa.ArrowInvalid as error:
+            raise self._unreadable(line, str(error)) from None
+        if not self.is_closed:
+            swallowed = [row.text.count("\n") + 1 for row in self.ragged]  # the last one by the quote
+            raise self._unclosed(line + sum(swallowed[:-1]) if swallowed else self.last_line)
+
+    def _parsed(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
+        names = self.schema.names[: self.width]
+        end = "\n" + self.delimiter.join([_END] * self.width)
+        stream = _BlockStream(chain(self.memory.pass_on(blocks), [end.encode()]))
+        reader = pa_csv.open_csv(
+            io.BufferedReader(stream, RECORD_BYTES),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=RECORD_BYTES, column_names=names),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=self.delimiter,
+                newlines_in_values=True,
+                ignore_empty_lines=False,  # they count as lines
+                invalid_row_handler=self._keep,
+            ),
+            convert_options=pa_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(names, pa.string())),
+        )
+        return cast("Iterator[pa.RecordBatch]", reader)
+
+    def _keep(self, row: pa_csv.InvalidRow) -> str:
+        self.ragged.append(row)
+        return "skip"
+
+    def _placed(self, batch: pa.RecordBatch, line: int) -> tuple[list[pa.RecordBatch], int]:
+        """Return the batch's records with their lines, good ones and others, and the line of the next record."""
+        end = self.next_record + batch.num_rows
+        ragged = []
+        while self.ragged and self.ragged[0].number <= end:
+            ragged.append(self.ragged.popleft())
+            end += 1
+        is_ragged = np.zeros(end - self.next_record, dtype=bool)
+        is_ragged[np.array([row.number - self.next_record for row in ragged], dtype=np.int64)] = True
+        breaks = np.zeros(end - self.next_record, dtype=np.int64)
+        breaks[~is_ragged] = _line_breaks(batch)
+        breaks[is_ragged] = [row.text.count("\n") for row in ragged]
+        starts = line + np.cumsum(breaks + 1) - (breaks + 1)
+        self.next_record = end
+        self.last_line = int(starts[-1]) if starts.size else self.last_line
+        good, malformed = self._good(batch, starts[~is_ragged], breaks[~is_ragged])
+        return [good, malformed, self._ragged(ragged, starts[is_ragged])], line + int((breaks + 1).sum())
+
+    def _good(
+        self, batch: pa.RecordBatch, starts: npt.NDArray[np.int64], breaks: npt.NDArray[np.int64]
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        nulls = pa.nulls(batch.num_rows, pa.string())
+        placed = pa.RecordBatch.from_arrays([*batch.columns, pa.array(starts), nulls, nulls], schema=self.schema)
+        if placed.num_rows and all(column[-1].as_py() == _END for column in batch.columns):
+            self.is_closed = True
+            placed, starts, breaks = placed.slice(0, placed.num_rows - 1), starts[:-1], breaks[:-1]
+        malformed = self._malformed(starts[breaks > 0], breaks[breaks > 0])
+        if malformed:
+            placed = placed.filter(pa.array(~np.isin(starts, [start for start, _ in malformed])))
+        rows = [(start, text, "has a stray quote") for start, text in malformed]
+        return _without_blank(placed, self.width), self._rejects(rows)
+
+    def _malformed(self, starts: npt.NDArray[np.int64], breaks: npt.NDArray[np.int64]) -> list[tuple[int, str]]:
+        """Return line and text of the records spanning lines that a strict parser refuses."""
+        if not starts.size:
+            return []
+        lines = self.memory.lines()
+        malformed = []
+        for start, count in zip((starts - self.memory.line).tolist(), breaks.tolist(), strict=True):
+            text = "\n".join(lines[start : start + count + 1])
+            if not _is_strict(text, self.delimiter):
+                malformed.append((start + self.memory.line, text))
+        return malformed
+
+    def _ragged(self, ragged: list[pa_csv.InvalidRow], starts: npt.NDArray[np.int64]) -> pa.RecordBatch:
+        rows = []
+        for row, start in zip(ragged, starts.tolist(), strict=True):
+            if _END in row.text:
+                raise self._unclosed(start)
+            rows.append((start, row.text, f"has {row.actual_columns} values, not {row.expected_columns}"))
+        return self._rejects(rows)
+
+    def _rejects(self, rows: list[tuple[int, str, str]]) -> pa.RecordBatch:
+        """Return records that are none as a reject for each of their lines: (line, text, problem)."""
+        split = [
+            (start + index, text, problem)
+            for start, record, problem in rows
+            for index, text in enumerate(line.removesuffix("\r") for line in record.split("\n"))
+            if text
+        ]
+        lines, texts, problems = zip(*split, strict=True) if split else ((), (), ())
+        return pa.RecordBatch.from_arrays(
+            [
+                *[pa.nulls(len(split), pa.string())] * self.width,
+                pa.array(lines, pa.int64()),
+                pa.array(texts, pa.string()),
+                pa.array(problems, pa.string()),
+            ],
+            schema=self.schema,
+        )
+
+    def _unclosed(self, line: int) -> SourceError:
+        return SourceError(
+            found=f"{self.context}: a quote in the record that starts on line {line} is never closed.",
+            expected="quotes in pairs; one inside a quoted value is doubled.",
+            do="mend the line and run the week again.",
+        )
+
+    def _unreadable(self, line: int, problem: str) -> SourceError:
+        if "straddling" in problem:
+            problem = f"a record is longer than {RECORD_BYTES >> 20} MiB, or a quote is never closed"
+        return SourceError(
+            found=f"{self.context}: from line {line} on it cannot be read as CSV: {problem}.",
+            expected="CSV as in RFC 4180.",
+            do="mend the file and run the week again.",
+        )
+
+
+def _in_order(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Return the parts of a block as one batch in the order of their lines."""
+    return [pa.concat_batches(parts).sort_by(LINE)] if len(parts) > 1 else parts
+
+
+def _line_breaks(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """Return how many line breaks each record's values hold."""
+    total = np.zeros(batch.num_rows, dtype=np.int64)
+    for column in batch.columns:
+        text = column.buffers()[2]
+        if text is not None and (np.frombuffer(text, np.uint8) == ord("\n")).any():
+            total += pc.count_substring(column, "\n").to_numpy()
+    return total
+
+
+def _is_strict(record: str, delimiter: str) -> bool:
+    try:
+        return len(list(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True))) == 1
+    except csv.Error:
+        return False
+
+
+def _without_blank(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
+    """Return the batch without the records that hold no text at all: blank lines, or nothing but delimiters."""
+    is_blank = pc.equal(batch.column(0), "")
+    for index in range(1, width):
+        if not pc.any(is_blank).as_py():
+            return batch
+        is_blank = pc.and_(is_blank, pc.equal(batch.column(index), ""))
+    return batch.filter(pc.invert(is_blank))
+
+
+class _BlockStream(io.RawIOBase):
+    """The blocks as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._rest:
+            self._rest = memoryview(next((block for block in self._blocks if block), b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size

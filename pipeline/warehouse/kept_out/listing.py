@@ -1,0 +1,47 @@
+"""What a run kept out, counted: rejects by source and reason, subjects by reason, each beside its budget.
+
+For `barometer quarantine list`. The one entry point is `listing`.
+"""
+
+from typing import Any
+
+from pipeline.manifests import SourceRead
+from pipeline.settings import Settings
+from pipeline.warehouse.kept_out import queries as kept_out
+from pipeline.warehouse.runs import RunRecord
+from pipeline.weekly.ingest import allowed_rejects
+from pipeline.weekly.validate_features import allowed_subjects
+
+
+def listing(settings: Settings, run: RunRecord) -> dict[str, Any]:
+    """Return the counts, ready for JSON; a budget is what the configuration says today, None without the source."""
+    reads = {name: SourceRead.model_validate(read) for name, read in (run.sources or {}).items()}
+    reasons = kept_out.rejects_by_reason(settings, run.run_id)
+    return {
+        "run_id": run.run_id,
+        "week": str(run.week),
+        "state": run.state,
+        "error": run.error,
+        "rejects": sum(read.rejects for read in reads.values()),
+        "sources": {
+            name: {
+                "rejects": read.rejects,
+                "new_rejects": read.new_rejects,
+                **_budget(settings, name, read),
+                "reasons": {row["reason"]: row["rejects"] for row in reasons if row["source"] == name},
+            }
+            for name, read in reads.items()
+            if read.rejects
+        },
+        "quarantined": kept_out.count_subjects(settings, run.run_id),
+        "subjects": run.subjects,
+        "allowed_subjects": None if run.subjects is None else allowed_subjects(settings, run.subjects),
+        "reasons": {row["reason"]: row["subjects"] for row in kept_out.subjects_by_reason(settings, run.run_id)},
+    }
+
+
+def _budget(settings: Settings, name: str, read: SourceRead) -> dict[str, int | None]:
+    if name not in settings.sources:
+        return {"lines": read.rows + read.rejects, "allowed_rejects": None}
+    lines, allowed = allowed_rejects(settings.sources[name], read)
+    return {"lines": lines, "allowed_rejects": allowed}

@@ -1,0 +1,210 @@
+"""What a replay made of the rows that a run before it had kept out: each has one outcome, and none is forgotten.
+
+A subject is known by its key. A reject is known by its place:
+
+- In a file whose bytes are the same (its declaration was mended), by its line.
+- In a file that was delivered anew, a line whose content is rejected again is still rejected, wherever it stands now.
+  For the others, the rows that stand in both files are landmarks: what the new file has between two of them stands in
+  the place of what the old one had between the same two, in order. A row in its place means read now, another reject
+  still rejected, and nothing that the line is no longer in the data. So lines may be corrected, removed and added at
+  once; only in a file that was sorted anew a corrected line is taken for gone.
+- With its file, it is gone when that is read no more under its name nor, with the same bytes, under another.
+
+The entry points are `run_before`, asked before the week is built again, and `replayed`, asked after.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import text
+
+from pipeline.duck import connection, literal, parquet, quoted
+from pipeline.errors import ConservationError, WeekError
+from pipeline.manifests import SourceFile, SourceRead
+from pipeline.settings import ROOT, Settings
+from pipeline.sources.casts import RAW, REASON
+from pipeline.warehouse import transaction
+from pipeline.warehouse.kept_out.queries import count_subjects
+from pipeline.warehouse.runs import RunRecord, published_run, run
+from pipeline.weeks import Week
+
+SAME_PLACES = ROOT / "sql" / "replay" / "same_places.sql"
+REJECT_OUTCOMES = ("read now", "still rejected", "no longer in the data")
+SUBJECT_OUTCOMES = ("predicted now", "still in quarantine", "no longer a subject")
+REJECTS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("source", "uri")),
+        ("line", pa.int64()),
+        *((name, pa.string()) for name in ("reason", "outcome")),
+        ("line_now", pa.int64()),
+        ("reason_now", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The outcome of every row that was kept out.
+
+    Attributes
+    ----------
+    before, now
+        The two runs.
+    rejects
+        Columns as `REJECTS_SCHEMA`; line and reason now are NULL where there is none.
+    subjects
+        customer_id, product_id, reasons, outcome, satisfaction, reasons_now.
+    """
+
+    before: RunRecord
+    now: RunRecord
+    rejects: pa.Table
+    subjects: list[dict[str, Any]]
+
+
+def run_before(settings: Settings, week: Week) -> RunRecord:
+    """Return the run whose kept-out rows a replay accounts for: the published one, else the last that read the data.
+
+    Raises
+    ------
+    WeekError
+        If the week was never read, or what was read then is gone.
+    """
+    query = text(
+        "SELECT run_id FROM prediction_runs WHERE week = :week AND sources IS NOT NULL ORDER BY n DESC LIMIT 1"
+    )
+    with transaction(settings) as warehouse:
+        last = warehouse.execute(query, {"week": week.monday}).scalar()
+    before = published_run(settings, week) or (run(settings, last) if last else None)
+    if before is None:
+        raise WeekError(
+            found=f"No run of the week {week} has read its data.",
+            expected="a week that was published, or refused for what its data hold.",
+            do=f"run it: barometer run --week {week}.",
+        )
+    gone = [file.parquet for _, file in _files(before) if file.rejects and not file.parquet.exists()]
+    if gone:
+        raise WeekError(
+            found=f"The rows that the run {before.run_id} read are no longer here: {gone[0]}.",
+            expected="them, to compare with what is read now.",
+            do=f"run barometer run --week {week} --rebuild: the same, without the account of what was kept out.",
+        )
+    return before
+
+
+def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
+    """Return what became of every row that `before` kept out, now that `now` is published.
+
+    Raises
+    ------
+    WeekError
+        If another run of the week was published meanwhile.
+    ConservationError
+        If the outcomes are not as many as the rows.
+    """
+    published = published_run(settings, Week(now.week))
+    if published is None or published.run_id != now.run_id:
+        raise WeekError(
+            found=f"The run {now.run_id} was published, but is not any more: another run took its place.",
+            expected="one run of a week at a time.",
+            do=f"replay the week again: barometer replay --week {now.week}.",
+        )
+    result = Replayed(before, now, _rejects(settings, before, now), _subjects(settings, before, now))
+    _check_conservation(settings, result)
+    return result
+
+
+def _check_conservation(settings: Settings, result: Replayed) -> None:
+    """Rows kept out before = rows that have an outcome."""
+    subjects = count_subjects(settings, result.before.run_id)
+    rejects = sum(file.rejects for _, file in _files(result.before))
+    if (result.rejects.num_rows, len(result.subjects)) != (rejects, subjects):
+        raise ConservationError(
+            found=f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
+            expected=f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
+            do=f"{result.now.run_id} is published all the same; report this with the ids of both runs.",
+        )
+
+
+def _files(record: RunRecord) -> list[tuple[str, SourceFile]]:
+    return [
+        (name, file) for name, read in (record.sources or {}).items() for file in SourceRead.model_validate(read).files
+    ]
+
+
+def _rejects(settings: Settings, before: RunRecord, now: RunRecord) -> pa.Table:
+    files_now = _files(now)
+    parts = [REJECTS_SCHEMA.empty_table()]
+    for name, file in _files(before):
+        if file.rejects:
+            same_uri = [other for source, other in files_now if (source, other.uri) == (name, file.uri)]
+            same_bytes = [other for source, other in files_now if (source, other.digest) == (name, file.digest)]
+            with connection(settings) as con:
+                parts.append(_of_file(con, name, file, next(iter(same_uri + same_bytes), None)))
+    return pa.concat_tables(parts)
+
+
+def _of_file(con: duckdb.DuckDBPyConnection, name: str, old: SourceFile, new: SourceFile | None) -> pa.Table:
+    """Return the outcomes of one file's rejects."""
+    _create_views(con, old.parquet, new.parquet if new else old.parquet)
+    if new is None:
+        found = "SELECT line, line AS line_now, reason AS reason_now FROM old_lines WHERE false"
+    elif new.digest == old.digest:
+        found = "SELECT line, line AS line_now, reason AS reason_now FROM new_lines"
+    else:
+        found = SAME_PLACES.read_text(encoding="utf-8")
+    is_read, is_rejected, is_gone = map(literal, REJECT_OUTCOMES)
+    query = f"""
+        SELECT
+            {literal(name)} AS source, {literal(old.uri)} AS uri, line, reason,
+            CASE
+                WHEN line_now IS NULL THEN {is_gone} WHEN reason_now IS NULL THEN {is_read} ELSE {is_rejected}
+            END AS outcome,
+            line_now, reason_now
+        FROM old_lines LEFT JOIN ({found}) AS found USING (line)
+        WHERE reason IS NOT NULL
+        ORDER BY line
+    """
+    return con.sql(query).to_arrow_table().cast(REJECTS_SCHEMA)
+
+
+def _create_views(con: duckdb.DuckDBPyConnection, old: Path, new: Path) -> None:
+    """Make `old_lines` and `new_lines`; rows are compared in the columns that were read in the same way."""
+    described = [set(con.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()) for path in (old, new)]
+    columns = sorted(str(name) for name, *_ in described[0] & described[1] if not str(name).startswith("__"))
+    cells = ", ".join(["0", *map(quoted, columns)])
+    for name, path in (("old_lines", old), ("new_lines", new)):
+        con.execute(
+            f"CREATE VIEW {name} AS SELECT __line AS line, {REASON} AS reason,"
+            f" coalesce({RAW}, CAST(hash({cells}) AS VARCHAR)) AS same FROM {parquet(path)}"
+        )
+
+
+def _subjects(settings: Settings, before: RunRecord, now: RunRecord) -> list[dict[str, Any]]:
+    predicted, kept_out, gone = SUBJECT_OUTCOMES
+    query = text(
+        """
+        SELECT
+            old.customer_id, old.product_id, old.reasons,
+            CASE WHEN served.run_id IS NOT NULL THEN :predicted WHEN new.run_id IS NOT NULL THEN :kept_out ELSE :gone
+            END AS outcome,
+            served.satisfaction, new.reasons AS reasons_now
+        FROM quarantine AS old
+        LEFT JOIN quarantine AS new
+            ON new.run_id = :now
+            -- as text, which is equal for NULL too
+            AND row(new.customer_id, new.product_id)::text = row(old.customer_id, old.product_id)::text
+        LEFT JOIN predictions AS served
+            ON served.week = :week AND served.run_id = :now
+            AND served.customer_id = old.customer_id AND served.product_id = old.product_id
+        WHERE old.run_id = :before
+        ORDER BY old.customer_id, old.product_id
+        """
+    )
+    facts = {"before": before.run_id, "now": now.run_id, "week": now.week}
+    words = {"predicted": predicted, "kept_out": kept_out, "gone": gone}
+    with transaction(settings) as warehouse:
+        return [dict(row) for row in warehouse.execute(query, {**facts, **words}).mappings()]

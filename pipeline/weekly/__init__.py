@@ -1,0 +1,1 @@
+"""The stages of the weekly run, in the order of the README's picture."""

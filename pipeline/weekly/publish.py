@@ -1,0 +1,240 @@
+"""Publish, the seventh stage: make a checked week visible, whole, without ever making a reader wait.
+
+A run's rows are loaded into a table of their own, which nobody can see, and what was scored in the shadow into another.
+One short transaction then attaches them below `storage.predictions` and `storage.shadow_predictions` and points the
+week at the run; that pointer is what the views follow. Who is reading the superseded run keeps its rows:
+`pipeline.warehouse.superseded` drops them when nobody can see them any more.
+
+Runs of one week take turns on an advisory lock, so the later commit wins, and whatever a killed publish leaves behind
+is replaced or completed by trying again. The one entry point is `publish`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from adbc_driver_postgresql import dbapi
+from sqlalchemy import Connection, text
+
+from pipeline.duck import literal
+from pipeline.errors import ConservationError
+from pipeline.handoffs import Checked, Plan, Published
+from pipeline.settings import Settings
+from pipeline.warehouse import available, engine
+from pipeline.warehouse.export import export
+from pipeline.warehouse.loading import JSONB_VERSION, loading
+from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
+from pipeline.weeks import Week
+
+BATCH_ROWS = 65_536
+
+
+def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
+    """Make the run the published one of its week; a run that already is stays as it is.
+
+    Raises
+    ------
+    ConservationError
+        If the rows in the warehouse are not the run's subjects without the quarantined.
+    DatabaseUnavailableError
+        If the warehouse goes away; trying again completes what was begun.
+    """
+    with available(), _turn(settings, plan) as connection:
+        with connection.begin():
+            is_published, is_loaded = _is_published(connection, plan), _is_attached(connection, run_table(plan.run_id))
+        if not is_published:
+            if not is_loaded:
+                _load(settings, plan, checked)
+            with connection.begin():
+                _check_conservation(connection, plan, checked)
+                _switch(connection, plan, checked)
+        manifest = export(settings, plan, checked)
+        drop_superseded(connection)
+    return Published(
+        week=plan.week,
+        run_id=plan.run_id,
+        predicted=checked.predicted,
+        quarantined=checked.quarantined,
+        export=manifest,
+    )
+
+
+@contextmanager
+def _turn(settings: Settings, plan: Plan) -> Iterator[Connection]:
+    """Yield a connection that holds the week's lock, outside any transaction; the lock ends with the connection."""
+    with engine(settings).connect() as connection:
+        with connection.begin():
+            connection.execute(text(f"SELECT pg_advisory_lock({PUBLISHING})"), {"week": plan.week})
+        yield connection
+
+
+def _is_published(connection: Connection, plan: Plan) -> bool:
+    query = text("SELECT EXISTS (SELECT FROM published_weeks WHERE run_id = :run_id)")
+    return bool(connection.execute(query, {"run_id": plan.run_id}).scalar_one())
+
+
+def _is_attached(connection: Connection, table: str) -> bool:
+    """Return whether the table is a partition; a run's rows are then there whole, and never change."""
+    query = text("SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(:table))")
+    return bool(connection.execute(query, {"table": f"storage.{table}"}).scalar_one())
+
+
+def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
+    """Load the parts into the run's own tables, with its sums by product, in one transaction."""
+    with _one_row_each(plan), loading(settings) as cursor:
+        for kind in KINDS:  # also what an earlier attempt left of either
+            cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
+        _load_rows(cursor, plan, "predictions", checked.files)
+        _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
+        if checked.shadow_files:
+            _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
+            _check_shadow(cursor, plan, checked)
+
+
+def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
+    """Load files into the run's table of one kind.
+
+    The CHECK lets the table be attached without a look at its rows. (Without WAL too: see
+    `pipeline.local.postgres.cluster`.)
+    """
+    name = run_table(plan.run_id, kind)
+    cursor.execute(
+        f"CREATE TABLE storage.{name} (LIKE storage.{kind} INCLUDING COMMENTS,"
+        f" CHECK (week = {literal(plan.week)} AND run_id = {literal(plan.run_id)}))"
+    )
+    cursor.adbc_ingest(name, _rows(files), mode="append", db_schema_name="storage")
+    cursor.execute(f"ALTER TABLE storage.{name} ADD PRIMARY KEY (customer_id, product_id)")
+    cursor.execute(f"ANALYZE storage.{name}")
+
+
+def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
+    cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
+    # sums of doubles depend on the order: read the rows in theirs, so that equal rows give equal means
+    cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+    cursor.execute("SET LOCAL synchronize_seqscans = off")
+    cursor.execute(
+        f"""
+        INSERT INTO storage.satisfaction_by_product
+        SELECT
+            {run_id}, product_id, coalesce(served.subjects, 0), served.satisfaction, served.likely_satisfied,
+            coalesce(kept_out.subjects, 0)
+        FROM (
+            SELECT
+                product_id, count(*) AS subjects, avg(satisfaction) AS satisfaction,
+                avg(likely_satisfied::int) AS likely_satisfied
+            FROM {table} GROUP BY product_id
+        ) AS served
+        FULL JOIN (
+            SELECT product_id, count(*) AS subjects FROM quarantine
+            WHERE run_id = {run_id} AND product_id IS NOT NULL GROUP BY product_id
+        ) AS kept_out USING (product_id)
+        """
+    )
+
+
+@contextmanager
+def _one_row_each(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except dbapi.IntegrityError as error:
+        raise ConservationError(
+            found=f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
+            expected="one row for each subject, all of this run and week.",
+            do="clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+        ) from None
+
+
+def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
+    """Return the parts' rows, `info`, where there is one, in the binary form of jsonb."""
+    schema = pq.read_schema(files[0])
+    place = schema.get_field_index("info")
+    binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
+                if place < 0:
+                    yield batch
+                    continue
+                info = pc.binary_join_element_wise(JSONB_VERSION, batch["info"].cast(pa.binary()), b"")
+                yield batch.set_column(place, binary.field(place), info)
+
+    return pa.RecordBatchReader.from_batches(binary, batches())
+
+
+def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
+    """Count the shadow scores in the warehouse; that none is there twice or by another run the table has seen to."""
+    cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
+    ((in_shadow,),) = cursor.fetchall()
+    if in_shadow != checked.predicted:
+        raise ConservationError(
+            found=f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
+            expected=f"{checked.predicted}, one for each prediction, as checked.",
+            do="run the week again; if it happens twice, compare the run's files.",
+        )
+
+
+def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
+    """Count once more, in the warehouse: subjects of the features = rows loaded + quarantined."""
+    query = text(
+        """
+        SELECT
+            (SELECT count(*) FROM quarantine WHERE run_id = :run_id) AS quarantined,
+            (SELECT subjects FROM prediction_runs WHERE run_id = :run_id) AS subjects,
+            coalesce(sum(loaded.subjects), 0) AS predicted
+        FROM storage.satisfaction_by_product AS loaded
+        WHERE loaded.run_id = :run_id
+        """
+    )
+    counts = connection.execute(query, {"run_id": plan.run_id}).one()
+    expected = (checked.predicted, checked.quarantined, checked.predicted + checked.quarantined)
+    if (counts.predicted, counts.quarantined, counts.subjects) != expected:
+        raise ConservationError(
+            found=f"The warehouse holds {counts.predicted} predictions and {counts.quarantined} quarantined subjects"
+            f" of the run {plan.run_id}, whose features have {counts.subjects} subjects.",
+            expected=f"{expected[0]} predictions and {expected[1]} quarantined of {expected[2]} subjects, as checked.",
+            do="run the week again; if it happens twice, compare the run's files with the table quarantine.",
+        )
+
+
+def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
+    """Show the run instead of the one before; no reader can block this, or notice."""
+    for kind in KINDS:
+        _attach(connection, plan, kind)
+    facts = {
+        "week": Week.parse(plan.week).monday,
+        "run_id": plan.run_id,
+        "predicted": checked.predicted,
+        "quarantined": checked.quarantined,
+    }
+    for statement in (
+        "UPDATE prediction_runs SET state = 'superseded' WHERE week = :week AND state = 'published'",
+        """UPDATE prediction_runs
+        SET state = 'published', published_at = now(), finished_at = now(), error = NULL,
+            predicted = :predicted, quarantined = :quarantined
+        WHERE run_id = :run_id""",
+        """INSERT INTO published_weeks (week, run_id) VALUES (:week, :run_id)
+        ON CONFLICT (week) DO UPDATE SET run_id = excluded.run_id""",
+    ):
+        connection.execute(text(statement), facts)
+
+
+def _attach(connection: Connection, plan: Plan, kind: str) -> None:
+    """Attach the run's table, if any, to its week's, and that to the root; unlike PARTITION OF, it lets readers go on.
+
+    A run without shadow scores has no table of them.
+    """
+    run, week = run_table(plan.run_id, kind), run_table(plan.week, kind)
+    if not connection.execute(text("SELECT to_regclass(:table)"), {"table": f"storage.{run}"}).scalar_one():
+        return
+    if not _is_attached(connection, week):
+        like = f"LIKE storage.{kind} INCLUDING COMMENTS"
+        connection.execute(text(f"CREATE TABLE storage.{week} ({like}) PARTITION BY LIST (run_id)"))
+        values = f"FOR VALUES IN ({literal(plan.week)})"
+        connection.execute(text(f"ALTER TABLE storage.{kind} ATTACH PARTITION storage.{week} {values}"))
+    if not _is_attached(connection, run):
+        values = f"FOR VALUES IN ({literal(plan.run_id)})"
+        connection.execute(text(f"ALTER TABLE storage.{week} ATTACH PARTITION storage.{run} {values}"))

@@ -1,0 +1,152 @@
+"""Which URIs a file may be read from, and every trick to read another."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.batch_jobs.allowed import check_uri
+from pipeline.errors import RequestError
+from pipeline.settings import Settings
+
+PREFIXES = ("s3://bucket/in/", "https://files.example.com/daily", "gs://other")
+
+
+def allowing(settings: Settings, *prefixes: str) -> Settings:
+    return settings.model_copy(update={"service": settings.service.model_copy(update={"file_sources": prefixes})})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/in/rows.csv",
+        "s3://bucket/in/a/b%20c.csv.gz",
+        "https://files.example.com/daily/rows.csv?token=a%2Fb&x=1",
+        "https://FILES.example.com/daily/rows.csv",
+        "gs://other/rows.parquet",
+    ],
+)
+def test_what_is_below_a_prefix_may_be_read(settings, uri):
+    assert check_uri(allowing(settings, *PREFIXES), uri) == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/in",
+        "s3://bucket/inside/rows.csv",
+        "s3://bucket/rows.csv",
+        "s3://bucket.evil/in/rows.csv",
+        "S3A://bucket/in/rows.csv",
+        "s3://bucket/in/../secret.csv",
+        "s3://bucket/in/%2e%2e/secret.csv",
+        "s3://bucket/in/%252e%252e/secret.csv",
+        "s3://bucket/in/..%2fsecret.csv",
+        "s3://bucket/in/./rows.csv",
+        "s3://bucket/in/?/../../secret.csv",
+        "s3://bucket/in/#/../../secret.csv",
+        "https://files.example.com/dailyx/rows.csv",
+        "https://files.example.com:8443/daily/rows.csv",
+        "https://files.example.com@169.254.169.254/daily/rows.csv",
+        "https://user:secret@files.example.com/daily/rows.csv",
+        "https://files.example.com.evil.example/daily/rows.csv",
+        "https://files.example.com\\@evil.example/daily/rows.csv",
+        "https://evil.example/?https://files.example.com/daily/rows.csv",
+        "https:files.example.com/daily/rows.csv",
+        "//files.example.com/daily/rows.csv",
+        "http://files.example.com/daily/rows.csv",
+        "http://127.0.0.1:8080/daily/rows.csv",
+        "http://[::1]/daily/rows.csv",
+        "https://files.example.com:port/daily/rows.csv",
+        "simplecache::s3://bucket/in/rows.csv",
+        "s3://bucket/in/rows.csv::file:///etc/passwd",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "etc/passwd",
+        " s3://bucket/in/rows.csv",
+        "s3://bucket/in/\nrows.csv",
+        "s3://bucket/in/\0rows.csv",
+        "s3://bucket/in/%00rows.csv",
+        "",
+        "s3://bucket/in/" + "a" * 2000,
+        "s3://Bucket/in/rows.csv",
+        "S3://BUCKET/in/rows.csv",
+        "https://files.example.com/daily/..;/secret.csv",
+        "https://files.example.com/daily/..;x=1/secret.csv",
+        "https://files.example.com/daily/.;/secret.csv",
+        "https://files.example.com/daily/%2e%2e;/secret.csv",
+        "https://files.example.com/daily/..%3b/secret.csv",
+        "https://files.example.com/daily/.. /secret.csv",
+        "https://files.example.com/daily/..%20/secret.csv",
+        "https://files.example.com/daily/.../secret.csv",
+        "https://files.example.com/daily/\uff0e\uff0e/secret.csv",
+        "https://files.example.com/daily/%ef%bc%8e%ef%bc%8e/secret.csv",
+        "https://files.example.com/daily/\u2025/secret.csv",
+        "https://files.example.com/daily/..\uff0fsecret.csv",
+        "https://files.example.com/daily/%c0%ae%c0%ae/secret.csv",
+        "https://files.example.com/daily/%u002e%u002e/secret.csv",
+        "https://files.example.com/daily/..%u2215secret.csv",
+        "s3://bucket/in/..;/secret.csv",
+    ],
+)
+def test_nothing_else_may(settings, uri):
+    with pytest.raises(RequestError) as refused:
+        check_uri(allowing(settings, *PREFIXES), uri)
+    assert refused.value.status in {400, 403}
+    assert "secret" not in str(refused.value)
+    assert "bucket" not in str(refused.value), "which prefixes there are is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("S3://bucket/in/rows.csv", "s3://bucket/in/rows.csv"),
+        ("HTTPS://FILES.example.com/daily/Rows;v=1.csv", "https://FILES.example.com/daily/Rows;v=1.csv"),
+        ("s3://bucket/in/100%25.csv", "s3://bucket/in/100%25.csv"),
+        ("s3://bucket/in/.hidden..csv", "s3://bucket/in/.hidden..csv"),
+    ],
+)
+def test_a_scheme_is_the_same_in_any_case_and_read_as_fsspec_knows_it(settings, given, read):
+    assert check_uri(allowing(settings, *PREFIXES), given) == read
+
+
+def test_a_local_file_s_scheme_is_too(settings, tmp_path: Path):
+    (tmp_path / "rows.csv").touch()
+    assert (
+        check_uri(allowing(settings, f"FILE://{tmp_path}"), f"FILE://{tmp_path}/rows.csv")
+        == f"file://{tmp_path}/rows.csv"
+    )
+
+
+def test_a_bucket_s_name_is_as_it_is(settings):
+    with pytest.raises(RequestError):
+        check_uri(allowing(settings, "gs://Other/"), "gs://other/rows.csv")
+    assert check_uri(allowing(settings, "gs://Other/"), "gs://Other/rows.csv")
+
+
+def test_nothing_may_be_read_unless_it_is_configured(settings):
+    with pytest.raises(RequestError, match=r"\(none configured\)"):
+        check_uri(settings, "s3://bucket/in/rows.csv")
+
+
+def test_links_are_followed_before_it_is_decided(settings, tmp_path: Path):
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret.csv").touch()
+    (inside / "rows.csv").touch()
+    (inside / "link.csv").symlink_to(outside / "secret.csv")
+    (inside / "folder").symlink_to(outside)
+    (tmp_path / "alias").symlink_to(inside)
+    allowed = allowing(settings, f"file://{inside}")
+    assert check_uri(allowed, f"file://{inside}/rows.csv")
+    assert check_uri(allowed, f"file://{tmp_path}/alias/rows.csv")
+    assert check_uri(allowing(settings, f"file://{tmp_path}/alias/"), f"file://{inside}/rows.csv")
+    for path in (
+        "in/link.csv",
+        "in/folder/secret.csv",
+        "in/../out/secret.csv",
+        "out/secret.csv",
+        "in/rows.csv?/../../out",
+    ):
+        with pytest.raises(RequestError):
+            check_uri(allowed, f"file://{tmp_path}/{path}")

@@ -1,0 +1,222 @@
+"""Ingest: each file read once, every line accounted for, rejects on record and held against the budget."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import text
+
+from pipeline.errors import BudgetError, ConservationError, SourceError
+from pipeline.handoffs import Plan
+from pipeline.manifests import SnapshotManifest, SourcesManifest
+from pipeline.settings import Settings
+from pipeline.sources.texts import Texts
+from pipeline.warehouse import transaction
+from pipeline.warehouse.runs import open_run, run
+from pipeline.weekly import ingest as ingest_module
+from pipeline.weekly.ingest import ingest, read_sources
+from pipeline.weeks import Week
+from tests.company import company_settings
+from tests.feeds import WEEK, feed_settings, good, read
+
+
+def test_the_company_is_read(settings: Settings) -> None:
+    manifest = read_sources(settings, WEEK)
+    assert {name: (len(s.files), s.rows, s.rejects) for name, s in manifest.sources.items()} == {
+        "events": (4, 801, 0),
+        "answers": (1, 1000, 0),
+    }
+    assert not any(source.timeless for source in manifest.sources.values())
+
+
+def test_lines_are_rows_or_rejects(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path, "id,amount\n" + "a,1\nb\nc,x\n" * 1000)
+    source = read(settings)
+    assert (source.rows, source.rejects) == (1000, 2000)
+
+
+def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Texts):
+        def _watched(self) -> Any:
+            for batch in super()._watched():
+                yield batch.slice(1)
+
+    monkeypatch.setattr("pipeline.sources.delimited.Texts", Forgetful)
+    with pytest.raises(ConservationError, match=r"has 2 lines, of which 1 were kept"):
+        read(feed_settings(tmp_path, "id,amount\na,1\nb,2\n"))
+
+
+def test_a_file_is_cast_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read_sources(settings, WEEK)
+    monkeypatch.setattr(ingest_module, "_write", lambda *_: pytest.fail("a file is read again"))
+    assert read_sources(settings, WEEK) == first
+
+
+def test_another_declaration_reads_the_file_anew(tmp_path: Path) -> None:
+    content = "id,amount\n007,1\n"
+    assert good(feed_settings(tmp_path, content)) == [(2, "007", 1.0)]
+    assert good(feed_settings(tmp_path, content, columns={"id": "integer", "amount": "text"})) == [(2, 7, "1")]
+    assert good(feed_settings(tmp_path, content, declared='null_values = ["007"]')) == [(2, None, 1.0)]
+
+
+def test_the_first_refusal_is_raised_and_nothing_half_written(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path, "id,amount\n" + "a,1\n" * 100_000 + 'b,"2\n')
+    with pytest.raises(SourceError):
+        read(settings)
+    assert list((settings.home / "ingested/feed").iterdir()) == []
+
+
+def test_two_readers_at_once_agree(company: Path, tmp_path: Path) -> None:
+    homes = [company_settings(company, tmp_path / "home") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        manifests = list(pool.map(lambda each: read_sources(each, WEEK), homes))
+    assert all(manifest == manifests[0] for manifest in manifests)
+
+
+KILLED = """
+import os, signal, sys
+from pipeline.weekly import ingest
+from pipeline.files import written_atomically
+from pipeline.settings import load_settings
+from pipeline.weeks import Week
+from pathlib import Path
+
+def killed(self, target):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Path.replace = killed
+ingest.read_sources(load_settings(), Week.parse(sys.argv[1]))
+"""
+
+
+def test_a_killed_reader_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    settings = feed_settings(tmp_path, "id,amount\na,1\nb\n")
+    environ = {**os.environ, "BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_HOME": str(settings.home)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(WEEK)], env=environ, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = list((settings.home / "ingested/feed").iterdir())
+    assert [path.name.startswith(".tmp-") for path in left] == [True]
+    assert good(settings) == [(2, "a", 1.0)]
+
+
+@pytest.fixture
+def flawed(company: Path, tmp_path: Path, server_url: str) -> Callable[..., Settings]:
+    """Settings of a copy of the company with three bad lines in the week's own file; two are within the budget."""
+    folder = tmp_path / "flawed"
+    shutil.copytree(company, folder)
+    with (folder / f"landing/events-{WEEK}.csv").open("a") as file:
+        file.write("c0001,p1,yesterday,1,a\nc0001,p1\nc0002,p2,2026-03-03 10:00:00,much,a\n")
+    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    return lambda **overrides: company_settings(folder, tmp_path / "home", **database, **overrides)
+
+
+def started(settings: Settings, week: Week = WEEK, reused: Path | None = None) -> Plan:
+    run_id = open_run(settings, week=week, airflow_run_id="test", code_version="c", config_digest="d")
+    return Plan(
+        run_id=run_id,
+        week=str(week),
+        cutoff=week.cutoff(settings.zone),
+        model_version="1",
+        model_reason="test",
+        trained_after_cutoff=False,
+        bundle=settings.home,
+        bundle_digest="0" * 64,
+        reused_snapshot=reused,
+        folder=settings.home / "runs" / run_id,
+    )
+
+
+def rejects(settings: Settings) -> list[tuple[Any, ...]]:
+    with transaction(settings) as connection:
+        rows = connection.execute(
+            text("SELECT source, line, reason, content, first_run_id, accepted_run_id FROM rejects ORDER BY line")
+        )
+        return [tuple(row) for row in rows]
+
+
+def test_the_stage_counts_and_keeps_its_manifest(warehouse_settings: Settings) -> None:
+    plan = started(warehouse_settings)
+    ingested = ingest(warehouse_settings, plan)
+    assert (ingested.lines, ingested.rows, ingested.rejects) == (1801, 1801, 0)
+    assert ingested.manifest == plan.folder / "sources.json"
+    assert SourcesManifest.read(ingested.manifest).sources.keys() == {"events", "answers"}
+
+
+def test_too_many_rejects_stop_the_run_again_and_again(flawed: Callable[..., Settings]) -> None:
+    settings = flawed()
+    plans = [started(settings), started(settings)]
+    for plan in plans:
+        with pytest.raises(BudgetError) as caught:
+            ingest(settings, plan)
+        assert caught.value.found.startswith("Source events has 3 new rejects among 204 lines, for example events-")
+        assert "happened_at: 'yesterday' is no timestamp" in caught.value.found
+        assert caught.value.expected.startswith("at most 2 ")
+        read = (run(settings, plan.run_id).sources or {})["events"]  # on record before the run was stopped
+        assert (read["new_rejects"], [file["rejects"] for file in read["files"]]) == (3, [0, 0, 0, 3])
+    first = plans[0].run_id
+    assert rejects(settings) == [
+        ("events", 203, "happened_at: 'yesterday' is no timestamp", "c0001,p1,yesterday,1,a", first, None),
+        ("events", 204, "has 2 values, not 5", "c0001,p1", first, None),
+        ("events", 205, "amount: 'much' is no decimal(12,2)", "c0002,p2,2026-03-03 10:00:00,much,a", first, None),
+    ]
+
+
+@pytest.mark.parametrize("budget", ["REJECT_ROWS=3", "REJECT_FRACTION=0.02"])
+def test_rejects_within_the_budget_are_accepted_once(flawed: Callable[..., Settings], budget: str) -> None:
+    name, value = budget.split("=")
+    settings = flawed(**{f"SOURCES__EVENTS__{name}": value})
+    plan = started(settings)
+    ingested = ingest(settings, plan)
+    assert (ingested.rows, ingested.rejects, ingested.lines) == (1801, 3, 1804)
+    assert SourcesManifest.read(ingested.manifest or Path()).sources["events"].new_rejects == 3
+    assert {row[-1] for row in rejects(settings)} == {plan.run_id}
+    following = flawed(SOURCES__EVENTS__REJECT_ROWS="0")
+    ingested = ingest(following, started(following, WEEK.plus(1)))  # the same file again, in the next week's lookback
+    assert SourcesManifest.read(ingested.manifest or Path()).sources["events"].new_rejects == 0
+    assert len(rejects(settings)) == 3
+
+
+def test_a_reused_snapshot_needs_no_sources(settings: Settings, tmp_path: Path) -> None:
+    sources = read_sources(settings, WEEK).sources
+    snapshot = SnapshotManifest(
+        week=str(WEEK),
+        cutoff=WEEK.cutoff(settings.zone),
+        sql_digest="0" * 64,
+        columns=[],
+        rows=0,
+        subjects=0,
+        shards=[],
+        sources=sources,
+    )
+    snapshot.write(tmp_path / "manifest.json")
+    plan = Plan.model_construct(reused_snapshot=tmp_path / "manifest.json", week=str(WEEK), run_id="x", folder=tmp_path)
+    shutil.rmtree(settings.home)
+    ingested = ingest(settings, plan)
+    assert (ingested.manifest, ingested.lines) == (None, 1801)
+    assert not settings.home.exists()
+
+
+def test_ingested_files_say_what_they_are(settings: Settings) -> None:
+    file = read_sources(settings, WEEK).sources["events"].files[0]
+    schema = pq.read_schema(file.parquet)
+    types = {field.name: str(field.type) for field in schema}
+    assert types == {
+        "customer_id": "string",
+        "product_id": "string",
+        "happened_at": "timestamp[us, tz=UTC]",
+        "amount": "decimal128(12, 2)",
+        "kind": "string",
+        "__line": "int64",
+        "__reason": "string",
+        "__raw": "string",
+    }
+    assert file.parquet.name.startswith(f"{file.digest}-")
