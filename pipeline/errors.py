@@ -39,13 +39,9 @@ class BarometerError(Exception):
         The next step for the person who reads it.
     """
 
-    def __init__(self, *, found: str, expected: str, do: str) -> None:
+    def __init__(self, found: str, expected: str, do: str) -> None:
         self.found, self.expected, self.do = map(_in_one_line, (found, expected, do))
         super().__init__(self.found, self.expected, self.do)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword (processes hand errors to each other)."""
-        return (_rebuild, (type(self), self.found, self.expected, self.do))
 
     def __str__(self) -> str:
         """Return the three parts as one paragraph."""
@@ -55,10 +51,6 @@ class BarometerError(Exception):
 def _in_one_line(text: str) -> str:
     """Return the text without what would break its line, or drive a terminal: it may quote a library, or bad data."""
     return re.sub(r" \.$", ".", re.sub(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*", " ", text))
-
-
-def _rebuild(cls: type[BarometerError], found: str, expected: str, do: str) -> BarometerError:
-    return cls(found=found, expected=expected, do=do)
 
 
 class TerminalError(BarometerError):
@@ -124,16 +116,17 @@ class RequestError(TerminalError):
 
     def __init__(
         self,
-        *,
+        status: int,
         found: str,
         expected: str,
         do: str,
-        status: int = 400,
+        *,
         row: int | None = None,
         field: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        super().__init__(found=found, expected=expected, do=do)
+        super().__init__(found, expected, do)
+        self.args = (status, *self.args)  # by which it is pickled; the rest is in its __dict__
         self.status, self.row, self.field, self.headers = status, row, field, headers
 
 

@@ -36,9 +36,7 @@ class _Manifest(BaseModel):
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConservationError(
-                found=f"The manifest {path} cannot be read: {error}.",
-                expected="the file as the run wrote it.",
-                do=cls.ANEW,
+                f"The manifest {path} cannot be read: {error}.", "the file as the run wrote it.", cls.ANEW
             ) from None
 
 
@@ -125,9 +123,9 @@ class ShardsManifest(_Manifest):
         found = sha256_of_file(file) if file.exists() else "absent"
         if found != digest:
             raise ConservationError(
-                found=f"The shard's file {file} is gone or is not what was written (sha256 {found[:12]}).",
-                expected=f"sha256 {digest[:12]}, as its manifest says.",
-                do=self.ANEW,
+                f"The shard's file {file} is gone or is not what was written (sha256 {found[:12]}).",
+                f"sha256 {digest[:12]}, as its manifest says.",
+                self.ANEW,
             )
         return file
 

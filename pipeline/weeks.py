@@ -26,9 +26,9 @@ class Week:
         if self.monday.weekday() != 0:
             start = self.monday - timedelta(days=self.monday.weekday())
             raise WeekError(
-                found=f"The week {self.monday} starts on a {self.monday:%A}.",
-                expected="a week named by its Monday, as YYYY-MM-DD.",
-                do=f"use {start} for the week that contains {self.monday}.",
+                f"The week {self.monday} starts on a {self.monday:%A}.",
+                "a week named by its Monday, as YYYY-MM-DD.",
+                f"use {start} for the week that contains {self.monday}.",
             )
 
     def __str__(self) -> str:
@@ -48,9 +48,9 @@ class Week:
             return cls(date.fromisoformat(text))
         except ValueError:
             raise WeekError(
-                found=f"The week {text!r} is not a date.",
-                expected="a Monday as YYYY-MM-DD, for example 2026-11-16.",
-                do="give the Monday that starts the week.",
+                f"The week {text!r} is not a date.",
+                "a Monday as YYYY-MM-DD, for example 2026-11-16.",
+                "give the Monday that starts the week.",
             ) from None
 
     @classmethod
@@ -93,8 +93,8 @@ def resolve_week(named: str | None, logical: datetime | None, run_after: datetim
         week = Week.last_complete(run_after, timezone)
     if week.cutoff(timezone) > run_after:
         raise WeekError(
-            found=f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is still to come.",
-            expected="a complete week.",
-            do=f"run it after that, or run {Week.last_complete(run_after, timezone)}, the last complete week.",
+            f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is still to come.",
+            "a complete week.",
+            f"run it after that, or run {Week.last_complete(run_after, timezone)}, the last complete week.",
         )
     return week

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from pipeline import errors
-from pipeline.errors import BarometerError, TerminalError, TransientError
+from pipeline.errors import BarometerError, RequestError, TerminalError, TransientError
 
 
 def all_errors() -> list[type[BarometerError]]:
@@ -24,13 +24,14 @@ def test_every_error_is_terminal_or_transient() -> None:
 
 
 def test_what_an_error_quotes_can_neither_break_its_line_nor_drive_a_terminal() -> None:
-    error = BarometerError(found="A library says: no\n  such\r\nfile\n.", expected="\x1b[2J'a  b'", do="C\0\x9b.")
+    error = BarometerError("A library says: no\n  such\r\nfile\n.", "\x1b[2J'a  b'", "C\0\x9b.")
     assert str(error) == "A library says: no such file. Expected:  [2J'a  b' What to do: C."
 
 
 @pytest.mark.parametrize("kind", all_errors())
 def test_an_error_says_found_expected_and_what_to_do(kind: type[BarometerError]) -> None:
-    error = kind(found="A.", expected="B.", do="C.")
+    error = kind(*([422] if kind is RequestError else []), "A.", "B.", "C.")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind
+    assert vars(copy) == vars(error)
     assert str(error) == str(copy) == "A. Expected: B. What to do: C."

@@ -116,15 +116,15 @@ def _record(out: Path) -> tuple[int, int, int, Week]:
 def _check(out: Path, customers: int, weeks: int, seed: int) -> None:
     if customers < 1 or not 1 <= weeks <= MOST_WEEKS or seed < 0:
         raise ConfigError(
-            found=f"A sample of {customers} customers over {weeks} weeks with seed {seed} was asked for.",
-            expected=f"at least one customer, 1 to {MOST_WEEKS} weeks, and a seed of 0 or more.",
-            do="give other numbers.",
+            f"A sample of {customers} customers over {weeks} weeks with seed {seed} was asked for.",
+            f"at least one customer, 1 to {MOST_WEEKS} weeks, and a seed of 0 or more.",
+            "give other numbers.",
         )
     if out.exists() and any(out.iterdir()) and not (out / RECORD).exists():
         raise ConfigError(
-            found=f"The folder {out} holds files that are no sample.",
-            expected="a folder that is absent, empty, or holds an earlier sample.",
-            do="name another folder; nothing was changed.",
+            f"The folder {out} holds files that are no sample.",
+            "a folder that is absent, empty, or holds an earlier sample.",
+            "name another folder; nothing was changed.",
         )
 
 

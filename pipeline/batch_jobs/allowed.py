@@ -33,11 +33,11 @@ def check_uri(settings: Settings, uri: str) -> str:
         if _is_below(parts, _plain(prefix)):
             return parts.scheme + uri[len(parts.scheme) :]
     raise RequestError(
-        status=403,
-        found="The URI is not one that files may be read from.",
-        expected="one below a prefix that service.file_sources lists"
+        403,
+        "The URI is not one that files may be read from.",
+        "one below a prefix that service.file_sources lists"
         f" ({len(settings.service.file_sources) or 'none'} configured).",
-        do="upload the file instead, or have its place added to service.file_sources.",
+        "upload the file instead, or have its place added to service.file_sources.",
         field="uri",
     )
 
@@ -92,9 +92,9 @@ def _place(parts: SplitResult) -> str:
 
 def _not_plain() -> RequestError:
     return RequestError(
-        status=400,
-        found="That is no plain URI.",
-        expected="scheme://place/path, without user, fragment, `::`, `.` or `..`.",
-        do="send the file's own address.",
+        400,
+        "That is no plain URI.",
+        "scheme://place/path, without user, fragment, `::`, `.` or `..`.",
+        "send the file's own address.",
         field="uri",
     )

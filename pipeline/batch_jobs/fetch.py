@@ -30,9 +30,9 @@ def fetched_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
     with downloaded(settings, plan.uri) if is_on_the_web else fetched(settings, _located(settings, plan)) as file:
         if plan.digest not in {None, file.digest}:
             raise ConservationError(
-                found=f"The file is not the one that was handed in (its sha256 is {file.digest[:12]}…).",
-                expected=f"sha256 {(plan.digest or '')[:12]}….",
-                do="hand the file in again.",
+                f"The file is not the one that was handed in (its sha256 is {file.digest[:12]}…).",
+                f"sha256 {(plan.digest or '')[:12]}….",
+                "hand the file in again.",
             )
         yield file
 
@@ -47,14 +47,14 @@ def _located(settings: Settings, plan: FilePlan) -> Located:
     except (OSError, ValueError, ImportError) as error:
         said = getattr(error, "strerror", None) or str(error).replace(plan.uri, "it")
         raise SourceError(
-            found=f"The file cannot be reached: {said}.",
-            expected="a file that is there and may be read.",
-            do="check the address and the access rights.",
+            f"The file cannot be reached: {said}.",
+            "a file that is there and may be read.",
+            "check the address and the access rights.",
         ) from None
     if size is None or size > settings.service.upload_bytes:
         raise SourceError(
-            found=f"The file {'does not say how large it is' if size is None else f'has {size:,} bytes'}.",
-            expected=f"at most {settings.service.upload_bytes:,} bytes (service.upload_bytes).",
-            do="split the file.",
+            f"The file {'does not say how large it is' if size is None else f'has {size:,} bytes'}.",
+            f"at most {settings.service.upload_bytes:,} bytes (service.upload_bytes).",
+            "split the file.",
         )
     return Located(NAME, plan.uri, filesystem, path)

@@ -149,15 +149,15 @@ def _check(plan: FilePlan, batch: pa.RecordBatch, first: int) -> None:
     inside = pc.and_(pc.greater_equal(satisfaction, 0), pc.less_equal(satisfaction, 1))  # neither is true of NaN
     if not pc.all(inside, min_count=0).as_py():
         raise ExpectationError(
-            found=f"The model version {plan.model_version} gives satisfactions that are not between 0 and 1.",
-            expected="a satisfaction from 0 to 1 for every row.",
-            do="promote another version; this one must not be used.",
+            f"The model version {plan.model_version} gives satisfactions that are not between 0 and 1.",
+            "a satisfaction from 0 to 1 for every row.",
+            "promote another version; this one must not be used.",
         )
 
 
 def _not_conserved(found: str, expected: str) -> ConservationError:
     return ConservationError(
-        found=f"Of the file's rows, {found}.",
-        expected=f"{expected}.",
-        do="clear the task that reads the file and those after it; if it happens again, report it with the file.",
+        f"Of the file's rows, {found}.",
+        f"{expected}.",
+        "clear the task that reads the file and those after it; if it happens again, report it with the file.",
     )

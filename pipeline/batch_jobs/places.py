@@ -51,10 +51,10 @@ def job_folder(settings: Settings, job_id: str) -> Path:
     """
     if not re.fullmatch(_JOB_ID, job_id):
         raise RequestError(
-            status=404,
-            found=f"{job_id[:80]!r} is no job's id.",
-            expected="the id of a DAG run, beginning with a letter or a digit.",
-            do="use the id that POST /batch-predictions answered; in Airflow, trigger a run without an id of its own.",
+            404,
+            f"{job_id[:80]!r} is no job's id.",
+            "the id of a DAG run, beginning with a letter or a digit.",
+            "use the id that POST /batch-predictions answered; in Airflow, trigger a run without an id of its own.",
         )
     return files_folder(settings) / job_id
 
@@ -110,10 +110,10 @@ def received(settings: Settings, name: str) -> Received:
     path = files_folder(settings) / name
     if matched is None or not path.is_file():
         raise RequestError(
-            status=404,
-            found=f"There is no file {name[:300]!r} in {files_folder(settings)}.",
-            expected="a file that was handed in, and not swept since.",
-            do="hand it in again: POST /batch-predictions, or barometer score FILE.",
+            404,
+            f"There is no file {name[:300]!r} in {files_folder(settings)}.",
+            "a file that was handed in, and not swept since.",
+            "hand it in again: POST /batch-predictions, or barometer score FILE.",
         )
     return Received(matched[1], path, matched[2])
 

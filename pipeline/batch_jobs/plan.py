@@ -67,9 +67,9 @@ def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id
     if uri is not None and file is None:
         return airflow_run_id, check_uri(settings, uri), None
     raise ConfigError(
-        found=f"The run names {'no file' if file is None else 'both a file and a URI'}.",
-        expected="a file that was handed in, or a URI.",
-        do="set one of the params file and uri.",
+        f"The run names {'no file' if file is None else 'both a file and a URI'}.",
+        "a file that was handed in, or a URI.",
+        "set one of the params file and uri.",
     )
 
 
@@ -81,9 +81,9 @@ def _take(folder: Path, airflow_run_id: str) -> None:
         write_text(owner, airflow_run_id)
     elif (first := owner.read_text(encoding="utf-8")) != airflow_run_id:
         raise RunError(
-            found=f"The file in {folder} is being scored, or was, by the run {first}.",
-            expected="one run for each file that is handed in.",
-            do="clear that run's tasks to score it again, or hand the file in anew.",
+            f"The file in {folder} is being scored, or was, by the run {first}.",
+            "one run for each file that is handed in.",
+            "clear that run's tasks to score it again, or hand the file in anew.",
         )
 
 

@@ -84,7 +84,7 @@ def _told_of_the_file(plan: FilePlan) -> Iterator[None]:
         if error.found.startswith("The file "):  # it speaks of it already, and knows what to do
             raise
         found = error.found.replace(f"Source {NAME}: {plan.uri}", "The file").replace(plan.uri, "the file")
-        raise SourceError(found=found, expected=error.expected, do="mend the file and hand it in again.") from None
+        raise SourceError(found, error.expected, "mend the file and hand it in again.") from None
 
 
 def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
@@ -108,9 +108,9 @@ def _cast(
             yield from con.sql(query).to_arrow_reader(GROUP_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # what the stream's error becomes depends on when
             raise texts.error or SourceError(
-                found=f"The file cannot be cast: {error}.",
-                expected="values that can be written as text.",
-                do="mend the file and hand it in again.",
+                f"The file cannot be cast: {error}.",
+                "values that can be written as text.",
+                "mend the file and hand it in again.",
             ) from None
 
 
@@ -171,7 +171,7 @@ def _sliced(batches: Iterator[pa.RecordBatch], room: int) -> Iterator[pa.RecordB
 
 def _lost(what: str) -> ConservationError:
     return ConservationError(
-        found=f"While the file was read, {what}.",
-        expected="every row, once, in the file's order.",
-        do="clear the task; if it happens again, report it with the file.",
+        f"While the file was read, {what}.",
+        "every row, once, in the file's order.",
+        "clear the task; if it happens again, report it with the file.",
     )

@@ -107,4 +107,4 @@ def _refused(
     expected: str = "a server that answers 200 with the whole file",
     do: str = "check the address and the access rights, or upload the file",
 ) -> SourceError:
-    return SourceError(found=f"The file {what}.", expected=f"{expected}.", do=f"{do}.")
+    return SourceError(f"The file {what}.", f"{expected}.", f"{do}.")

@@ -58,9 +58,9 @@ class _Command(click.Group):
 def _not_installed(error: ModuleNotFoundError) -> BarometerError:
     """Return what is to be told where only the packages of the service are installed."""
     return ServerError(
-        found=f"The package {error.name} is not installed.",
-        expected="all of Barometer's dependencies; what only serves (barometer serve) has fewer.",
-        do="call this command where requirements.lock is installed.",
+        f"The package {error.name} is not installed.",
+        "all of Barometer's dependencies; what only serves (barometer serve) has fewer.",
+        "call this command where requirements.lock is installed.",
     )
 
 

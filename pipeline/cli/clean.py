@@ -25,9 +25,9 @@ def clean(*, yes: bool) -> None:
         return
     if any(home.iterdir()) and not (home / "credentials.json").exists():
         raise ConfigError(
-            found=f"{home} holds files but no credentials.json, so it is no home of Barometer.",
-            expected="a home that Barometer made.",
-            do="check BAROMETER_HOME; delete the folder yourself if it is meant.",
+            f"{home} holds files but no credentials.json, so it is no home of Barometer.",
+            "a home that Barometer made.",
+            "check BAROMETER_HOME; delete the folder yourself if it is meant.",
         )
     if not yes:
         click.confirm(f"Delete {home} with all databases, models and reports?", abort=True)

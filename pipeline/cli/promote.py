@@ -78,9 +78,9 @@ def _through_airflow(
 
     if not services_are_up(settings):
         raise RunError(
-            found="A promotion needs a person's approval in Airflow ([promotion] approval), whose services are down.",
-            expected="the services of make up.",
-            do=f"make up, then barometer promote {version}.",
+            "A promotion needs a person's approval in Airflow ([promotion] approval), whose services are down.",
+            "the services of make up.",
+            f"make up, then barometer promote {version}.",
         )
     params = {
         "version": version,
@@ -93,9 +93,9 @@ def _through_airflow(
         answer = Approved.model_validate(run_dag(settings, "train_model", params, result_of="approve", watch=watch))
     if not answer.approved:
         raise ModelError(
-            found=f"{answer.decided_by} rejected the promotion of version {version}: {answer.comment or 'no comment'}.",
-            expected="an approval.",
-            do=f"it is on record: barometer models show {version}.",
+            f"{answer.decided_by} rejected the promotion of version {version}: {answer.comment or 'no comment'}.",
+            "an approval.",
+            f"it is on record: barometer models show {version}.",
         )
     return _recorded(settings, version, role)
 

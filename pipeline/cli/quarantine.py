@@ -170,9 +170,9 @@ def _number(value: int | None) -> str:
 def _nothing_there(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
     sought = ", ".join(f"{name} {value}" for name, value in only.items())
     return ConfigError(
-        found=f"The run {run.run_id} kept out nothing with {sought}.",
-        expected="a reject or a quarantined subject of the run.",
-        do=f"see what there is: barometer quarantine list --run {run.run_id}.",
+        f"The run {run.run_id} kept out nothing with {sought}.",
+        "a reject or a quarantined subject of the run.",
+        f"see what there is: barometer quarantine list --run {run.run_id}.",
     )
 
 

@@ -36,7 +36,5 @@ def _latest(settings: Settings) -> Week:
     with warehouse.transaction(settings) as connection:
         monday = connection.execute(text("SELECT max(week) FROM published_weeks")).scalar_one()
     if monday is None:
-        raise WeekError(
-            found="No week is published yet.", expected="a week that was published.", do="run barometer run."
-        )
+        raise WeekError("No week is published yet.", "a week that was published.", "run barometer run.")
     return Week(monday)

@@ -84,9 +84,9 @@ def _handed_in(settings: Settings, file: Path) -> str:
     suffix = suffix_of(file.name)
     if suffix is None:
         raise ConfigError(
-            found=f"The name {file} does not say its format.",
-            expected="a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
-            do="rename the file.",
+            f"The name {file} does not say its format.",
+            "a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
+            "rename the file.",
         )
     copy = incoming(settings)
     try:
@@ -94,8 +94,6 @@ def _handed_in(settings: Settings, file: Path) -> str:
     except OSError as error:
         copy.unlink(missing_ok=True)
         raise ConfigError(
-            found=f"{file} cannot be read: {error.strerror}.",
-            expected="a file of feature rows.",
-            do="name another one.",
+            f"{file} cannot be read: {error.strerror}.", "a file of feature rows.", "name another one."
         ) from None
     return hand_in(settings, f"file__{uuid4().hex}", copy, sha256_of_file(copy), suffix)

@@ -57,18 +57,18 @@ def credentials(home: Path) -> Credentials:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigError(
-            found=f"{path} holds passwords and has mode {mode:o}: others can read it.",
-            expected="mode 600.",
-            do=f"chmod 600 '{path}'; if others may have read it, run make clean, which makes new ones.",
+            f"{path} holds passwords and has mode {mode:o}: others can read it.",
+            "mode 600.",
+            f"chmod 600 '{path}'; if others may have read it, run make clean, which makes new ones.",
         )
     try:
         return Credentials.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = "not as it was written" if isinstance(error, ValidationError) else error
         raise ConfigError(
-            found=f"{path} cannot be read: {reason}.",
-            expected="the file that Barometer generated.",
-            do="restore it from a backup, or run make clean and start anew.",
+            f"{path} cannot be read: {reason}.",
+            "the file that Barometer generated.",
+            "restore it from a backup, or run make clean and start anew.",
         ) from None
 
 

@@ -111,9 +111,9 @@ def open_bundle(folder: Path, digest: str) -> Bundle:
         return Bundle.model_validate_json(content)
     except ValidationError as error:
         raise ModelError(
-            found=f"{path} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
-            expected="a bundle.json as this version of Barometer writes it.",
-            do="train a version with this code: barometer train.",
+            f"{path} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
+            "a bundle.json as this version of Barometer writes it.",
+            "train a version with this code: barometer train.",
         ) from None
 
 
@@ -122,15 +122,15 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(
-            found=f"The model's file {path} cannot be read: {error.strerror}.",
-            expected="every file of the version where the registry says.",
-            do="restore the folder from a backup, or train a new version: barometer train.",
+            f"The model's file {path} cannot be read: {error.strerror}.",
+            "every file of the version where the registry says.",
+            "restore the folder from a backup, or train a new version: barometer train.",
         ) from None
 
 
 def _altered(path: Path, found: str, expected: str) -> ModelError:
     return ModelError(
-        found=f"The model's file {path} is not the registered one (sha256 {found[:12]}…).",
-        expected=f"sha256 {expected[:12]}…, as it was sealed.",
-        do="find out who changed it; restore the folder from a backup, or train a new version: barometer train.",
+        f"The model's file {path} is not the registered one (sha256 {found[:12]}…).",
+        f"sha256 {expected[:12]}…, as it was sealed.",
+        "find out who changed it; restore the folder from a backup, or train a new version: barometer train.",
     )

@@ -63,9 +63,9 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
     folder, digest = registry.bundle_of(settings, number)
     if reason := registry.withdrawn(settings, number):
         raise ModelError(
-            found=f"Version {number} was withdrawn: {reason}.",
-            expected="a version that may be served.",
-            do="name another one: barometer models lists them.",
+            f"Version {number} was withdrawn: {reason}.",
+            "a version that may be served.",
+            "name another one: barometer models lists them.",
         )
     made = ExportedVersion(name=settings.model.name, version=number, digest=digest, threshold=settings.model.threshold)
     files = {VERSION_FILE: made.model_dump_json(indent=1).encode(), **served_files(folder, digest)}
@@ -73,9 +73,9 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
         _write(files, to.absolute())
     except OSError as error:
         raise ConfigError(
-            found=f"The version cannot be exported to {to}: {error.strerror}.",
-            expected="the name of a folder, or of a .tar.gz, that is not there yet.",
-            do="name another place with --to.",
+            f"The version cannot be exported to {to}: {error.strerror}.",
+            "the name of a folder, or of a .tar.gz, that is not there yet.",
+            "name another place with --to.",
         ) from None
     return made
 
@@ -137,18 +137,18 @@ def parsed(content: bytes, place: str) -> ExportedVersion:
         return ExportedVersion.model_validate_json(content)
     except ValidationError as error:
         raise ModelError(
-            found=f"{place} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
-            expected="a version.json as this version of Barometer writes it.",
-            do="export the version again: barometer models export VERSION --to FOLDER.",
+            f"{place} has another form: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.",
+            "a version.json as this version of Barometer writes it.",
+            "export the version again: barometer models export VERSION --to FOLDER.",
         ) from None
 
 
 def not_exported(place: str, found: int) -> ModelError:
     """Return the error for a place with no exported version, or with several."""
     return ModelError(
-        found=f"{place} holds {found or 'no'} {VERSION_FILE}.",
-        expected=f"one {VERSION_FILE}, there or one folder deeper, beside {BUNDLE_FILE} and {ONNX_FILE}.",
-        do="make it with: barometer models export VERSION --to FOLDER, and name that folder in service.model_folder.",
+        f"{place} holds {found or 'no'} {VERSION_FILE}.",
+        f"one {VERSION_FILE}, there or one folder deeper, beside {BUNDLE_FILE} and {ONNX_FILE}.",
+        "make it with: barometer models export VERSION --to FOLDER, and name that folder in service.model_folder.",
     )
 
 

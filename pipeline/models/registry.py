@@ -119,18 +119,18 @@ def champion_or_refuse(settings: Settings) -> str:
     version = champion(settings)
     if version is None:
         raise ModelError(
-            found=f"The model {settings.model.name!r} has no champion yet.",
-            expected=f"a version with the alias {CHAMPION!r} in the registry.",
-            do="train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
+            f"The model {settings.model.name!r} has no champion yet.",
+            f"a version with the alias {CHAMPION!r} in the registry.",
+            "train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
         )
     reason = withdrawn(settings, version)
     if reason and champion(settings) != version:  # a rollback fell between the two looks: alias first, then withdrawn
         return champion_or_refuse(settings)
     if reason:
         raise ModelError(
-            found=f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
-            expected="a champion that was not.",
-            do="put another version in its place: barometer rollback, or barometer promote VERSION.",
+            f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
+            "a champion that was not.",
+            "put another version in its place: barometer rollback, or barometer promote VERSION.",
         )
     return version
 
@@ -196,9 +196,9 @@ def _in_force_or_refuse(settings: Settings, week: Week) -> str:
         version = in_force(connection, week)
     if version is None:
         raise ModelError(
-            found=f"No model version was in force in the week {week}.",
-            expected="one that was promoted for that week or an earlier one.",
-            do=f"train one on what was known then: barometer train --as-of {week}; or run the week with"
+            f"No model version was in force in the week {week}.",
+            "one that was promoted for that week or an earlier one.",
+            f"train one on what was known then: barometer train --as-of {week}; or run the week with"
             " model=current, whose rows then say that the model knows what came later.",
         )
     return version
@@ -215,9 +215,9 @@ def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
     tags = tags_of(settings, version)
     if not {BUNDLE_TAG, DIGEST_TAG} <= tags.keys():
         raise ModelError(
-            found=f"Version {version} of the model {settings.model.name!r} was not registered by Barometer.",
-            expected=f"the tags {BUNDLE_TAG} and {DIGEST_TAG}, which name its checked files.",
-            do="name another version, or train one: barometer train.",
+            f"Version {version} of the model {settings.model.name!r} was not registered by Barometer.",
+            f"the tags {BUNDLE_TAG} and {DIGEST_TAG}, which name its checked files.",
+            "name another version, or train one: barometer train.",
         )
     return settings.home / tags[BUNDLE_TAG], tags[DIGEST_TAG]
 
@@ -238,9 +238,9 @@ def tags_of(settings: Settings, version: str) -> dict[str, str]:
     rows = _registry_rows(settings, query, name=settings.model.name, version=version)
     if not rows:
         raise ModelError(
-            found=f"The model {settings.model.name!r} has no version {version!r}.",
-            expected="auto, current, or the number of a version in the registry.",
-            do="name another one; barometer train makes a new one.",
+            f"The model {settings.model.name!r} has no version {version!r}.",
+            "auto, current, or the number of a version in the registry.",
+            "name another one; barometer train makes a new one.",
         )
     return {row.key: row.value for row in rows if row.key}
 

@@ -88,8 +88,8 @@ def blaming_challenger(version: str) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(
-            found=f"The challenger, version {version}, cannot score. {error.found}",
-            expected=error.expected,
-            do=f"{error.do} Or do without it: barometer rollback --challenger takes it out; a version's number as the"
+            f"The challenger, version {version}, cannot score. {error.found}",
+            error.expected,
+            f"{error.do} Or do without it: barometer rollback --challenger takes it out; a version's number as the"
             " run's model has that version score everybody.",
         ) from None

@@ -93,9 +93,9 @@ class Scorer:
             return self._session.run([self._output], feed)[0][:, 1].astype(np.float64)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001 - its errors have no other common base
             raise ModelError(
-                found=f"The model's ONNX file fails on {rows} rows: {str(error).splitlines()[0]}.",
-                expected="a satisfaction for each row.",
-                do="use another version; train one that runs on such rows: barometer train.",
+                f"The model's ONNX file fails on {rows} rows: {str(error).splitlines()[0]}.",
+                "a satisfaction for each row.",
+                "use another version; train one that runs on such rows: barometer train.",
             ) from None
 
     def scores(self, satisfaction: NDArray[np.float64]) -> pa.RecordBatch:
@@ -108,9 +108,9 @@ class Scorer:
         if found != expected:
             unlike = sorted(set(found) ^ set(expected)) or found
             raise ModelError(
-                found=f"The ONNX file's inputs are not the features of bundle.json: {unlike}.",
-                expected=f"{len(expected)} inputs, one for each feature, in order.",
-                do="train a new version: barometer train.",
+                f"The ONNX file's inputs are not the features of bundle.json: {unlike}.",
+                f"{len(expected)} inputs, one for each feature, in order.",
+                "train a new version: barometer train.",
             )
 
 
@@ -191,9 +191,9 @@ _TEXTS = {kind.id for kind in (pa.string(), pa.large_string(), pa.string_view(),
 
 def _mismatch(feature: Feature, found: str) -> ModelError:
     return ModelError(
-        found=f"For the model's feature {feature.name!r} there is {found}.",
-        expected=f"one column {feature.name!r} holding a {feature.kind}.",
-        do="let features.sql return it as it was in training, or train on the new features: barometer train.",
+        f"For the model's feature {feature.name!r} there is {found}.",
+        f"one column {feature.name!r} holding a {feature.kind}.",
+        "let features.sql return it as it was in training, or train on the new features: barometer train.",
     )
 
 
@@ -208,7 +208,7 @@ def _session(model: bytes) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its errors have no other common base
         raise ModelError(
-            found=f"The model's ONNX file cannot be loaded: {str(error).splitlines()[0]}.",
-            expected=f"an ONNX model that onnxruntime {onnxruntime.__version__} runs.",
-            do="train a new version with the installed libraries: barometer train.",
+            f"The model's ONNX file cannot be loaded: {str(error).splitlines()[0]}.",
+            f"an ONNX model that onnxruntime {onnxruntime.__version__} runs.",
+            "train a new version with the installed libraries: barometer train.",
         ) from None

@@ -56,9 +56,9 @@ def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Draf
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
             raise ConfigError(
-                found=f"{folder} has no file that can be read{_reasons(left_out)}.",
-                expected="CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
-                do="put the company's files there, or name their folder with --from.",
+                f"{folder} has no file that can be read{_reasons(left_out)}.",
+                "CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
+                "put the company's files there, or name their folder with --from.",
             )
         texts = _texts(guesses, folder, target)
     _refuse_to_replace(target, texts)
@@ -96,9 +96,9 @@ def _refuse_to_replace(target: Path, texts: dict[str, str]) -> None:
     present = [path for path in texts if (target / path).exists()]
     if present:
         raise ConfigError(
-            found=f"{target} has {', '.join(present)} already.",
-            expected="none of the files that would be drafted.",
-            do="name another folder with --to, or move them away.",
+            f"{target} has {', '.join(present)} already.",
+            "none of the files that would be drafted.",
+            "name another folder with --to, or move them away.",
         )
 
 

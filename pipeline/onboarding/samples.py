@@ -63,9 +63,9 @@ def sample(con: duckdb.DuckDBPyConnection, feed: Feed) -> Sample:
     columns = [name for name in names if _is_declarable(name, names)]
     if not columns:
         raise SourceError(
-            found=f"Source {feed.name}: {newest} has no column that can be declared.",
-            expected="named columns with one value in a cell.",
-            do="look at the file.",
+            f"Source {feed.name}: {newest} has no column that can be declared.",
+            "named columns with one value in a cell.",
+            "look at the file.",
         )
     source = Source.model_validate({"columns": dict.fromkeys(columns, "text"), **given})
     rows = _fill(con, feed, source)
@@ -87,9 +87,9 @@ def _header(name: str, file: Path) -> tuple[str, list[str]]:
     if MARK in text or any(cell.replace(".", "").replace(",", "").isdigit() for cell in names):
         problem = "is not in UTF-8" if MARK in text else f"has no header, but begins with {', '.join(names)[:100]}"
         raise SourceError(
-            found=f"Source {name}: {file} {problem}.",
-            expected="a CSV file in UTF-8 whose first line names the columns.",
-            do="convert it (iconv -f latin1 -t utf-8) or write a header.",
+            f"Source {name}: {file} {problem}.",
+            "a CSV file in UTF-8 whose first line names the columns.",
+            "convert it (iconv -f latin1 -t utf-8) or write a header.",
         )
     return delimiter, names
 

@@ -309,9 +309,9 @@ def _dag(dag_id: str) -> DAG:
     bag = BundleDagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder")
     if dag_id not in bag.dags:
         raise RunError(
-            found=f"The DAG {dag_id} cannot be loaded: {bag.import_errors or 'it is not in ' + folder}.",
-            expected="a DAG file that imports.",
-            do="mend what is named.",
+            f"The DAG {dag_id} cannot be loaded: {bag.import_errors or 'it is not in ' + folder}.",
+            "a DAG file that imports.",
+            "mend what is named.",
         )
     return bag.dags[dag_id]
 

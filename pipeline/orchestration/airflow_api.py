@@ -142,9 +142,9 @@ class AirflowApi:
         if said is not None:
             return RunError(**said)
         return RunError(
-            found=f"The task {task} of {dag_id} failed or was stopped, without its stage's word.",
-            expected="every stage to finish, or to say what it needs.",
-            do=f"read the task's log: {self._url}/dags/{dag_id}/runs/{run_id}/tasks/{task}",
+            f"The task {task} of {dag_id} failed or was stopped, without its stage's word.",
+            "every stage to finish, or to say what it needs.",
+            f"read the task's log: {self._url}/dags/{dag_id}/runs/{run_id}/tasks/{task}",
         )
 
     def _tell(self, address: str, seen: dict[tuple[str, int], str], watch: Watch) -> None:
@@ -209,9 +209,9 @@ class AirflowApi:
 
     def _trouble(self, what: str) -> ServerError:
         return ServerError(
-            found=f"Airflow at {self._url} {what}.",
-            expected="the services of this home, up and healthy.",
-            do="wait a minute if they are just starting; else run make down, then make up.",
+            f"Airflow at {self._url} {what}.",
+            "the services of this home, up and healthy.",
+            "wait a minute if they are just starting; else run make down, then make up.",
         )
 
 

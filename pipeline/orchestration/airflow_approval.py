@@ -53,9 +53,9 @@ class Approval(ApprovalOperator):
         with refusing(context):
             if is_in_process(context):
                 raise RunError(
-                    found=f"The promotion of version {gated.version} needs a person's approval; nobody can be asked.",
-                    expected="Airflow's services, in whose UI it is given.",
-                    do=f"make up, then barometer promote {gated.version}.",
+                    f"The promotion of version {gated.version} needs a person's approval; nobody can be asked.",
+                    "Airflow's services, in whose UI it is given.",
+                    f"make up, then barometer promote {gated.version}.",
                 )
         self.subject = f"Promote version {gated.version} to {gated.role}?"
         self.body = _in_words(gated)
@@ -79,9 +79,9 @@ class Approval(ApprovalOperator):
                 reject(load_settings(), gated, decided_by=answer.decided_by, comment=answer.comment)
             if "error" in event:
                 raise ModelError(
-                    found=f"Nobody answered within {DAYS} days whether version {gated.version} may be promoted.",
-                    expected="a person's approval.",
-                    do=f"ask again: barometer promote {gated.version}.",
+                    f"Nobody answered within {DAYS} days whether version {gated.version} may be promoted.",
+                    "a person's approval.",
+                    f"ask again: barometer promote {gated.version}.",
                 )
         hand_on(context, answer)
         return super().execute_complete(context, event)

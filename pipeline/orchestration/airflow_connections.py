@@ -28,9 +28,9 @@ def _url(connection_id: str) -> sa.URL:
         connection = Connection.get(connection_id)
     except AirflowNotFoundException:
         raise ConfigError(
-            found=f"Airflow knows no connection {connection_id!r}.",
-            expected="a connection of that id, for a source's `connection`.",
-            do=f"add it in Airflow's UI (Admin → Connections), or set AIRFLOW_CONN_{connection_id.upper()}.",
+            f"Airflow knows no connection {connection_id!r}.",
+            "a connection of that id, for a source's `connection`.",
+            f"add it in Airflow's UI (Admin → Connections), or set AIRFLOW_CONN_{connection_id.upper()}.",
         ) from None
     extra = connection.extra_dejson
     kind = str(connection.conn_type or "")

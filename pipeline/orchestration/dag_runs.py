@@ -63,9 +63,9 @@ def _reason(failures: list[TaskEvent], dag_id: str, log_file: Path) -> BaseExcep
         return error
     task = f"The task {failures[0].task} of {dag_id}" if failures else dag_id
     return RunError(
-        found=f"{task} failed: {type(error).__name__}: {error}.",
-        expected="every stage to finish, or to say what it needs.",
-        do=f"look for the traceback in {log_file}; running the week again is safe.",
+        f"{task} failed: {type(error).__name__}: {error}.",
+        "every stage to finish, or to say what it needs.",
+        f"look for the traceback in {log_file}; running the week again is safe.",
     )
 
 

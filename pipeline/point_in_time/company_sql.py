@@ -39,9 +39,9 @@ class CompanyQuery:
     def failed(self, error: duckdb.Error) -> FeatureError:
         """Return the refusal for what DuckDB said when it ran the query."""
         return FeatureError(
-            found=f"{self.path} fails: {str(error).strip()}",
-            expected="one SELECT in DuckDB's dialect over the sources' declared columns.",
-            do="correct the SQL; DuckDB's message names the place.",
+            f"{self.path} fails: {str(error).strip()}",
+            "one SELECT in DuckDB's dialect over the sources' declared columns.",
+            "correct the SQL; DuckDB's message names the place.",
         )
 
 
@@ -136,4 +136,4 @@ def _check_functions(con: duckdb.DuckDBPyConnection, path: Path, nodes: list[dic
 
 
 def _refused(path: Path, problem: str, expected: str) -> FeatureError:
-    return FeatureError(found=f"{path} {problem}.", expected=f"{expected}.", do="correct the SQL and run again.")
+    return FeatureError(f"{path} {problem}.", f"{expected}.", "correct the SQL and run again.")

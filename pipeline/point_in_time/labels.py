@@ -88,8 +88,8 @@ def _check_values(con: duckdb.DuckDBPyConnection) -> None:
 
 def _broken(found: str) -> FeatureError:
     return FeatureError(
-        found=f"{found}.",
-        expected="one row for each subject and week: customer_id, product_id, week (its Monday), satisfied (0 or 1),"
+        f"{found}.",
+        "one row for each subject and week: customer_id, product_id, week (its Monday), satisfied (0 or 1),"
         " observed_at (when that became known).",
-        do="correct labels.sql; it may use every source that pipeline.toml declares.",
+        "correct labels.sql; it may use every source that pipeline.toml declares.",
     )

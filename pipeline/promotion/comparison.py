@@ -144,10 +144,12 @@ def _shared_weeks(settings: Settings, challenger: str | None, last: Week) -> tup
     found = [row for row in found if challenger in {None, row.challenger}]
     if not found:
         raise ModelError(
-            found=f"No week up to {last} is published in which "
-            + (f"version {challenger} was the challenger." if challenger else "a challenger took part."),
-            expected="at least one published week of an A/B test, or with shadow scores.",
-            do="name the challenger, barometer promote VERSION --as challenger; set mode in [routing] of pipeline.toml;"
+            (
+                f"No week up to {last} is published in which "
+                + (f"version {challenger} was the challenger." if challenger else "a challenger took part.")
+            ),
+            "at least one published week of an A/B test, or with shadow scores.",
+            "name the challenger, barometer promote VERSION --as challenger; set mode in [routing] of pipeline.toml;"
             " run the current week, and come back when its labels are known.",
         )
     pair = (found[-1].champion, found[-1].challenger)

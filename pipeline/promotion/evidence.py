@@ -81,9 +81,9 @@ def _test_rows(settings: Settings, version: str, bundle: Bundle) -> tuple[Traini
     manifest = TrainingSetManifest.read(path)
     if manifest.digest != bundle.training.digest:
         raise ConservationError(
-            found=f"{path} is not the training set of version {version} (sha256 {manifest.digest[:12]}…).",
-            expected=f"sha256 {bundle.training.digest[:12]}…, as the version says.",
-            do="restore the folder from a backup, or train a new version: barometer train.",
+            f"{path} is not the training set of version {version} (sha256 {manifest.digest[:12]}…).",
+            f"sha256 {bundle.training.digest[:12]}…, as the version says.",
+            "restore the folder from a backup, or train a new version: barometer train.",
         )
     return manifest, read_weeks(
         path.parent, [week for week in manifest.weeks if week.week in bundle.training.test_weeks]

@@ -78,10 +78,12 @@ def gate(
         )
     if failed:
         raise ModelError(
-            found=f"The gate refuses version {version}. "
-            + " ".join(f"{check.name}: {check.words}{_by_how_much(check)}." for check in failed),
-            expected=f"all of {', '.join(check.name for check in checks)} to pass, with the limits of [promotion].",
-            do=f"look at the version (barometer models show {version}) and train a better one: barometer train.",
+            (
+                f"The gate refuses version {version}. "
+                + " ".join(f"{check.name}: {check.words}{_by_how_much(check)}." for check in failed)
+            ),
+            f"all of {', '.join(check.name for check in checks)} to pass, with the limits of [promotion].",
+            f"look at the version (barometer models show {version}) and train a better one: barometer train.",
         )
     return Gated(
         promotion_id=asked.promotion_id,
@@ -98,23 +100,23 @@ def _refuse_needless(settings: Settings, version: str, role: Role, from_week: We
     registry.bundle_of(settings, version)
     if why := registry.withdrawn(settings, version):
         raise ModelError(
-            found=f"Version {version} was withdrawn: {why}.",
-            expected="a version that was not.",
-            do="promote another one, or train one: barometer train.",
+            f"Version {version} was withdrawn: {why}.",
+            "a version that was not.",
+            "promote another one, or train one: barometer train.",
         )
     with transaction(settings) as connection:
         is_in_force = role == registry.CHALLENGER or registry.in_force(connection, from_week) == version
     if is_in_force and registry.with_alias(settings, role) == version:
         raise ModelError(
-            found=f"Version {version} is the {role} already, in the week {from_week} too.",
-            expected="a version that is not.",
-            do="nothing is to be done; barometer models shows what is in production.",
+            f"Version {version} is the {role} already, in the week {from_week} too.",
+            "a version that is not.",
+            "nothing is to be done; barometer models shows what is in production.",
         )
     if role == registry.CHALLENGER and registry.champion(settings) == version:
         raise ModelError(
-            found=f"Version {version} is the champion, so it cannot be its own challenger.",
-            expected="another version.",
-            do="name the version that is to take part beside it.",
+            f"Version {version} is the champion, so it cannot be its own challenger.",
+            "another version.",
+            "name the version that is to take part beside it.",
         )
 
 

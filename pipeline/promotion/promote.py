@@ -66,9 +66,9 @@ def _check_still_holds(settings: Settings, entry: Entry) -> None:
         found = f"The champion is version {current} now; the gate compared it to version {entry.from_version}"
     if found:
         raise ModelError(
-            found=f"Version {version} passed the gate, but cannot be promoted any more. {found}.",
-            expected="everything to be as the gate saw it.",
-            do=f"ask for it again: barometer promote {version}.",
+            f"Version {version} passed the gate, but cannot be promoted any more. {found}.",
+            "everything to be as the gate saw it.",
+            f"ask for it again: barometer promote {version}.",
         )
 
 

@@ -91,9 +91,9 @@ def _ask(
     out = registry.with_alias(settings, role)
     if out is None or out != seen:
         raise ModelError(
-            found=f"No version is the {role}." if out is None else f"The {role} has just changed: version {out} now.",
-            expected=f"the {role} to be what it was when the command began, version {seen or 'none'}.",
-            do="look at what is in production: barometer models.",
+            f"No version is the {role}." if out is None else f"The {role} has just changed: version {out} now.",
+            f"the {role} to be what it was when the command began, version {seen or 'none'}.",
+            "look at what is in production: barometer models.",
         )
     with connection.begin():
         back = _to_put_back(settings, connection, out, to) if role == registry.CHAMPION else None
@@ -120,19 +120,21 @@ def _to_put_back(settings: Settings, connection: Connection, out: str, to: str |
     before = list(connection.execute(text(query), {"out": out}).scalars())
     if not before or (to and to not in before):
         raise ModelError(
-            found=f"There is no version to put in the place of version {out}."
-            if not before
-            else f"Version {to} was never in force, or was withdrawn.",
-            expected=f"one that was champion before{': ' + ', '.join(dict.fromkeys(before)) if before else ''}.",
-            do="put another one in its place through the gate: barometer promote VERSION.",
+            (
+                f"There is no version to put in the place of version {out}."
+                if not before
+                else f"Version {to} was never in force, or was withdrawn."
+            ),
+            f"one that was champion before{': ' + ', '.join(dict.fromkeys(before)) if before else ''}.",
+            "put another one in its place through the gate: barometer promote VERSION.",
         )
     back = to or before[0]
     intact = files(*registry.bundle_of(settings, back))
     if not intact.passed:
         raise ModelError(
-            found=f"Version {back} cannot be put back. {intact.words}",
-            expected="a version that is as it was sealed.",
-            do="name another one with --to, or restore its files.",
+            f"Version {back} cannot be put back. {intact.words}",
+            "a version that is as it was sealed.",
+            "name another one with --to, or restore its files.",
         )
     return back
 

@@ -42,9 +42,9 @@ def page(questions: Questions, week: Week, home: Path) -> Row:
     published = questions.ask("published", week=str(week)).sort_values("week")
     if week.monday not in set(published["week"]):
         raise WeekError(
-            found=f"The week {week} has no published run.",
-            expected="a week that was published.",
-            do=f"run it first: barometer run --week {week}.",
+            f"The week {week} has no published run.",
+            "a week that was published.",
+            f"run it first: barometer run --week {week}.",
         )
     weeks = [str(monday) for monday in published["week"]]
     before = weeks[-2] if len(weeks) > 1 else str(week.plus(-1))

@@ -96,9 +96,9 @@ def _parts(settings: Settings) -> Parts:
     service = settings.service
     if service.host not in LOOPBACK and service.auth is None:
         raise ConfigError(
-            found=f"service.host is {service.host}, which others can reach, and service.auth is not set.",
-            expected='auth = "keys" (barometer keys create), or "platform" where a gateway in front authenticates.',
-            do="choose one in pipeline.toml, or listen on 127.0.0.1.",
+            f"service.host is {service.host}, which others can reach, and service.auth is not set.",
+            'auth = "keys" (barometer keys create), or "platform" where a gateway in front authenticates.',
+            "choose one in pipeline.toml, or listen on 127.0.0.1.",
         )
     has_warehouse = service.model_folder is None
     recorder = Recorder(settings) if has_warehouse and service.record_rows else None

@@ -229,9 +229,7 @@ def _response(route: Route, status: int, said: str | Schema) -> Schema:
 
 
 def _error(route: Route, status: int, says: str) -> Schema:
-    sample = RequestError(
-        status=status, found=says, expected="what this document says.", do="see the error's own words."
-    )
+    sample = RequestError(status, says, "what this document says.", "see the error's own words.")
     form = problem if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else route.error  # its route is not known
     made = form(sample, REQUEST_ID)
     assert isinstance(made.body, bytes), "an error's body is short"

@@ -97,15 +97,13 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            found=f"There is no configuration file {path}.",
-            expected="a pipeline.toml.",
-            do="run from the folder that holds it, or name it in BAROMETER_CONFIG.",
+            f"There is no configuration file {path}.",
+            "a pipeline.toml.",
+            "run from the folder that holds it, or name it in BAROMETER_CONFIG.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            found=f"{path} cannot be read as TOML: {error}.",
-            expected="a valid TOML file in UTF-8.",
-            do="mend the line that is named.",
+            f"{path} cannot be read as TOML: {error}.", "a valid TOML file in UTF-8.", "mend the line that is named."
         ) from None
 
 
@@ -114,9 +112,9 @@ def _taken_out(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     profiles = values.pop("profile", {})
     if not isinstance(profiles, dict) or not all(isinstance(profile, dict) for profile in profiles.values()):
         raise ConfigError(
-            found=f"{path} has a setting `profile` that is no table of tables.",
-            expected="[profile.<name>] with the settings that differ there.",
-            do="write it so, or take it out; BAROMETER_PROFILE chooses one.",
+            f"{path} has a setting `profile` that is no table of tables.",
+            "[profile.<name>] with the settings that differ there.",
+            "write it so, or take it out; BAROMETER_PROFILE chooses one.",
         )
     return profiles
 
@@ -124,9 +122,9 @@ def _taken_out(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 def _profile(path: Path, profiles: dict[str, Any], chosen: str) -> dict[str, Any]:
     if chosen not in profiles:
         raise ConfigError(
-            found=f"BAROMETER_PROFILE names {chosen!r}, which {path} does not have.",
-            expected=f"one of its profiles: {', '.join(sorted(profiles)) or 'it has none'}.",
-            do=f"correct or unset BAROMETER_PROFILE, or write [profile.{chosen}].",
+            f"BAROMETER_PROFILE names {chosen!r}, which {path} does not have.",
+            f"one of its profiles: {', '.join(sorted(profiles)) or 'it has none'}.",
+            f"correct or unset BAROMETER_PROFILE, or write [profile.{chosen}].",
         )
     profile: dict[str, Any] = profiles[chosen]
     return profile
@@ -171,27 +169,27 @@ def _merge(
             _merge(beneath, value, origin, origins, (*name, key))
         else:
             raise ConfigError(
-                found=f"{origin} names a setting inside {'.'.join((*name, key))}, which is a value.",
-                expected="a table of pipeline.toml and a key of it; in a variable's name, joined by two underscores.",
-                do="correct the name, or take it out.",
+                f"{origin} names a setting inside {'.'.join((*name, key))}, which is a value.",
+                "a table of pipeline.toml and a key of it; in a variable's name, joined by two underscores.",
+                "correct the name, or take it out.",
             )
 
 
 def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origins: dict[Name, str]) -> Settings:
     if taken := sorted(merged.keys() & _GIVEN.keys()):
         raise ConfigError(
-            found=f"{path}, or a variable that overrides it, sets {taken[0]}, which is no setting.",
-            expected=f"the environment variable {_GIVEN[taken[0]]}.",
-            do="take it out.",
+            f"{path}, or a variable that overrides it, sets {taken[0]}, which is no setting.",
+            f"the environment variable {_GIVEN[taken[0]]}.",
+            "take it out.",
         )
     try:
         return Settings.model_validate({**merged, **given})
     except ValidationError as error:
         problems = "; ".join(_problem(e["loc"], e["msg"], path, origins) for e in error.errors())
         raise ConfigError(
-            found=f"{path} is not valid: {problems}.",
-            expected="the settings described in the comments of pipeline.toml.",
-            do="correct the named settings (an environment variable BAROMETER__… overrides the file).",
+            f"{path} is not valid: {problems}.",
+            "the settings described in the comments of pipeline.toml.",
+            "correct the named settings (an environment variable BAROMETER__… overrides the file).",
         ) from None
 
 

@@ -35,10 +35,10 @@ def refuse_literal(text: str, setting: str, place: str) -> None:
         found = pattern.search(text)
         if found and found["secret"] and not _REFERENCE.fullmatch(found["secret"]):
             raise ConfigError(
-                found=f"{setting} in {place} holds a password.",
-                expected="no secret in the file: $NAME in its place, taken from the environment, or for a source an "
+                f"{setting} in {place} holds a password.",
+                "no secret in the file: $NAME in its place, taken from the environment, or for a source an "
                 'Airflow connection (connection = "…").',
-                do="write $NAME in its place and set NAME where Barometer runs; change the password if others have "
+                "write $NAME in its place and set NAME where Barometer runs; change the password if others have "
                 "the file.",
             )
 

@@ -29,9 +29,9 @@ def filled(text: str, setting: str) -> str:
         variable = match[1] or match[2]
         if not os.environ.get(variable):
             raise ConfigError(
-                found=f"{setting}: the environment variable {variable} is not set.",
-                expected="the variables that it names.",
-                do=f"set {variable} and run the command again.",
+                f"{setting}: the environment variable {variable} is not set.",
+                "the variables that it names.",
+                f"set {variable} and run the command again.",
             )
         return os.environ[variable]
 

@@ -23,9 +23,9 @@ def connection_url(name: str, connection: str) -> sa.URL:
     """
     if not _lent:
         raise ConfigError(
-            found=f"Source {name}: its connection {connection!r} is Airflow's, and this process is not inside Airflow.",
-            expected="a DAG run.",
-            do="read the source in a run: barometer run or barometer train.",
+            f"Source {name}: its connection {connection!r} is Airflow's, and this process is not inside Airflow.",
+            "a DAG run.",
+            "read the source in a run: barometer run or barometer train.",
         )
     return _lent[-1](connection)
 

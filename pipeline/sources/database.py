@@ -69,9 +69,9 @@ def database_url(name: str, source: Source) -> sa.URL:
         return sa.make_url(filled_url(source.url or "", f"Source {name}"))
     except sa.exc.ArgumentError:
         raise ConfigError(
-            found=f"Source {name}: `url` is no SQLAlchemy URL.",
-            expected="driver://user:password@host:port/database.",
-            do="correct `url` of the source, or the variable it names.",
+            f"Source {name}: `url` is no SQLAlchemy URL.",
+            "driver://user:password@host:port/database.",
+            "correct `url` of the source, or the variable it names.",
         ) from None
 
 
@@ -98,9 +98,9 @@ def _batches(name: str, source: Source, schema: pa.Schema, digest: Digest) -> It
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         problem = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise SourceError(
-            found=f"Source {name}: {database_uri(name, source)} cannot be read: {problem}.",
-            expected=f"rows with the columns {', '.join(source.columns)}.",
-            do="check the database, `url`, `table` or `query`, and `columns` of the source, then run the week again.",
+            f"Source {name}: {database_uri(name, source)} cannot be read: {problem}.",
+            f"rows with the columns {', '.join(source.columns)}.",
+            "check the database, `url`, `table` or `query`, and `columns` of the source, then run the week again.",
         ) from None
     finally:
         if engine is not None:

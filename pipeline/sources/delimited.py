@@ -64,9 +64,9 @@ def _header(context: str, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
             break
     if not read.strip():
         raise SourceError(
-            found=f"{context} is empty.",
-            expected="a header, even when nothing happened.",
-            do="deliver the file again and run the week again.",
+            f"{context} is empty.",
+            "a header, even when nothing happened.",
+            "deliver the file again and run the week again.",
         )
     return read[:end], b"" if end is None else read[end:]
 
@@ -92,9 +92,9 @@ def _names(context: str, source: Source, header: str, optional: frozenset[str]) 
     if missing or twice:
         problem = f"has no column {missing[0]!r}" if missing else f"has the column {twice[0]!r} twice"
         raise SourceError(
-            found=f"{context} {problem}; its header is {header.replace(MARK, '').strip()[:_SHOWN_CHARACTERS]!r}.",
-            expected=f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
-            do="deliver the file with these columns, or correct `columns` or `delimiter` of the source.",
+            f"{context} {problem}; its header is {header.replace(MARK, '').strip()[:_SHOWN_CHARACTERS]!r}.",
+            f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
+            "deliver the file with these columns, or correct `columns` or `delimiter` of the source.",
         )
     return names
 

@@ -73,9 +73,9 @@ def _batches(
             yield pa.RecordBatch.from_arrays([records, pa.array(numbers, pa.int64())], schema=_SCHEMA)
     if unseen and has_records:
         raise SourceError(
-            found=f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
-            expected=f"records with the declared columns: {', '.join(n for n in source.columns if n not in optional)}.",
-            do="deliver the file with these columns, or correct `columns` of the source.",
+            f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
+            f"records with the declared columns: {', '.join(n for n in source.columns if n not in optional)}.",
+            "deliver the file with these columns, or correct `columns` of the source.",
         )
 
 
@@ -91,9 +91,9 @@ def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
         *whole, last = b"".join(rest).split(b"\n")
         if len(last) > RECORD_BYTES:
             raise SourceError(
-                found=f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
-                expected="one record a line.",
-                do="mend the line and run the week again.",
+                f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
+                "one record a line.",
+                "mend the line and run the week again.",
             )
         lines += len(whole)
         rest, size = [last], len(last)

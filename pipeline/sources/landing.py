@@ -86,9 +86,9 @@ def _files(settings: Settings, name: str, path: str) -> list[Located]:
         ]
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(
-            found=f"Source {name}: {path} cannot be reached: {error}.",
-            expected="a URI that fsspec can open.",
-            do="check the address and the access rights, or install the fsspec package that the message names.",
+            f"Source {name}: {path} cannot be reached: {error}.",
+            "a URI that fsspec can open.",
+            "check the address and the access rights, or install the fsspec package that the message names.",
         ) from None
 
 
@@ -98,9 +98,9 @@ def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
     landing = settings.landing
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise SourceError(
-            found=f"Source {name}: the path {path!r} leads out of the landing zone {landing}.",
-            expected="a path relative to the landing zone, without `..`.",
-            do="drop the file into the landing zone, or name it by a URI (file:///…).",
+            f"Source {name}: the path {path!r} leads out of the landing zone {landing}.",
+            "a path relative to the landing zone, without `..`.",
+            "drop the file into the landing zone, or name it by a URI (file:///…).",
         )
     try:
         paths = sorted(landing.glob(path)) if _has_wildcard(path) else [landing / path]
@@ -108,15 +108,15 @@ def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
         strays = [each for each in files if not each.resolve().is_relative_to(landing.resolve())]
     except OSError as error:
         raise SourceError(
-            found=f"Source {name}: {path} in the landing zone {landing} cannot be looked up: {error.strerror}.",
-            expected="a folder that the pipeline's user may read.",
-            do="check the folder's permissions and run the week again.",
+            f"Source {name}: {path} in the landing zone {landing} cannot be looked up: {error.strerror}.",
+            "a folder that the pipeline's user may read.",
+            "check the folder's permissions and run the week again.",
         ) from None
     if strays:
         raise SourceError(
-            found=f"Source {name}: {strays[0]} is a link that leads out of the landing zone {landing}.",
-            expected="files that lie in the landing zone.",
-            do="drop the file itself into the landing zone, or name it by a URI (file:///…).",
+            f"Source {name}: {strays[0]} is a link that leads out of the landing zone {landing}.",
+            "files that lie in the landing zone.",
+            "drop the file itself into the landing zone, or name it by a URI (file:///…).",
         )
     return [Located(name, str(each), LocalFileSystem(), str(each)) for each in files]
 
@@ -128,17 +128,17 @@ def _has_wildcard(path: str) -> bool:
 def _absent(settings: Settings, name: str, path: str, week: Week) -> list[Located]:
     where = path if "://" in path else f"{path} in the landing zone {settings.landing}"
     raise SourceError(
-        found=f"Source {name}: there is no file {where} for the week {week}.",
-        expected="the file, whole, before the week is run.",
-        do="deliver the file and run the week again, or correct `path` of the source.",
+        f"Source {name}: there is no file {where} for the week {week}.",
+        "the file, whole, before the week is run.",
+        "deliver the file and run the week again, or correct `path` of the source.",
     )
 
 
 def _missing_between(name: str, path: str, missing: Week, oldest: Week) -> None:
     raise SourceError(
-        found=f"Source {name}: {path} of the week {missing} is missing, though {oldest} before it is there.",
-        expected="every week's file from the oldest one on.",
-        do="deliver the missing file (a header alone says that nothing happened) and run the week again.",
+        f"Source {name}: {path} of the week {missing} is missing, though {oldest} before it is there.",
+        "every week's file from the oldest one on.",
+        "deliver the missing file (a header alone says that nothing happened) and run the week again.",
     )
 
 
@@ -160,9 +160,9 @@ def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
         yield Fetched(located, path, before[0], digest)
     if _facts(located) != before:
         raise SourceError(
-            found=f"Source {located.source}: {located.uri} changed while it was read; it is still being written.",
-            expected="a file that is whole before the week is run.",
-            do="wait until it is delivered (write it under another name, then rename it) and run the week again.",
+            f"Source {located.source}: {located.uri} changed while it was read; it is still being written.",
+            "a file that is whole before the week is run.",
+            "wait until it is delivered (write it under another name, then rename it) and run the week again.",
         )
 
 
@@ -183,9 +183,9 @@ def format_of(name: str, source: Source, uri: str) -> str:
     formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
     if source.format is None and suffix not in formats:
         raise SourceError(
-            found=f"Source {name}: the name {uri} does not say its format.",
-            expected="a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
-            do="rename the file, or set `format` of the source.",
+            f"Source {name}: the name {uri} does not say its format.",
+            "a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
+            "rename the file, or set `format` of the source.",
         )
     return source.format or formats[suffix]
 
@@ -247,7 +247,7 @@ def _digest(located: Located, facts: tuple[int, str], path: Path) -> str:
 
 def _unreadable(located: Located, error: OSError) -> SourceError:
     return SourceError(
-        found=f"Source {located.source}: {located.uri} cannot be read: {error.strerror or error}.",
-        expected="a file that the pipeline's user may read.",
-        do="check the file's permissions and the connection, then run the week again.",
+        f"Source {located.source}: {located.uri} cannot be read: {error.strerror or error}.",
+        "a file that the pipeline's user may read.",
+        "check the file's permissions and the connection, then run the week again.",
     )

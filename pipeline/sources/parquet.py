@@ -38,17 +38,17 @@ def read_parquet(
     missing = [name for name, count in counts.items() if count != 1 and not (count == 0 and name in optional)]
     if missing:
         raise SourceError(
-            found=f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}.",
-            expected=f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
-            do="deliver the file with these columns, or correct `columns` of the source.",
+            f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}.",
+            f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
+            "deliver the file with these columns, or correct `columns` of the source.",
         )
     there = [name for name, count in counts.items() if count]
     for name in there:
         if pa.types.is_nested(kind := schema.field(name).type):
             raise SourceError(
-                found=f"{context} has nested values in the column {name!r} ({kind}).",
-                expected="one value in a cell.",
-                do="deliver the file with the parts of the value in columns of their own, or correct `columns`.",
+                f"{context} has nested values in the column {name!r} ({kind}).",
+                "one value in a cell.",
+                "deliver the file with the parts of the value in columns of their own, or correct `columns`.",
             )
     columns = [f"c{index}" for index in range(len(schema))]
     positions = {name: schema.names.index(name) for name in there}
@@ -119,7 +119,7 @@ def _marked(array: pa.Array) -> pa.Array:
 
 def _unreadable(context: str, error: Exception) -> SourceError:
     return SourceError(
-        found=f"{context} cannot be read as Parquet: {error}.",
-        expected="a whole Parquet file.",
-        do="deliver the file again and run the week again.",
+        f"{context} cannot be read as Parquet: {error}.",
+        "a whole Parquet file.",
+        "deliver the file again and run the week again.",
     )

@@ -201,18 +201,18 @@ class Records:
 
     def _unclosed(self, line: int) -> SourceError:
         return SourceError(
-            found=f"{self.context}: a quote in the record that starts on line {line} is never closed.",
-            expected="quotes in pairs; one inside a quoted value is doubled.",
-            do="mend the line and run the week again.",
+            f"{self.context}: a quote in the record that starts on line {line} is never closed.",
+            "quotes in pairs; one inside a quoted value is doubled.",
+            "mend the line and run the week again.",
         )
 
     def _unreadable(self, line: int, problem: str) -> SourceError:
         if "straddling" in problem:
             problem = f"a record is longer than {RECORD_BYTES >> 20} MiB, or a quote is never closed"
         return SourceError(
-            found=f"{self.context}: from line {line} on it cannot be read as CSV: {problem}.",
-            expected="CSV as in RFC 4180.",
-            do="mend the file and run the week again.",
+            f"{self.context}: from line {line} on it cannot be read as CSV: {problem}.",
+            "CSV as in RFC 4180.",
+            "mend the file and run the week again.",
         )
 
 

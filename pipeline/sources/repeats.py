@@ -30,9 +30,9 @@ def refuse_repeats(settings: Settings, manifest: SourcesManifest) -> None:
         for file, (uri, digest) in product(own, others):
             if file.digest == digest and file.uri != uri:
                 raise SourceError(
-                    found=f"Source {name}: {file.uri} is, byte for byte, {uri}.",
-                    expected="another file for each week, and each part once.",
-                    do="deliver the week's own file (a header alone, if nothing happened) and run the week again.",
+                    f"Source {name}: {file.uri} is, byte for byte, {uri}.",
+                    "another file for each week, and each part once.",
+                    "deliver the week's own file (a header alone, if nothing happened) and run the week again.",
                 )
 
 

@@ -88,9 +88,9 @@ def decompressed(context: str, path: Path) -> Iterator[bytes]:
                 read_bytes += len(block)
                 if read_bytes > bound:
                     raise SourceError(
-                        found=f"{context} unpacks to more than {bound >> 20} MiB.",
-                        expected=f"at most {GZIP_RATIO} times the size of the compressed file.",
-                        do="check what was delivered; deliver it uncompressed if it is right.",
+                        f"{context} unpacks to more than {bound >> 20} MiB.",
+                        f"at most {GZIP_RATIO} times the size of the compressed file.",
+                        "check what was delivered; deliver it uncompressed if it is right.",
                     )
                 yield block
     except (OSError, EOFError, zlib.error) as error:
@@ -99,9 +99,9 @@ def decompressed(context: str, path: Path) -> Iterator[bytes]:
 
 def _damaged(context: str, problem: str) -> SourceError:
     return SourceError(
-        found=f"{context} cannot be read to its end: {problem}.",
-        expected="a whole file.",
-        do="deliver the file again and run the week again.",
+        f"{context} cannot be read to its end: {problem}.",
+        "a whole file.",
+        "deliver the file again and run the week again.",
     )
 
 
@@ -111,9 +111,9 @@ def _refuse_foreign(context: str, block: bytes) -> None:
         kind = "UTF-16 text without a byte-order mark"
     if kind is not None:
         raise SourceError(
-            found=f"{context} looks like {kind}.",
-            expected="plain text in UTF-8.",
-            do="convert the file, or correct its name, and run the week again.",
+            f"{context} looks like {kind}.",
+            "plain text in UTF-8.",
+            "convert the file, or correct its name, and run the week again.",
         )
 
 

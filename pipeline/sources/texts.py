@@ -30,9 +30,9 @@ def refuse_wide(context: str, columns: int) -> None:
     """
     if columns > MOST_COLUMNS:
         raise SourceError(
-            found=f"{context} has {columns} columns.",
-            expected=f"at most {MOST_COLUMNS}.",
-            do="deliver the columns that are used, or correct `delimiter` of the source.",
+            f"{context} has {columns} columns.",
+            f"at most {MOST_COLUMNS}.",
+            "deliver the columns that are used, or correct `delimiter` of the source.",
         )
 
 

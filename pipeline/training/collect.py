@@ -96,8 +96,8 @@ def _same_columns(snapshots: list[SnapshotManifest]) -> list[FeatureColumn]:
     for snapshot in snapshots:
         if snapshot.columns != snapshots[-1].columns:
             raise FeatureError(
-                found=f"features.sql returns other columns for {snapshot.week} than for {snapshots[-1].week}.",
-                expected="the same columns of the same kinds for every week.",
-                do="name and cast the columns in features.sql instead of taking what the sources hold.",
+                f"features.sql returns other columns for {snapshot.week} than for {snapshots[-1].week}.",
+                "the same columns of the same kinds for every week.",
+                "name and cast the columns in features.sql instead of taking what the sources hold.",
             )
     return snapshots[-1].columns

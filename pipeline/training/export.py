@@ -63,9 +63,9 @@ def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
         )
     except Exception as error:  # noqa: BLE001 - its errors have no other common base
         raise ModelError(
-            found=f"The pipeline cannot be converted to ONNX: {type(error).__name__}: {str(error).splitlines()[0]}.",
-            expected="steps that skl2onnx converts (docs/decisions/0006-float32-and-onnx.md names the exact ones).",
-            do="replace the step that is named.",
+            f"The pipeline cannot be converted to ONNX: {type(error).__name__}: {str(error).splitlines()[0]}.",
+            "steps that skl2onnx converts (docs/decisions/0006-float32-and-onnx.md names the exact ones).",
+            "replace the step that is named.",
         ) from None
     _name_inputs(model.graph, features)
     return model.SerializeToString()  # type: ignore[no-any-return]
@@ -115,9 +115,9 @@ def _types_to_trust(pipeline: "Pipeline") -> list[str]:
     foreign = [name for name in types if not name.startswith("sklearn.") and name not in DATA_TYPES]
     if foreign:
         raise ModelError(
-            found=f"The pipeline holds objects of {', '.join(foreign)}.",
-            expected="only scikit-learn's own classes, which load without running code of the file.",
-            do="replace the step by one of scikit-learn's.",
+            f"The pipeline holds objects of {', '.join(foreign)}.",
+            "only scikit-learn's own classes, which load without running code of the file.",
+            "replace the step by one of scikit-learn's.",
         )
     return list(types)
 

@@ -35,9 +35,9 @@ def admitted(file: Path, folder: Path) -> Path:
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(
-            found=f"The pipeline {file} cannot be read: {error.strerror}.",
-            expected="a file written by skops.io.dump, on the machine that trains.",
-            do=f"name another one; {HOW_TO} shows how to write it.",
+            f"The pipeline {file} cannot be read: {error.strerror}.",
+            "a file written by skops.io.dump, on the machine that trains.",
+            f"name another one; {HOW_TO} shows how to write it.",
         ) from None
     copy = folder / file.name
     with written_atomically(copy) as temporary:
@@ -74,10 +74,10 @@ def fitted_on(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int
         reason = " ".join(f"{error}".split())
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise ModelError(
-            found=f"The pipeline cannot be fitted on the train weeks: {type(error).__name__}: {reason}{cause}.",
-            expected=f"one that takes a frame with the columns {', '.join(rows)}: numbers as float32 with NaN for an"
+            f"The pipeline cannot be fitted on the train weeks: {type(error).__name__}: {reason}{cause}.",
+            f"one that takes a frame with the columns {', '.join(rows)}: numbers as float32 with NaN for an"
             " absent one, categories as text.",
-            do=f"mend the pipeline and try it on such a frame first; {HOW_TO} shows how.",
+            f"mend the pipeline and try it on such a frame first; {HOW_TO} shows how.",
         ) from None
 
 
@@ -97,15 +97,15 @@ def _loaded(path: Path) -> Any:
         found = None if foreign else skops.io.load(path, trusted=unknown)
     except Exception as error:  # noqa: BLE001 - a file that is not skops' fails in any way
         raise ModelError(
-            found=f"The file {path.name} is not in skops' format: {type(error).__name__}: {error}.",
-            expected="a scikit-learn pipeline written by skops.io.dump; a pickle or joblib file is never opened.",
-            do=f"write it with skops.io.dump(pipeline, file) and the installed versions; see {HOW_TO}.",
+            f"The file {path.name} is not in skops' format: {type(error).__name__}: {error}.",
+            "a scikit-learn pipeline written by skops.io.dump; a pickle or joblib file is never opened.",
+            f"write it with skops.io.dump(pipeline, file) and the installed versions; see {HOW_TO}.",
         ) from None
     if foreign:
         raise ModelError(
-            found=f"The file {path.name} holds objects of {', '.join(foreign)}.",
-            expected="only scikit-learn's own classes, which load without running code of the file.",
-            do=f"replace the step by one of scikit-learn's; see {HOW_TO}.",
+            f"The file {path.name} holds objects of {', '.join(foreign)}.",
+            "only scikit-learn's own classes, which load without running code of the file.",
+            f"replace the step by one of scikit-learn's; see {HOW_TO}.",
         )
     return found
 
@@ -130,10 +130,10 @@ def _checked(found: Any) -> Any:
     if not is_pipeline or not is_classifier(found) or not _has_a_margin(found):
         steps = f" of {' > '.join(type(step).__name__ for _, step in found.steps)}" if is_pipeline else ""
         raise ModelError(
-            found=f"The file holds a {type(found).__name__}{steps}, which is no pipeline with a classifier.",
-            expected="a sklearn.pipeline.Pipeline: steps that prepare the features, then a classifier with"
+            f"The file holds a {type(found).__name__}{steps}, which is no pipeline with a classifier.",
+            "a sklearn.pipeline.Pipeline: steps that prepare the features, then a classifier with"
             " decision_function or predict_proba.",
-            do=f"put the model into such a pipeline; see {HOW_TO}.",
+            f"put the model into such a pipeline; see {HOW_TO}.",
         )
     return found
 

@@ -104,9 +104,9 @@ def _refused_by(pipeline: "Pipeline", scorer: Scorer, cases: "dict[str, pd.DataF
             _differences(pipeline, scorer, case)
         except ValueError as error:
             return ModelError(
-                found=f"The pipeline fails on {words}: {str(error).splitlines()[0]}",
-                expected="a satisfaction for every row; values of that kind do arrive.",
-                do="add a step that handles them, such as an imputer or an encoder that knows unseen categories.",
+                f"The pipeline fails on {words}: {str(error).splitlines()[0]}",
+                "a satisfaction for every row; values of that kind do arrive.",
+                "add a step that handles them, such as an imputer or an encoder that knows unseen categories.",
             )
     raise AssertionError  # it fails on all cases together, so on one of them
 
@@ -128,8 +128,8 @@ def _unequal(words: str, unlike: NDArray[np.float64], feature: str | None) -> Mo
     number = (~(unlike <= TOLERANCE)).sum()
     fault = f", by feature {feature!r}" if feature and repr(feature) not in words else ""
     return ModelError(
-        found=f"ONNX and scikit-learn differ by up to {unlike.max():.2g} in {number} of {len(unlike)} {words}{fault}.",
-        expected=f"a difference of at most {TOLERANCE:g} in every row.",
-        do="replace the step that handles this feature by one that converts exactly"
+        f"ONNX and scikit-learn differ by up to {unlike.max():.2g} in {number} of {len(unlike)} {words}{fault}.",
+        f"a difference of at most {TOLERANCE:g} in every row.",
+        "replace the step that handles this feature by one that converts exactly"
         " (see docs/decisions/0006-float32-and-onnx.md).",
     )

@@ -38,9 +38,9 @@ def plan_training(
     as_of = as_of or last_complete
     if as_of > last_complete:
         raise WeekError(
-            found=f"The week {as_of} ends at {as_of.cutoff(settings.zone):%Y-%m-%d %H:%M} UTC, which is still to come.",
-            expected="a complete week to train as of.",
-            do=f"train as of {last_complete}, the last complete week, or an earlier one.",
+            f"The week {as_of} ends at {as_of.cutoff(settings.zone):%Y-%m-%d %H:%M} UTC, which is still to come.",
+            "a complete week to train as of.",
+            f"train as of {last_complete}, the last complete week, or an earlier one.",
         )
     training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
     folder = settings.home / "training" / training_id

@@ -129,9 +129,9 @@ def search(
         logger.info("%s: out of time, %d candidates were left out", family, halving.watched.left_out)
     except (ValueError, TypeError) as error:
         raise ConfigError(
-            found=f"A candidate of {family} cannot be fitted: {type(error).__name__}: {error}.",
-            expected="values that the classifier takes.",
-            do=f"look at [tuning.space.{family}] in pipeline.toml.",
+            f"A candidate of {family} cannot be fitted: {type(error).__name__}: {error}.",
+            "values that the classifier takes.",
+            f"look at [tuning.space.{family}] in pipeline.toml.",
         ) from error
     return halving.watched
 
@@ -142,9 +142,9 @@ def _check_names(family: str, pipeline: BaseEstimator, space: Space) -> None:
     known = {name.removeprefix(CLASSIFIER) for name in pipeline.get_params() if name.startswith(CLASSIFIER)} - ours
     if not space.keys() <= known:
         raise ConfigError(
-            found=f"[tuning.space.{family}] names {', '.join(sorted(space.keys() - known))}.",
-            expected=f"parameters of its classifier: {', '.join(sorted(known))}.",
-            do="correct the names.",
+            f"[tuning.space.{family}] names {', '.join(sorted(space.keys() - known))}.",
+            f"parameters of its classifier: {', '.join(sorted(known))}.",
+            "correct the names.",
         )
 
 

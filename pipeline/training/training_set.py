@@ -49,9 +49,9 @@ def split(settings: Settings, manifest: TrainingSetManifest) -> Split:
     weeks = manifest.weeks
     if len(weeks) <= validation + test:
         raise ModelError(
-            found=f"Only {len(weeks)} past weeks have labels that were known by {manifest.cutoff:%Y-%m-%d %H:%M} UTC.",
-            expected=f"more than {validation + test}: {validation} to calibrate, {test} to test, the others to train.",
-            do="wait for more labels, train as of a later week, raise training_weeks, or lower maturity_weeks,"
+            f"Only {len(weeks)} past weeks have labels that were known by {manifest.cutoff:%Y-%m-%d %H:%M} UTC.",
+            f"more than {validation + test}: {validation} to calibrate, {test} to test, the others to train.",
+            "wait for more labels, train as of a later week, raise training_weeks, or lower maturity_weeks,"
             " validation_weeks or test_weeks in [model].",
         )
     first_test = len(weeks) - test
@@ -67,10 +67,10 @@ def _check_answers(name: str, weeks: list[TrainingWeek]) -> None:
     unsatisfied = sum(week.rows for week in weeks) - satisfied
     if min(satisfied, unsatisfied) < FEWEST_OF_A_CLASS:
         raise ModelError(
-            found=f"The {name} weeks {weeks[0].week} to {weeks[-1].week} have {satisfied} satisfied and"
+            f"The {name} weeks {weeks[0].week} to {weeks[-1].week} have {satisfied} satisfied and"
             f" {unsatisfied} unsatisfied subjects.",
-            expected=f"at least {FEWEST_OF_A_CLASS} of each.",
-            do=f"look at what labels.sql returns for these weeks; give the part more weeks ({name}_weeks,"
+            f"at least {FEWEST_OF_A_CLASS} of each.",
+            f"look at what labels.sql returns for these weeks; give the part more weeks ({name}_weeks,"
             " training_weeks in [model]).",
         )
 
@@ -87,9 +87,9 @@ def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
         path = folder / week.file
         if not path.exists() or sha256_of_file(path) != week.digest:
             raise ConservationError(
-                found=f"The training set's file {path} is gone or was changed.",
-                expected="the file as it was collected.",
-                do="train again, which collects anew: barometer train.",
+                f"The training set's file {path} is gone or was changed.",
+                "the file as it was collected.",
+                "train again, which collects anew: barometer train.",
             )
     return pa.concat_tables(pq.read_table(folder / week.file) for week in weeks)
 
@@ -108,9 +108,9 @@ def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
     known = [c for c in manifest.columns if c.kind != "info" and _has_values(rows.column(c.name), c.kind)]
     if not known:
         raise ModelError(
-            found=f"Every feature is NULL in all {rows.num_rows} training rows.",
-            expected="at least one feature with values.",
-            do="look at what features.sql returns for the train weeks.",
+            f"Every feature is NULL in all {rows.num_rows} training rows.",
+            "at least one feature with values.",
+            "look at what features.sql returns for the train weeks.",
         )
     numbers = [Feature(name=c.name, kind="number") for c in known if c.kind == "number"]
     categories = [
@@ -140,9 +140,9 @@ def segments(settings: Settings, manifest: TrainingSetManifest) -> tuple[str, ..
     unknown = [name for name in settings.model.segments if name not in texts]
     if unknown:
         raise ConfigError(
-            found=f"features.sql returns no text {', '.join(unknown)}, named in segments of [model].",
-            expected=f"some of its categories and info columns: {', '.join(texts) or 'it returns none'}.",
-            do="correct the names, or let features.sql return the column.",
+            f"features.sql returns no text {', '.join(unknown)}, named in segments of [model].",
+            f"some of its categories and info columns: {', '.join(texts) or 'it returns none'}.",
+            "correct the names, or let features.sql return the column.",
         )
     return settings.model.segments
 

@@ -54,9 +54,9 @@ def check_conserved(
     expected = {"subjects": subjects, "predicted": subjects - quarantined, "quarantined": quarantined}
     if found != expected:
         raise ConservationError(
-            found=f"The files hold {_in_words(found)}.",
-            expected=f"{_in_words(expected)}.",
-            do="run the week again with rebuild; the numbers handed over and the files no longer belong together.",
+            f"The files hold {_in_words(found)}.",
+            f"{_in_words(expected)}.",
+            "run the week again with rebuild; the numbers handed over and the files no longer belong together.",
         )
     return found["predicted"]
 
@@ -66,17 +66,17 @@ def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Pat
         row = con.execute(_counting_sql(number, shard, part, quarantine)).fetchone()
     except duckdb.Error as error:
         raise ConservationError(
-            found=f"The files of shard {number} cannot be read: {error}.",
-            expected=f"{shard}, {part} and {quarantine} as the run wrote them.",
-            do="run the week again with rebuild, which makes its files anew.",
+            f"The files of shard {number} cannot be read: {error}.",
+            f"{shard}, {part} and {quarantine} as the run wrote them.",
+            "run the week again with rebuild, which makes its files anew.",
         ) from None
     assert row is not None, "an aggregate has a row"
     for at, fault in enumerate(_FAULTS, 3):
         if row[at]:
             raise ConservationError(
-                found=f"In shard {number}, {row[at]} subjects are {fault}, for example {row[at + len(_FAULTS)]}.",
-                expected="every subject of the snapshot either predicted or quarantined, exactly once.",
-                do="clear the scoring task of this shard and let it run again; if it happens again, the run's files "
+                f"In shard {number}, {row[at]} subjects are {fault}, for example {row[at + len(_FAULTS)]}.",
+                "every subject of the snapshot either predicted or quarantined, exactly once.",
+                "clear the scoring task of this shard and let it run again; if it happens again, the run's files "
                 "were changed by hand or scoring has a bug.",
             )
     return dict(zip(("subjects", "predicted", "quarantined"), row[:3], strict=True))

@@ -66,7 +66,7 @@ def _in_words(makers: set[tuple[str, str, bool]]) -> str:
 
 def _wrong(found: str, expected: str, plan: Plan) -> ConservationError:
     return ConservationError(
-        found=f"{found}, in the run {plan.run_id}.",
-        expected=f"{expected}.",
-        do="clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+        f"{found}, in the run {plan.run_id}.",
+        f"{expected}.",
+        "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
     )

@@ -73,9 +73,9 @@ class Suite:
         """Return the error that `found` is wrong with the expectation at this position."""
         spec = (self.expectations | self.skipped)[number]
         return ConfigError(
-            found=f"Expectation {number + 1} of {self.file}, {spec.type}: {found}",
-            expected="an expectation that Great Expectations 1 can evaluate on this table.",
-            do="mend the expectation, then run the week again.",
+            f"Expectation {number + 1} of {self.file}, {spec.type}: {found}",
+            "an expectation that Great Expectations 1 can evaluate on this table.",
+            "mend the expectation, then run the week again.",
         )
 
 
@@ -171,9 +171,9 @@ def _read(file: Path) -> _SuiteFile:
     except ValidationError as error:
         found = f"The suite {file} is not as a suite should be: {'; '.join(map(_in_words, error.errors()))}."
     raise ConfigError(
-        found=found,
-        expected='{"name": …, "expectations": [{"type": …, "kwargs": {…}, "severity": "critical" or "warning"}]}.',
-        do="write or mend the file, then run the week again.",
+        found,
+        '{"name": …, "expectations": [{"type": …, "kwargs": {…}, "severity": "critical" or "warning"}]}.',
+        "write or mend the file, then run the week again.",
     )
 
 

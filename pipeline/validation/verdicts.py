@@ -61,8 +61,8 @@ def stop_on(failures: Sequence[Result], settings: Settings, plan: Plan, *, about
         return
     found = "; ".join(f"{result.suite}: {result.title} found {result.observed}" for result in failures)
     raise ExpectationError(
-        found=f"{len(failures)} critical expectation{'s' * (len(failures) > 1)} on {about} failed. {found}.",
-        expected=f"{'; '.join(result.expected for result in failures)}.",
-        do=f"read {settings.site / run_page(plan.run_id)}; mend the data, or the suite in {settings.expectations} if "
+        f"{len(failures)} critical expectation{'s' * (len(failures) > 1)} on {about} failed. {found}.",
+        f"{'; '.join(result.expected for result in failures)}.",
+        f"read {settings.site / run_page(plan.run_id)}; mend the data, or the suite in {settings.expectations} if "
         "the data is right; then run the week again. What was published before still stands.",
     )

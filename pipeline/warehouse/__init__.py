@@ -67,9 +67,9 @@ def unavailable(error: Exception, sql_state: str | None) -> Exception:
     if sql_state is not None and not sql_state.startswith(GONE):
         return error
     return DatabaseUnavailableError(
-        found=f"The warehouse does not answer: {error}",
-        expected="a connection.",
-        do="try again; if it lasts, see that the server runs (barometer status).",
+        f"The warehouse does not answer: {error}",
+        "a connection.",
+        "try again; if it lasts, see that the server runs (barometer status).",
     )
 
 
@@ -101,9 +101,9 @@ def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
     for name, digest in applied.items():
         if name not in files or sha256_of_text(files[name]) != digest:
             raise WarehouseError(
-                found=f"The warehouse has the migration {name}, which {'differs' if name in files else 'is not'} here.",
-                expected="every applied migration to stand in sql/migrations as it was.",
-                do="use the version of Barometer that made this warehouse, or a newer one; undo changes to that file.",
+                f"The warehouse has the migration {name}, which {'differs' if name in files else 'is not'} here.",
+                "every applied migration to stand in sql/migrations as it was.",
+                "use the version of Barometer that made this warehouse, or a newer one; undo changes to that file.",
             )
     for name, content in files.items():
         if name not in applied:

@@ -145,17 +145,17 @@ def _draw(table: pa.Table, out: BinaryIO) -> None:
 def _refusal(error: psycopg.Error) -> Exception:
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or GONE[0]).startswith(GONE):
         return DatabaseUnavailableError(
-            found=f"The warehouse does not answer: {error}",
-            expected="a connection.",
-            do="try again; if it lasts, see that the server runs (barometer status).",
+            f"The warehouse does not answer: {error}",
+            "a connection.",
+            "try again; if it lasts, see that the server runs (barometer status).",
         )
     return _refused(str(error).strip())
 
 
 def _refused(reason: str) -> ConfigError:
     return ConfigError(
-        found=f"PostgreSQL refuses the statement: {reason}",
-        expected="one SQL statement that reads the warehouse's tables and views.",
-        do='correct it; barometer query "SELECT table_name, column_name FROM information_schema.columns'
+        f"PostgreSQL refuses the statement: {reason}",
+        "one SQL statement that reads the warehouse's tables and views.",
+        'correct it; barometer query "SELECT table_name, column_name FROM information_schema.columns'
         " WHERE table_schema = 'public'\" lists what there is.",
     )

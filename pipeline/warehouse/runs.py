@@ -154,9 +154,9 @@ def run(settings: Settings, run_id: str) -> RunRecord:
     found = _one(settings, "SELECT * FROM prediction_runs WHERE run_id = :value", run_id)
     if found is None:
         raise ConfigError(
-            found=f"There is no run {run_id!r} on record.",
-            expected="a run's id, as 2026-11-16.1.",
-            do="list them with barometer query 'SELECT run_id, state FROM prediction_runs ORDER BY 1'.",
+            f"There is no run {run_id!r} on record.",
+            "a run's id, as 2026-11-16.1.",
+            "list them with barometer query 'SELECT run_id, state FROM prediction_runs ORDER BY 1'.",
         )
     return found
 

@@ -92,9 +92,9 @@ def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scor
     parts = sorted(scored, key=lambda part: part.shard)
     if [part.shard for part in parts] != list(range(len(manifest.shards))):
         raise ConservationError(
-            found=f"The scored shards are {', '.join(str(part.shard) for part in parts) or 'none'}.",
-            expected=f"each of the {len(manifest.shards)} shards, from 0, exactly once.",
-            do="clear the scoring tasks and let them run again.",
+            f"The scored shards are {', '.join(str(part.shard) for part in parts) or 'none'}.",
+            f"each of the {len(manifest.shards)} shards, from 0, exactly once.",
+            "clear the scoring tasks and let them run again.",
         )
     for part in parts:
         _check_file(part.shard, part)
@@ -108,9 +108,9 @@ def _check_file(shard: int, part: Scored | Shadow) -> None:
         digest = f"nothing: {error.strerror}"
     if digest != part.digest:
         raise ConservationError(
-            found=f"The predictions of shard {shard}, {part.file}, have the digest {digest}.",
-            expected=f"{part.digest}, as handed over when they were scored.",
-            do="clear the scoring task of this shard and let it run again.",
+            f"The predictions of shard {shard}, {part.file}, have the digest {digest}.",
+            f"{part.digest}, as handed over when they were scored.",
+            "clear the scoring task of this shard and let it run again.",
         )
 
 
@@ -129,18 +129,18 @@ def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: 
     ).fetchone() or (0, 0)
     if strange:
         raise ConservationError(
-            found=f"{strange} {name} are not of the run {plan.run_id}.",
-            expected=f"only predictions of {plan.run_id} for the week {plan.week}.",
-            do=_AGAIN,
+            f"{strange} {name} are not of the run {plan.run_id}.",
+            f"only predictions of {plan.run_id} for the week {plan.week}.",
+            _AGAIN,
         )
     return int(outside)
 
 
 def _no_probabilities(plan: Plan, outside: int) -> ExpectationError:
     return ExpectationError(
-        found=f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
-        expected=f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
-        do="run the week with another model version; this one must not be used.",
+        f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
+        f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
+        "run the week with another model version; this one must not be used.",
     )
 
 

@@ -182,13 +182,11 @@ def _check_keys(con: duckdb.DuckDBPyConnection, query: CompanyQuery, week: Week,
         )
     if rows == 0:
         raise WeekError(
-            found=f"{query.path} returns no subject for the week {week}.",
-            expected="at least one row.",
-            do="check that the sources reach back to that week, or correct the SQL.",
+            f"{query.path} returns no subject for the week {week}.",
+            "at least one row.",
+            "check that the sources reach back to that week, or correct the SQL.",
         )
 
 
 def _broken(query: CompanyQuery, problem: str, expected: str) -> FeatureError:
-    return FeatureError(
-        found=f"{query.path} {problem}.", expected=f"{expected}.", do="correct the SQL and run the week again."
-    )
+    return FeatureError(f"{query.path} {problem}.", f"{expected}.", "correct the SQL and run the week again.")

@@ -198,15 +198,15 @@ def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) ->
             con.execute(copy)
         except duckdb.Error as error:
             raise texts.error or SourceError(
-                found=f"Source {name}: {uri} cannot be cast: {error}.",
-                expected="values that can be written as text.",
-                do="correct `columns` of the source, or what is delivered, and run the week again.",
+                f"Source {name}: {uri} cannot be cast: {error}.",
+                "values that can be written as text.",
+                "correct `columns` of the source, or what is delivered, and run the week again.",
             ) from None
     if (written := pq.read_metadata(path).num_rows) != texts.lines:
         raise ConservationError(
-            found=f"Source {name}: {uri} has {texts.lines} lines, of which {written} were kept.",
-            expected="every line as a row or a reject.",
-            do="run the week again; if it happens again, report it with the file.",
+            f"Source {name}: {uri} has {texts.lines} lines, of which {written} were kept.",
+            "every line as a row or a reject.",
+            "run the week again; if it happens again, report it with the file.",
         )
 
 
@@ -235,9 +235,9 @@ def _hold_against_budget(settings: Settings, name: str, read: SourceRead, reject
         return
     reasons = "; ".join(first_reasons(settings, read))
     raise BudgetError(
-        found=f"Source {name} has {rejects} new rejects among {lines} lines, for example {reasons}.",
-        expected=f"at most {allowed} (reject_rows {source.reject_rows}, reject_fraction {source.reject_fraction}).",
-        do="mend the file and run the week again, or raise the source's budget; see "
+        f"Source {name} has {rejects} new rejects among {lines} lines, for example {reasons}.",
+        f"at most {allowed} (reject_rows {source.reject_rows}, reject_fraction {source.reject_fraction}).",
+        "mend the file and run the week again, or raise the source's budget; see "
         f"`barometer query \"SELECT uri, line, reason, content FROM rejects WHERE source = '{name}' "
         'AND accepted_run_id IS NULL ORDER BY uri, line"`.',
     )

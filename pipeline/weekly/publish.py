@@ -141,9 +141,9 @@ def _one_row_each(plan: Plan) -> Iterator[None]:
         yield
     except dbapi.IntegrityError as error:
         raise ConservationError(
-            found=f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
-            expected="one row for each subject, all of this run and week.",
-            do="clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+            f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
+            "one row for each subject, all of this run and week.",
+            "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
         ) from None
 
 
@@ -171,9 +171,9 @@ def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
     ((in_shadow,),) = cursor.fetchall()
     if in_shadow != checked.predicted:
         raise ConservationError(
-            found=f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
-            expected=f"{checked.predicted}, one for each prediction, as checked.",
-            do="run the week again; if it happens twice, compare the run's files.",
+            f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
+            f"{checked.predicted}, one for each prediction, as checked.",
+            "run the week again; if it happens twice, compare the run's files.",
         )
 
 
@@ -193,10 +193,10 @@ def _check_conservation(connection: Connection, plan: Plan, checked: Checked) ->
     expected = (checked.predicted, checked.quarantined, checked.predicted + checked.quarantined)
     if (counts.predicted, counts.quarantined, counts.subjects) != expected:
         raise ConservationError(
-            found=f"The warehouse holds {counts.predicted} predictions and {counts.quarantined} quarantined subjects"
+            f"The warehouse holds {counts.predicted} predictions and {counts.quarantined} quarantined subjects"
             f" of the run {plan.run_id}, whose features have {counts.subjects} subjects.",
-            expected=f"{expected[0]} predictions and {expected[1]} quarantined of {expected[2]} subjects, as checked.",
-            do="run the week again; if it happens twice, compare the run's files with the table quarantine.",
+            f"{expected[0]} predictions and {expected[1]} quarantined of {expected[2]} subjects, as checked.",
+            "run the week again; if it happens twice, compare the run's files with the table quarantine.",
         )
 
 

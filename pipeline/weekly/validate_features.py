@@ -58,10 +58,10 @@ def _check_budget(settings: Settings, plan: Plan, quarantined: int, subjects: in
     allowed = allowed_subjects(settings, subjects)
     if quarantined > allowed:
         raise BudgetError(
-            found=f"{quarantined} of the {subjects} subjects of {plan.week} are quarantined. The reasons are in the "
+            f"{quarantined} of the {subjects} subjects of {plan.week} are quarantined. The reasons are in the "
             f"table quarantine under run {plan.run_id}, and in {settings.site / run_page(plan.run_id)}.",
-            expected=f"at most {allowed}, the larger of quarantine_rows = {budget.quarantine_rows} and "
+            f"at most {allowed}, the larger of quarantine_rows = {budget.quarantine_rows} and "
             f"quarantine_fraction = {budget.quarantine_fraction:g} of the subjects.",
-            do="mend the data, features.sql or the suite, or raise the [budget]; then run the week again. What was "
+            "mend the data, features.sql or the suite, or raise the [budget]; then run the week again. What was "
             "published before still stands.",
         )

@@ -73,9 +73,9 @@ def refuse_stray_suites(settings: Settings) -> None:
     stray = sorted({str(file.relative_to(folder)) for file in folder.rglob("*.json")} - known)
     if stray:
         raise ConfigError(
-            found=f"The folder {folder} has {', '.join(stray)}, a suite for no source.",
-            expected=f"<source>.json and whole/<source>.json, for the sources {', '.join(settings.sources)}.",
-            do="rename or remove the file, or declare the source.",
+            f"The folder {folder} has {', '.join(stray)}, a suite for no source.",
+            f"<source>.json and whole/<source>.json, for the sources {', '.join(settings.sources)}.",
+            "rename or remove the file, or declare the source.",
         )
 
 

@@ -78,7 +78,7 @@ def test_requests_share_a_call_of_the_model_and_each_gets_its_own(serving, loade
 @pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
 def test_a_failure_reaches_everybody_and_the_next_is_answered(rows, serving, monkeypatch):
     predictor = Predictor(None, "barometer")
-    failure = ModelError(found="It fails.", expected="that it does not.", do="wait.")
+    failure = ModelError("It fails.", "that it does not.", "wait.")
     for error in (failure, ZeroDivisionError("a bug")):
         with monkeypatch.context() as patched:
             patched.setattr(Serving, "score", lambda *_, error=error: (_ for _ in ()).throw(error))
@@ -118,7 +118,7 @@ def test_who_gave_up_does_not_take_the_others_answers_away(serving, loaded):
 
 def test_the_record_has_every_good_row_with_its_place_in_the_request(serving, loaded):
     sink = Sink()
-    bad = RequestError(status=422, found="It is bad.", expected="a good one.", do="mend it.")
+    bad = RequestError(422, "It is bad.", "a good one.", "mend it.")
     some = Instances(ROWS[:3], [("c", "p"), (None, None), ("d", "p")], weeks={2: "2026-03-02"}, bad={1: bad})
     asyncio.run(Predictor(sink, "azure").predict(call("id"), serving, some))
     expected = numbers(loaded, ROWS[:3])
@@ -151,7 +151,7 @@ def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded
 
 
 @pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
-@pytest.mark.parametrize("error", [ModelError(found="It fails.", expected="none.", do="mend it."), RuntimeError("bug")])
+@pytest.mark.parametrize("error", [ModelError("It fails.", "none.", "mend it."), RuntimeError("bug")])
 def test_a_challenger_that_fails_in_the_shadow_hurts_nobody(loaded, monkeypatch, rows, error):
     serving = in_shadow(loaded)
     predictor = Predictor(Sink(), "barometer")

@@ -37,7 +37,7 @@ def taking(registered: Settings, monkeypatch: pytest.MonkeyPatch):
 
         async def take(call: Call) -> None:
             (await take_in(settings, call)).discard()
-            raise RequestError(status=418, found="It was taken in.", expected="nothing.", do="go on.")
+            raise RequestError(418, "It was taken in.", "nothing.", "go on.")
 
         monkeypatch.setattr(batch, "_handler", lambda *_, **__: take)
         with running(settings) as server:

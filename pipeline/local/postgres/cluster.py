@@ -65,9 +65,9 @@ class Cluster:
         if uid != self.programs.uid:
             owner, user = _user_name(uid), _user_name(self.programs.uid)
             raise ServerError(
-                found=f"{self.data} belongs to {owner}, and the server would run as {user}.",
-                expected="the user who made it.",
-                do=f"run Barometer as before (as root: with database.run_as = {owner}), or name another home.",
+                f"{self.data} belongs to {owner}, and the server would run as {user}.",
+                "the user who made it.",
+                f"run Barometer as before (as root: with database.run_as = {owner}), or name another home.",
             )
 
     def ensure(self, password: str, port: int) -> int:
@@ -106,9 +106,9 @@ class Cluster:
             if stopped.returncode == 0 and not self._outlasting(running):
                 return
         raise ServerError(
-            found=f"The server of {self.folder} does not stop: {stopped.stderr.strip()}",
-            expected="a stop within two minutes.",
-            do=f"end process {self._pid_file()[0]} and look into {self.data / LOG}.",
+            f"The server of {self.folder} does not stop: {stopped.stderr.strip()}",
+            "a stop within two minutes.",
+            f"end process {self._pid_file()[0]} and look into {self.data / LOG}.",
         )
 
     def remove(self) -> None:
@@ -179,9 +179,9 @@ class Cluster:
         password_file.unlink()
         if made.returncode != 0:
             raise ServerError(
-                found=f"initdb failed in {place.parent}: {made.stderr.strip()}",
-                expected="a new PostgreSQL cluster.",
-                do="mend what it names (space, permissions), or name an outside server in database.url.",
+                f"initdb failed in {place.parent}: {made.stderr.strip()}",
+                "a new PostgreSQL cluster.",
+                "mend what it names (space, permissions), or name an outside server in database.url.",
             )
         data.rename(place)
         fresh.rmdir()
@@ -209,9 +209,9 @@ class Cluster:
     def _start(self, wanted: int) -> None:
         if not self.programs.can_reach(self.data.resolve()):
             raise ServerError(
-                found=f"The user {self.programs.run_as} can no longer reach {self.data.resolve()}.",
-                expected="a path whose folders let that user pass.",
-                do="move the home back, or run make clean for a new one.",
+                f"The user {self.programs.run_as} can no longer reach {self.data.resolve()}.",
+                "a path whose folders let that user pass.",
+                "move the home back, or run make clean for a new one.",
             )
         remembered = self.folder / "port"
         for _ in range(3):
@@ -228,24 +228,24 @@ class Cluster:
             if _is_free(port):
                 break
         raise ServerError(
-            found=f"The embedded server of {self.folder} does not start: {started.stderr.strip()}",
-            expected="a running PostgreSQL.",
-            do="mend what the log names, or name an outside server in database.url.",
+            f"The embedded server of {self.folder} does not start: {started.stderr.strip()}",
+            "a running PostgreSQL.",
+            "mend what the log names, or name an outside server in database.url.",
         )
 
     def _judge(self, error: Exception, deadline: float) -> None:
         """Return when waiting may help; raise otherwise."""
         if "password authentication failed" in str(error):
             raise ServerError(
-                found=f"The server of {self.folder} does not accept the password of {self.folder.parent}.",
-                expected="the credentials.json that the cluster was made with.",
-                do="restore that file, or run make clean and start anew.",
+                f"The server of {self.folder} does not accept the password of {self.folder.parent}.",
+                "the credentials.json that the cluster was made with.",
+                "restore that file, or run make clean and start anew.",
             ) from None
         if time.monotonic() > deadline:
             raise DatabaseUnavailableError(
-                found=f"The embedded server of {self.folder} runs and does not answer: {error}",
-                expected=f"an answer within {PATIENCE_SECONDS} seconds.",
-                do=f"look into {self.data / LOG}, then try again.",
+                f"The embedded server of {self.folder} runs and does not answer: {error}",
+                f"an answer within {PATIENCE_SECONDS} seconds.",
+                f"look into {self.data / LOG}, then try again.",
             ) from None
 
 
@@ -265,9 +265,9 @@ def _free_port(wanted: int, remembered: Path) -> int:
     if wanted:
         if not _is_free(wanted):
             raise ServerError(
-                found=f"Port {wanted} of 127.0.0.1 is taken by another program.",
-                expected="the port that database.port names to be free.",
-                do="end that program, or set database.port to another port or to 0 (any free one).",
+                f"Port {wanted} of 127.0.0.1 is taken by another program.",
+                "the port that database.port names to be free.",
+                "end that program, or set database.port to another port or to 0 (any free one).",
             )
         return wanted
     if remembered.exists() and _is_free(port := int(remembered.read_text(encoding="utf-8"))):

@@ -75,9 +75,9 @@ def _parsed(text: str) -> URL:
         url = None
     if url is None or url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ConfigError(
-            found="database.url is not the URL of a PostgreSQL server.",
-            expected="postgresql://user:password@host:port.",
-            do="correct it in pipeline.toml or in BAROMETER__DATABASE__URL.",
+            "database.url is not the URL of a PostgreSQL server.",
+            "postgresql://user:password@host:port.",
+            "correct it in pipeline.toml or in BAROMETER__DATABASE__URL.",
         )
     return url.set(drivername="postgresql")
 
@@ -100,15 +100,15 @@ def _make_missing(server: URL, names: tuple[str, ...], analyst_password: str | N
                 _make_analyst(connection, server, names, analyst_password)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
-            found=f"The PostgreSQL server {server.host}:{server.port or 5432} does not answer: {error}",
-            expected="a connection.",
-            do="check database.url (address, user, password) and that the server is up, then try again.",
+            f"The PostgreSQL server {server.host}:{server.port or 5432} does not answer: {error}",
+            "a connection.",
+            "check database.url (address, user, password) and that the server is up, then try again.",
         ) from None
     except psycopg.Error as error:
         raise ConfigError(
-            found=f"The user {server.username} of database.url cannot make the databases: {error}",
-            expected=f"a user who may create databases, or the databases {', '.join(names)}.",
-            do="have the server's administrator grant CREATEDB or make these databases.",
+            f"The user {server.username} of database.url cannot make the databases: {error}",
+            f"a user who may create databases, or the databases {', '.join(names)}.",
+            "have the server's administrator grant CREATEDB or make these databases.",
         ) from None
 
 

@@ -120,9 +120,9 @@ def remove(home: Path, *, run_as: str = "nobody") -> None:
             _close(_attached.pop(cluster.folder)[1])
         if _is_used(cluster):
             raise ServerError(
-                found=f"The server of {home} is in use by another process.",
-                expected="nobody to use it.",
-                do="run make down and end what else uses it, then try again.",
+                f"The server of {home} is in use by another process.",
+                "nobody to use it.",
+                "run make down and end what else uses it, then try again.",
             )
         cluster.remove()
 
@@ -225,7 +225,7 @@ def _refusing_clearly(cluster: Cluster) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise ServerError(
-            found=f"{error.filename} of the embedded server cannot be used: {error.strerror}.",
-            expected=f"a home whose files belong to the user who runs Barometer ({cluster.folder.parent}).",
-            do="run Barometer as the user who made that home, or name another in BAROMETER_HOME.",
+            f"{error.filename} of the embedded server cannot be used: {error.strerror}.",
+            f"a home whose files belong to the user who runs Barometer ({cluster.folder.parent}).",
+            "run Barometer as the user who made that home, or name another in BAROMETER_HOME.",
         ) from None

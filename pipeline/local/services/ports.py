@@ -21,9 +21,9 @@ def check_ports(settings: Settings) -> None:
         reason = f"it is that of {taken[port]} too" if port in taken else _refusal(host, port)
         if reason:
             raise ServerError(
-                found=f"Port {port} on {host} cannot be used: {reason}.",
-                expected=f"a free port for {setting}.",
-                do=f"stop what uses it, or choose another: BAROMETER__{_variable(setting)}={port + 1000}.",
+                f"Port {port} on {host} cannot be used: {reason}.",
+                f"a free port for {setting}.",
+                f"stop what uses it, or choose another: BAROMETER__{_variable(setting)}={port + 1000}.",
             )
         taken[port] = setting
 

@@ -63,9 +63,9 @@ def read(path: Path) -> tuple[list[Entry], Identity | None]:
             content = file.read()
         if status.st_mode & 0o077:
             raise ConfigError(
-                found=f"{path} has mode {status.st_mode & 0o777:o}: others can read who may ask the service.",
-                expected="mode 600.",
-                do=f"chmod 600 '{path}'.",
+                f"{path} has mode {status.st_mode & 0o777:o}: others can read who may ask the service.",
+                "mode 600.",
+                f"chmod 600 '{path}'.",
             )
         keys = _Content.model_validate_json(content).keys
     except FileNotFoundError:
@@ -107,9 +107,9 @@ def create(path: Path, name: str, scopes: Sequence[Scope], expires_in: timedelta
             )
         except ValidationError as error:
             raise ConfigError(
-                found=f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}.",
-                expected="1 to 64 letters, digits, spaces and . @ / : _ -",
-                do="choose another name.",
+                f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}.",
+                "1 to 64 letters, digits, spaces and . @ / : _ -",
+                "choose another name.",
             ) from None
         _write(path, [*keys, key])
     return key, f"bm_{key.id}_{secret}"
@@ -128,9 +128,9 @@ def revoke(path: Path, key_id: str) -> Entry:
         gone = next((key for key in keys if key.id == key_id), None)
         if gone is None:
             raise ConfigError(
-                found=f"There is no key with the id {key_id[:80]!r}.",
-                expected="the id of one of those that barometer keys list shows.",
-                do="look there; a key's id is its part between the two first underscores.",
+                f"There is no key with the id {key_id[:80]!r}.",
+                "the id of one of those that barometer keys list shows.",
+                "look there; a key's id is its part between the two first underscores.",
             )
         _write(path, [key for key in keys if key is not gone])
     return gone
@@ -163,7 +163,7 @@ def _unreadable(path: Path, error: Exception) -> ConfigError:
     # Of a ValidationError neither text nor input is told: it quotes the file.
     reason = "it is not as it was written" if isinstance(error, ValidationError) else error
     return ConfigError(
-        found=f"{path} cannot be read: {reason}.",
-        expected="the file that barometer keys wrote.",
-        do="restore it from a backup, or move it away and make new keys: barometer keys create.",
+        f"{path} cannot be read: {reason}.",
+        "the file that barometer keys wrote.",
+        "restore it from a backup, or move it away and make new keys: barometer keys create.",
     )

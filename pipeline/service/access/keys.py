@@ -45,10 +45,10 @@ class Key:
         """
         if scope not in self.scopes:
             raise RequestError(
-                status=403,
-                found=f"The API key {self.name!r} may {', '.join(sorted(self.scopes))}.",
-                expected=f"a key with the scope {scope}.",
-                do=f"use another key; barometer keys create NAME --scope {scope} makes one.",
+                403,
+                f"The API key {self.name!r} may {', '.join(sorted(self.scopes))}.",
+                f"a key with the scope {scope}.",
+                f"use another key; barometer keys create NAME --scope {scope} makes one.",
             )
 
 
@@ -166,9 +166,9 @@ def _token(authorization: bytes | None) -> bytes:
 
 def _refused(found: str) -> RequestError:
     return RequestError(
-        status=401,
-        found=found,
-        expected="a key in the header X-API-Key or Authorization: Bearer, or as the password of a login.",
-        do="ask the service's operators for one; barometer keys create NAME --scope predict makes it.",
+        401,
+        found,
+        "a key in the header X-API-Key or Authorization: Bearer, or as the password of a login.",
+        "ask the service's operators for one; barometer keys create NAME --scope predict makes it.",
         headers=CHALLENGE,
     )

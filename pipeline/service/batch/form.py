@@ -117,10 +117,10 @@ class FormReader:
         self._suffix = suffix_of(filename.decode("utf-8", "replace")) or MEDIA_TYPES.get(media_type)
         if self._suffix is None:
             raise RequestError(
-                status=415,
-                found="Neither the file's name nor its media type says what it is.",
-                expected=f"a name in .{', .'.join(FORMATS)} (each also with .gz), or one of {', '.join(MEDIA_TYPES)}.",
-                do="name the file so.",
+                415,
+                "Neither the file's name nor its media type says what it is.",
+                f"a name in .{', .'.join(FORMATS)} (each also with .gz), or one of {', '.join(MEDIA_TYPES)}.",
+                "name the file so.",
             )
         self._in_file = True
 
@@ -134,8 +134,8 @@ class FormReader:
 
 def _unreadable(what: str) -> RequestError:
     return RequestError(
-        status=400,
-        found=f"The form cannot be read: {what}.",
-        expected="multipart/form-data with one file.",
-        do="send it as curl -F file=@rows.csv does.",
+        400,
+        f"The form cannot be read: {what}.",
+        "multipart/form-data with one file.",
+        "send it as curl -F file=@rows.csv does.",
     )

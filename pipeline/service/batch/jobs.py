@@ -88,20 +88,17 @@ class Job:
                 raise self.gone()
             return
         raise RequestError(
-            status=409,
-            found=f"The job is {self.state} and has no results.",
-            expected="one that succeeded.",
-            do="hand the file in again." if self.is_ended else "wait until its state is succeeded.",
+            409,
+            f"The job is {self.state} and has no results.",
+            "one that succeeded.",
+            "hand the file in again." if self.is_ended else "wait until its state is succeeded.",
             headers=() if self.is_ended else ((b"retry-after", RETRY_SECONDS),),
         )
 
     def gone(self) -> RequestError:
         """Return the error that the results are no longer kept."""
         return RequestError(
-            status=410,
-            found="The job's results are no longer kept.",
-            expected="to be fetched before expires_at.",
-            do="hand the file in again.",
+            410, "The job's results are no longer kept.", "to be fetched before expires_at.", "hand the file in again."
         )
 
 
@@ -114,10 +111,10 @@ def _answering_503(method: Callable[_P, _R]) -> Callable[_P, _R]:
             return method(*arguments, **options)
         except ServerError as error:
             raise RequestError(
-                status=503,
-                found=error.found,
-                expected="Airflow, which scores files, to answer.",
-                do="try again later; on-demand predictions do not need it.",
+                503,
+                error.found,
+                "Airflow, which scores files, to answer.",
+                "try again later; on-demand predictions do not need it.",
                 headers=((b"retry-after", RETRY_SECONDS),),
             ) from None
 
@@ -206,10 +203,10 @@ class Jobs:
                 return known, True
         if {name: known.run.conf.get(name) for name in conf} != conf:
             raise RequestError(
-                status=422,
-                found=f"The Idempotency-Key stands for the job {known.id}, of another file.",
-                expected="a key of its own for each file, until its job fails, is cancelled or expires.",
-                do="use another key, or send what was sent then.",
+                422,
+                f"The Idempotency-Key stands for the job {known.id}, of another file.",
+                "a key of its own for each file, until its job fails, is cancelled or expires.",
+                "use another key, or send what was sent then.",
             )
         return known, False
 

@@ -74,10 +74,10 @@ class _Asked:
         job = await aside(self.jobs.find, job_id)
         if job is None or not (self.sees_all or job.asked_by == self.call.key_name):
             raise RequestError(
-                status=404,
-                found="There is no such job.",
-                expected=f"the id of a job of yours, as POST {PATH} answered it.",
-                do=f"GET {PATH} lists them.",
+                404,
+                "There is no such job.",
+                f"the id of a job of yours, as POST {PATH} answered it.",
+                f"GET {PATH} lists them.",
             )
         return job
 
@@ -101,10 +101,10 @@ def _refuse_without_airflow(settings: Settings) -> None:
     else:
         return
     raise RequestError(
-        status=501,
-        found=found,
-        expected="a service beside Airflow (make up), which scores files.",
-        do="POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
+        501,
+        found,
+        "a service beside Airflow (make up), which scores files.",
+        "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
     )
 
 
@@ -165,10 +165,10 @@ def _form(call: Call) -> Form:
         if form == chosen:
             return form
     raise RequestError(
-        status=422,
-        found=f"The parameter format is {chosen[:80]!r}.",
-        expected=f"one of {', '.join(FORMS)}.",
-        do="choose one of them.",
+        422,
+        f"The parameter format is {chosen[:80]!r}.",
+        f"one of {', '.join(FORMS)}.",
+        "choose one of them.",
         field="format",
     )
 

@@ -69,10 +69,10 @@ def idempotency_key(call: Call) -> str | None:
         return None
     if not _KEY.fullmatch(given):
         raise RequestError(
-            status=400,
-            found="The header Idempotency-Key is empty, too long, or holds more than visible ASCII.",
-            expected="1 to 255 visible characters, such as a UUID.",
-            do="send such a key, or none.",
+            400,
+            "The header Idempotency-Key is empty, too long, or holds more than visible ASCII.",
+            "1 to 255 visible characters, such as a UUID.",
+            "send such a key, or none.",
         )
     return given.decode()
 
@@ -112,26 +112,26 @@ def _address(settings: Settings, body: bytes) -> Wanted:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         is_json = isinstance(error, msgspec.ValidationError)
         raise RequestError(
-            status=422 if is_json else 400,
-            found=f"The body is not as it should be: {str(error)[:80]}.",
-            expected='{"uri": "…"}, and maybe "format".',
-            do="send that, or a file with its own media type.",
+            422 if is_json else 400,
+            f"The body is not as it should be: {str(error)[:80]}.",
+            '{"uri": "…"}, and maybe "format".',
+            "send that, or a file with its own media type.",
         ) from None
     if asked.format not in {None, *FORMATS}:
         raise RequestError(
-            status=422,
-            found=f"The format is {str(asked.format)[:80]!r}.",
-            expected=f"one of {', '.join(FORMATS)}, or none when the address ends in it.",
-            do="choose one of them.",
+            422,
+            f"The format is {str(asked.format)[:80]!r}.",
+            f"one of {', '.join(FORMATS)}, or none when the address ends in it.",
+            "choose one of them.",
             field="format",
         )
     uri = check_uri(settings, asked.uri)
     if asked.format is None and suffix_of(uri.partition("?")[0]) is None:
         raise RequestError(
-            status=422,
-            found="The address does not say what the file is.",
-            expected=f"one that ends in .{', .'.join(FORMATS)} (each also with .gz), or a format.",
-            do='add "format".',
+            422,
+            "The address does not say what the file is.",
+            f"one that ends in .{', .'.join(FORMATS)} (each also with .gz), or a format.",
+            'add "format".',
             field="format",
         )
     return Wanted(uri=uri, format=asked.format)
@@ -144,19 +144,18 @@ def _suffix(call: Call) -> str:
     encoding = call.headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
     if form is None or encoding not in {"identity", "gzip"}:
         raise RequestError(
-            status=415,
-            found=f"The body is {(call.media.name or 'of no media type')[:80]}, encoded as {encoding[:20]}.",
-            expected=f"{', '.join(MEDIA_TYPES)}, plain or with Content-Encoding: gzip; a form with a file; or JSON"
-            " with a uri.",
-            do="send it as one of these.",
+            415,
+            f"The body is {(call.media.name or 'of no media type')[:80]}, encoded as {encoding[:20]}.",
+            f"{', '.join(MEDIA_TYPES)}, plain or with Content-Encoding: gzip; a form with a file; or JSON with a uri.",
+            "send it as one of these.",
         )
     charset = parameters.get("charset", "utf-8")
     if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
         raise RequestError(
-            status=415,
-            found="The media type says something else of the file than that it has a header line and is in UTF-8.",
-            expected="a header line that names the columns, and UTF-8.",
-            do="send the file so.",
+            415,
+            "The media type says something else of the file than that it has a header line and is in UTF-8.",
+            "a header line that names the columns, and UTF-8.",
+            "send the file so.",
         )
     return form + (".gz" if encoding == "gzip" else "")
 
@@ -193,20 +192,15 @@ async def _bounded(call: Call, most: int, seconds: float) -> AsyncIterator[bytes
 
 def _too_slow(seconds: float) -> RequestError:
     return RequestError(
-        status=408,
-        found=f"The body stopped for {seconds:g} s, or came slower than {LEAST_BYTES_A_SECOND:,} bytes a second.",
-        expected="to have it at that rate, without long pauses.",
-        do="send it again over a faster line, compressed, or in several files.",
+        408,
+        f"The body stopped for {seconds:g} s, or came slower than {LEAST_BYTES_A_SECOND:,} bytes a second.",
+        "to have it at that rate, without long pauses.",
+        "send it again over a faster line, compressed, or in several files.",
     )
 
 
 def _too_large(most: int) -> RequestError:
-    return RequestError(
-        status=413,
-        found="The body is too large.",
-        expected=f"at most {most:,} bytes.",
-        do="split the file.",
-    )
+    return RequestError(413, "The body is too large.", f"at most {most:,} bytes.", "split the file.")
 
 
 class _Arrived:
@@ -252,9 +246,9 @@ class _Arrived:
             self._file.write(block)
         except OSError as error:
             raise RequestError(
-                status=503,
-                found=f"The file cannot be stored: {error.strerror}.",
-                expected="room for it.",
-                do="try again later.",
+                503,
+                f"The file cannot be stored: {error.strerror}.",
+                "room for it.",
+                "try again later.",
                 headers=((b"retry-after", b"60"),),
             ) from None

@@ -67,9 +67,9 @@ def _on_error_row(call: Call) -> bool:
     said = call.query.get("on_error", "refuse")
     if said not in {"row", "refuse"}:
         raise RequestError(
-            status=422,
-            found=f"The parameter on_error is {said[:80]!r}.",
-            expected="refuse (a bad row refuses the request, the default) or row (the others are answered).",
-            do="choose one of them.",
+            422,
+            f"The parameter on_error is {said[:80]!r}.",
+            "refuse (a bad row refuses the request, the default) or row (the others are answered).",
+            "choose one of them.",
         )
     return said == "row"

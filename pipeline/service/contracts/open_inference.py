@@ -93,10 +93,10 @@ def _check_name(serving: Serving, call: Call) -> None:
     for what in asked:
         if asked[what] != in_charge[what]:
             raise RequestError(
-                status=404,
-                found=f"The {what} {asked[what][:80]!r} is not in charge.",
-                expected=f"{in_charge[what]!r}.",
-                do="ask for that one, or leave the version out.",
+                404,
+                f"The {what} {asked[what][:80]!r} is not in charge.",
+                f"{in_charge[what]!r}.",
+                "ask for that one, or leave the version out.",
             )
 
 

@@ -88,9 +88,9 @@ def _whole(environ: Environment, name: str, default: int, among: range) -> int:
 
 def _wrong(name: str, text: str, expected: str) -> ConfigError:
     return ConfigError(
-        found=f"The environment variable {name} is {text[:80]!r}.",
-        expected=f"{expected}, as the platform sets it.",
-        do=f"unset {name}, or give it such a value.",
+        f"The environment variable {name} is {text[:80]!r}.",
+        f"{expected}, as the platform sets it.",
+        f"unset {name}, or give it such a value.",
     )
 
 

@@ -90,12 +90,7 @@ def _cells(line: bytes) -> list[str] | RequestError:
     try:
         return next(csv.reader((line.decode(),), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        return RequestError(
-            status=422,
-            found=f"A line is no CSV: {error}.",
-            expected="a line of CSV in UTF-8.",
-            do="mend that line.",
-        )
+        return RequestError(422, f"A line is no CSV: {error}.", "a line of CSV in UTF-8.", "mend that line.")
 
 
 def _execution_parameters(service: Service) -> dict[str, int | str]:

@@ -117,17 +117,17 @@ def media_type_among(call: Call, *allowed: str) -> str:
     media = call.media
     if media.name not in allowed or media.parameters.get("charset", "utf-8") not in UTF_8:
         raise RequestError(
-            status=415,
-            found=f"The body's media type is {call.headers.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
-            expected=f"{' or '.join(filter(None, allowed))}, in UTF-8.",
-            do="name the body's type in the header Content-Type.",
+            415,
+            f"The body's media type is {call.headers.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
+            f"{' or '.join(filter(None, allowed))}, in UTF-8.",
+            "name the body's type in the header Content-Type.",
         )
     if media.name == CSV and media.parameters.get("header", "present") not in {"present", "absent"}:
         raise RequestError(
-            status=415,
-            found=f"The body's media type says header={cut(media.parameters['header'])!r}.",
-            expected="header=present or header=absent, or neither.",
-            do="say whether the first line names the columns.",
+            415,
+            f"The body's media type says header={cut(media.parameters['header'])!r}.",
+            "header=present or header=absent, or neither.",
+            "say whether the first line names the columns.",
         )
     return media.name
 
@@ -149,10 +149,10 @@ def negotiated(call: Call, default: str = JSON, forms: Mapping[str, str] = FORMS
     if form is not None:
         return form
     raise RequestError(
-        status=406,
-        found=f"The header Accept takes none of our forms: {accept.decode('latin-1')[:80]!r}.",
-        expected=f"one of {', '.join(forms)}.",
-        do="ask for one of them, or leave the header out.",
+        406,
+        f"The header Accept takes none of our forms: {accept.decode('latin-1')[:80]!r}.",
+        f"one of {', '.join(forms)}.",
+        "ask for one of them, or leave the header out.",
     )
 
 
@@ -199,15 +199,11 @@ def cells(call: Call, *, header: bool) -> tuple[list[str] | None, list[list[str]
         text = call.body.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestError(
-            status=400, found=f"The body is no CSV: {error}.", expected="CSV in UTF-8.", do="mend the body."
-        ) from None
+        raise RequestError(400, f"The body is no CSV: {error}.", "CSV in UTF-8.", "mend the body.") from None
     if not header:
         return None, rows
     if not rows:
-        raise RequestError(
-            status=400, found="The body is empty.", expected="a line with the columns' names.", do="send a header."
-        )
+        raise RequestError(400, "The body is empty.", "a line with the columns' names.", "send a header.")
     return rows[0], rows[1:]
 
 
@@ -220,12 +216,7 @@ def limited(rows: Rows, most: int) -> Rows:
         413.
     """
     if len(rows) > most:
-        raise RequestError(
-            status=413,
-            found=f"The request has {len(rows)} rows.",
-            expected=f"at most {most}.",
-            do="send several requests.",
-        )
+        raise RequestError(413, f"The request has {len(rows)} rows.", f"at most {most}.", "send several requests.")
     return rows
 
 
@@ -239,7 +230,7 @@ def checked(instances: Instances, most: int) -> Instances:
     """
     limited(instances.values, most)
     if not instances.rows:
-        raise RequestError(status=422, found="The request has no instances.", expected="at least one.", do="send one.")
+        raise RequestError(422, "The request has no instances.", "at least one.", "send one.")
     return instances
 
 

@@ -116,10 +116,10 @@ def only_one(given: Fields, names: Sequence[str]) -> str:
     found = [name for name in names if name in given]
     if len(found) != 1:
         raise RequestError(
-            status=422,
-            found=f"The body has {' and '.join(found) or 'none'} of the fields that hold rows.",
-            expected=f"exactly one of {', '.join(names)}.",
-            do="send the rows in one of them.",
+            422,
+            f"The body has {' and '.join(found) or 'none'} of the fields that hold rows.",
+            f"exactly one of {', '.join(names)}.",
+            "send the rows in one of them.",
         )
     return found[0]
 
@@ -151,10 +151,10 @@ def by_column(signature: Signature, columns: Mapping[str, Sequence[Any]], *, mos
     lengths = {len(cells) for cells in columns.values()}
     if len(lengths) > 1:
         raise RequestError(
-            status=422,
-            found="The columns have different lengths.",
-            expected="a value in each column for every row.",
-            do="send columns of one length, null where a value is not known.",
+            422,
+            "The columns have different lengths.",
+            "a value in each column for every row.",
+            "send columns of one length, null where a value is not known.",
         )
     rows = limited(list(zip(*columns.values(), strict=True)), most_rows)
     return signature.columns([*columns], rows)
@@ -182,10 +182,10 @@ def _object(row: msgspec.Raw, names: Sequence[str]) -> Any:
         return row
     if len(values) != len(names):
         return RequestError(
-            status=422,
-            found=f"In an instance there are {len(values)} values.",
-            expected=f"{len(names)}, in the order {cut(', '.join(names))}.",
-            do="mend that instance.",
+            422,
+            f"In an instance there are {len(values)} values.",
+            f"{len(names)}, in the order {cut(', '.join(names))}.",
+            "mend that instance.",
         )
     return dict(zip(names, values, strict=True))
 

@@ -35,17 +35,11 @@ def decoded(body: bytes, kind: Any) -> Any:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise RequestError(
-            status=422,
-            found=f"The body has another form: {cut(str(error))}.",
-            expected="the form that /docs shows.",
-            do="mend the body.",
+            422, f"The body has another form: {cut(str(error))}.", "the form that /docs shows.", "mend the body."
         ) from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(
-            status=400,
-            found=f"The body is no JSON: {cut(str(error))}.",
-            expected="JSON in UTF-8.",
-            do="mend the body.",
+            400, f"The body is no JSON: {cut(str(error))}.", "JSON in UTF-8.", "mend the body."
         ) from None
 
 
@@ -61,10 +55,7 @@ def check_utf_8(text: bytes) -> None:
         text.decode()
     except UnicodeDecodeError as error:
         raise RequestError(
-            status=400,
-            found=f"What should be JSON is not UTF-8 at byte {error.start}.",
-            expected="JSON in UTF-8.",
-            do="mend the body.",
+            400, f"What should be JSON is not UTF-8 at byte {error.start}.", "JSON in UTF-8.", "mend the body."
         ) from None
 
 

@@ -73,9 +73,9 @@ class Signature:
             whole, self._partial = (_struct(self.features, required=required) for required in (True, False))
         except ValueError as error:
             raise ModelError(
-                found=f"No request can name all of the model's features: {error}.",
-                expected="names without double quotes, backslashes and control characters.",
-                do="give the columns of features.sql other names and train anew.",
+                f"No request can name all of the model's features: {error}.",
+                "names without double quotes, backslashes and control characters.",
+                "give the columns of features.sql other names and train anew.",
             ) from None
         self._body = msgspec.json.Decoder(envelope("instances", whole))
         self._values = _getter([f"f{at}" for at in range(len(self.names))])
@@ -218,10 +218,10 @@ class Signature:
         for wrong, what in ((unknown, "unknown"), (twice, "named twice"), (absent, "absent")):
             if wrong:
                 raise RequestError(
-                    status=422,
-                    found=f"The columns {listed(wrong, 400)} are {what}.",
-                    expected=f"each of {listed(self.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}.",
-                    do="send these columns only.",
+                    422,
+                    f"The columns {listed(wrong, 400)} are {what}.",
+                    f"each of {listed(self.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}.",
+                    "send these columns only.",
                     field=cut(wrong[0]),
                 )
         return names

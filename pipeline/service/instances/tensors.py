@@ -217,9 +217,7 @@ def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
 
 def _wrong(found: str, expected: str, name: str | None = None, row: int | None = None) -> RequestError:
     where = "Of an input" if name is not None else "In the request"
-    return RequestError(
-        status=422, found=f"{where} {found}.", expected=f"{expected}.", do="mend the request.", field=name, row=row
-    )
+    return RequestError(422, f"{where} {found}.", f"{expected}.", "mend the request.", field=name, row=row)
 
 
 def _bytes_of_texts(texts: Sequence[str]) -> bytes:

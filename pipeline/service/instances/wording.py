@@ -22,9 +22,7 @@ _JSON_KINDS = {
 
 def bad(found: str, expected: str, name: str | None = None) -> RequestError:
     """Return an error of an instance, or of its field `name`."""
-    return RequestError(
-        status=422, found=f"In an instance {found}.", expected=f"{expected}.", do="mend that instance.", field=name
-    )
+    return RequestError(422, f"In an instance {found}.", f"{expected}.", "mend that instance.", field=name)
 
 
 def explained(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:

@@ -99,9 +99,9 @@ class Copies:
         current = self._recorded()
         if current is None:
             raise ModelError(
-                found=f"{self._current} is not as it was written.",
-                expected="the versions that were served last.",
-                do="remove it; it is made anew when the registry answers.",
+                f"{self._current} is not as it was written.",
+                "the versions that were served last.",
+                "remove it; it is made anew when the registry answers.",
             )
         challenger = self._candidate(current.challenger) if current.challenger else None
         return InCharge(current.name, current.threshold, self._candidate(current.champion), challenger)

@@ -180,9 +180,9 @@ class Current:
     def _unavailable(self) -> RequestError:
         errors = [problem.error for problem in self._problems.standing().values()]
         return RequestError(
-            status=503,
-            found=" ".join(["No model version is served.", *(error.found for error in errors)]),
-            expected="a champion that passes its checks.",
-            do=" ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."]),
+            503,
+            " ".join(["No model version is served.", *(error.found for error in errors)]),
+            "a champion that passes its checks.",
+            " ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."]),
             headers=((b"retry-after", str(math.ceil(self._refresh_seconds)).encode()),),
         )

@@ -98,10 +98,10 @@ def _challenger(candidate: Candidate, threshold: float, champion: Loaded, before
     known = {(feature.name, feature.kind) for feature in champion.bundle.features}
     if unknown := [each.name for each in challenger.bundle.features if (each.name, each.kind) not in known]:
         raise ModelError(
-            found=f"The challenger, version {challenger.version}, needs features that the champion, version"
+            f"The challenger, version {challenger.version}, needs features that the champion, version"
             f" {champion.version}, does not have: {', '.join(unknown)}.",
-            expected="features of the champion's signature, since a request holds those.",
-            do="take it out: barometer rollback --challenger; or promote it.",
+            "features of the champion's signature, since a request holds those.",
+            "take it out: barometer rollback --challenger; or promote it.",
         )
     _try(challenger, champion.bundle.features)
     return challenger
@@ -114,9 +114,9 @@ def _try(loaded: Loaded, features: list[Feature]) -> None:
         satisfaction = loaded.scorer.satisfaction(inputs_of(some, features))
         if not np.all((satisfaction >= 0) & (satisfaction <= 1)):
             raise ModelError(
-                found=f"Version {loaded.version} gives the satisfaction {satisfaction.tolist()}.",
-                expected="numbers from 0 to 1.",
-                do="use another version; train a new one: barometer train.",
+                f"Version {loaded.version} gives the satisfaction {satisfaction.tolist()}.",
+                "numbers from 0 to 1.",
+                "use another version; train a new one: barometer train.",
             )
 
 

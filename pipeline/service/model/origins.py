@@ -102,9 +102,9 @@ class _Registry:
             return None
         if saved.name != self._settings.model.name:
             raise ModelError(
-                found=f"The local copy is of the model {saved.name!r}.",
-                expected=f"the model that model.name names, {self._settings.model.name!r}.",
-                do="see that the registry answers, or correct model.name.",
+                f"The local copy is of the model {saved.name!r}.",
+                f"the model that model.name names, {self._settings.model.name!r}.",
+                "see that the registry answers, or correct model.name.",
             )
         takes_part = self._settings.routing.mode != "off"
         return replace(
@@ -156,9 +156,9 @@ class _RemoteFolder:
             raise
         except Exception as error:  # noqa: BLE001 - every filesystem of fsspec has errors of its own
             raise ModelError(
-                found=f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
-                expected="a URI that fsspec can open.",
-                do="check the address and the access rights, and that the fsspec package for it is installed.",
+                f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
+                "a URI that fsspec can open.",
+                "check the address and the access rights, and that the fsspec package for it is installed.",
             ) from None
 
     def saved(self) -> InCharge | None:

@@ -83,14 +83,12 @@ def _problem(error: Exception, known: Problem | None) -> Problem:
 
 
 def _unexpected(error: Exception) -> BarometerError:
-    return BarometerError(
-        found=f"{type(error).__name__}: {error}.", expected="an answer.", do="look into the service's log."
-    )
+    return BarometerError(f"{type(error).__name__}: {error}.", "an answer.", "look into the service's log.")
 
 
 def _overdue() -> BarometerError:
     return DatabaseUnavailableError(
-        found=f"The registry has not answered for more than {OVERDUE.seconds} seconds.",
-        expected="an answer.",
-        do="see that the database's server runs (barometer status).",
+        f"The registry has not answered for more than {OVERDUE.seconds} seconds.",
+        "an answer.",
+        "see that the database's server runs (barometer status).",
     )

@@ -106,10 +106,10 @@ def _beside(error: RequestError) -> RequestError:
     """Return an instance's error as it reads beside the field."""
     found = error.found.removeprefix("In an instance ")
     return RequestError(
-        status=error.status,
-        found=found[:1].upper() + found[1:],
-        expected=error.expected,
-        do="mend it, or empty the field where it is not known.",
+        error.status,
+        found[:1].upper() + found[1:],
+        error.expected,
+        "mend it, or empty the field where it is not known.",
         field=error.field,
     )
 
@@ -117,10 +117,10 @@ def _beside(error: RequestError) -> RequestError:
 def _keys_absent(given: Mapping[str, str]) -> dict[str, RequestError]:
     return {
         key: RequestError(
-            status=422,
-            found=f"There is no {name}.",
-            expected="a customer and one of its products.",
-            do=f"enter the {name}, or use the form below without either.",
+            422,
+            f"There is no {name}.",
+            "a customer and one of its products.",
+            f"enter the {name}, or use the form below without either.",
             field=key,
         )
         for key, name in KEY_NAMES.items()
@@ -130,9 +130,9 @@ def _keys_absent(given: Mapping[str, str]) -> dict[str, RequestError]:
 
 def _unknown_subject(customer_id: str, product_id: str) -> RequestError:
     return RequestError(
-        status=422,
-        found=f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}.",
-        expected="both as predictions have them, in upper and lower case alike.",
-        do="look them up in latest_predictions, or enter what you know in the form below.",
+        422,
+        f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}.",
+        "both as predictions have them, in upper and lower case alike.",
+        "look them up in latest_predictions, or enter what you know in the form below.",
         field="customer_id",
     )

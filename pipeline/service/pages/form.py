@@ -125,10 +125,10 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     """
     if call.media.name != FORM_TYPE:
         raise RequestError(
-            status=415,
-            found=f"The body's media type is {call.media.name[:80]!r}.",
-            expected=f"{FORM_TYPE}, as the page's form is sent.",
-            do="use the form, or from a program POST /predict.",
+            415,
+            f"The body's media type is {call.media.name[:80]!r}.",
+            f"{FORM_TYPE}, as the page's form is sent.",
+            "use the form, or from a program POST /predict.",
         )
     try:
         given = dict(
@@ -143,10 +143,10 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
         given = {NOT_KNOWN: NOT_KNOWN}
     if unknown := given.keys() - {*names, *KEYS}:
         raise RequestError(
-            status=422,
-            found=f"The form has the field {min(unknown)[:80]!r}, or is cut short.",
-            expected="a field for each feature of the model in charge; another may have come into force meanwhile.",
-            do="go back to the page and load it anew.",
+            422,
+            f"The form has the field {min(unknown)[:80]!r}, or is cut short.",
+            "a field for each feature of the model in charge; another may have come into force meanwhile.",
+            "go back to the page and load it anew.",
         )
     return {name: text.strip() if name in KEYS else text for name, text in given.items()}
 

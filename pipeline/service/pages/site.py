@@ -120,8 +120,8 @@ def _moved(where: str) -> Answer:
 
 def _absent() -> RequestError:
     return RequestError(
-        status=404,
-        found="There is no such page.",
-        expected="a page of the site: a weekly report, Data Docs, a training report.",
-        do="begin at /reports/; a page appears there once its run has ended.",
+        404,
+        "There is no such page.",
+        "a page of the site: a weekly report, Data Docs, a training report.",
+        "begin at /reports/; a page appears there once its run has ended.",
     )

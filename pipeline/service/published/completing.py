@@ -49,8 +49,8 @@ async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instanc
 
 def _unknown() -> RequestError:
     return RequestError(
-        status=404,
-        found="The subject of an instance is in no published week.",
-        expected="a customer_id and product_id that were predicted, or a value for each feature.",
-        do="send all features, null where one is not known.",
+        404,
+        "The subject of an instance is in no published week.",
+        "a customer_id and product_id that were predicted, or a value for each feature.",
+        "send all features, null where one is not known.",
     )

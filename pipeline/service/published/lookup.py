@@ -185,19 +185,19 @@ def routes(parts: "Parts") -> list[Route]:
 async def _prediction(parts: "Parts", call: Call) -> Answer:
     if parts.lookup is None:
         raise RequestError(
-            status=501,
-            found="This service runs from a model's files, without a warehouse.",
-            expected="a service beside the weekly run, for what that has published.",
-            do="send the features: POST /predict.",
+            501,
+            "This service runs from a model's files, without a warehouse.",
+            "a service beside the weekly run, for what that has published.",
+            "send the features: POST /predict.",
         )
     customer_id, product_id = call.path_parameters["customer_id"], call.path_parameters["product_id"]
     found = await warehouse(parts.lookup.prediction, customer_id, product_id)
     if found is None:
         raise RequestError(
-            status=404,
-            found="The latest published week has no prediction for this customer and product.",
-            expected="a customer_id and product_id of that week, percent-encoded.",
-            do="correct them, or send the features: POST /predict.",
+            404,
+            "The latest published week has no prediction for this customer and product.",
+            "a customer_id and product_id of that week, percent-encoded.",
+            "correct them, or send the features: POST /predict.",
         )
     return Answer(msgspec.json.encode(found))
 
@@ -219,38 +219,38 @@ def _is_storable(*texts: str) -> bool:
 def _kept_out(latest: Row[Any], status: int) -> RequestError:
     reasons = [*latest.reasons[:REASONS], *(["…"] if len(latest.reasons) > REASONS else [])]
     return RequestError(
-        status=status,
-        found=f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}.",
-        expected="a subject whose features pass the expectations.",
-        do="mend its data for the next run, or send all features: POST /predict.",
+        status,
+        f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}.",
+        "a subject whose features pass the expectations.",
+        "mend its data for the next run, or send all features: POST /predict.",
     )
 
 
 def _no_feature(week: str, name: str) -> RequestError:
     return RequestError(
-        status=422,
-        found=f"The latest snapshot, of the week {week}, does not have the model's feature {name[:80]!r}.",
-        expected="a value for it in the request.",
-        do="send it, null if it is not known.",
+        422,
+        f"The latest snapshot, of the week {week}, does not have the model's feature {name[:80]!r}.",
+        "a value for it in the request.",
+        "send it, null if it is not known.",
         field=name,
     )
 
 
 def _altered(week: str) -> RequestError:
     return RequestError(
-        status=503,
-        found=f"The snapshot of the week {week} cannot be used: its files are not as the run wrote them.",
-        expected="the files by which the week was published.",
-        do="send all features; the week is to be run again with rebuild.",
+        503,
+        f"The snapshot of the week {week} cannot be used: its files are not as the run wrote them.",
+        "the files by which the week was published.",
+        "send all features; the week is to be run again with rebuild.",
         headers=((b"retry-after", RETRY_SECONDS),),
     )
 
 
 def _away() -> RequestError:
     return RequestError(
-        status=503,
-        found="The warehouse does not answer.",
-        expected="what the weekly run has published.",
-        do="try again in some seconds; predictions of features that are sent whole go on.",
+        503,
+        "The warehouse does not answer.",
+        "what the weekly run has published.",
+        "try again in some seconds; predictions of features that are sent whole go on.",
         headers=((b"retry-after", RETRY_SECONDS),),
     )

@@ -69,9 +69,9 @@ def features_of(snapshot: Snapshot, customer_id: str, product_id: str, names: Se
                     return found
     except (OSError, pa.ArrowException) as error:
         raise ConservationError(
-            found=f"The snapshot's file {path} cannot be read: {error}.",
-            expected="the file as the run wrote it.",
-            do="run the week again with rebuild, which makes its files anew.",
+            f"The snapshot's file {path} cannot be read: {error}.",
+            "the file as the run wrote it.",
+            "run the week again with rebuild, which makes its files anew.",
         ) from None
     return None
 
@@ -87,9 +87,9 @@ def _manifest(snapshot: Snapshot) -> SnapshotManifest:
     manifest = SnapshotManifest.read(snapshot.manifest)
     if manifest.digest != snapshot.digest:
         raise ConservationError(
-            found=f"The manifest {snapshot.manifest} is not the one of the run that published {snapshot.week}.",
-            expected=f"a manifest with the digest {snapshot.digest[:12]}.",
-            do="run the week again with rebuild, which makes its files anew.",
+            f"The manifest {snapshot.manifest} is not the one of the run that published {snapshot.week}.",
+            f"a manifest with the digest {snapshot.digest[:12]}.",
+            "run the week again with rebuild, which makes its files anew.",
         )
     return manifest
 

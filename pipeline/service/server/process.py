@@ -85,9 +85,9 @@ def listening(host: str, port: int) -> list[socket.socket]:
     except (OSError, UnicodeError) as error:  # the latter for a name that can be none
         reason = getattr(error, "strerror", None) or str(error)
         raise ServerError(
-            found=f"Port {port} of {host} cannot be listened on: {reason.partition(' (while ')[0]}.",
-            expected="a free port (service.port) of one of this machine's addresses (service.host).",
-            do="stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST.",
+            f"Port {port} of {host} cannot be listened on: {reason.partition(' (while ')[0]}.",
+            "a free port (service.port) of one of this machine's addresses (service.host).",
+            "stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST.",
         ) from None
 
 

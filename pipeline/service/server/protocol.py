@@ -273,12 +273,12 @@ class _Timer:
 
 def _too_large() -> RequestError:
     return RequestError(
-        status=431,
-        found="The request's headers are too large.",
-        expected=f"at most {HEAD_BYTES:,} bytes, with the request line.",
-        do="send less in them.",
+        431,
+        "The request's headers are too large.",
+        f"at most {HEAD_BYTES:,} bytes, with the request line.",
+        "send less in them.",
     )
 
 
 def _malformed(found: str) -> RequestError:
-    return RequestError(status=400, found=found, expected="HTTP/1.1.", do="mend the client.")
+    return RequestError(400, found, "HTTP/1.1.", "mend the client.")

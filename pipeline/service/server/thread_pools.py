@@ -60,9 +60,9 @@ aside = Aside("aside")
 
 def _too_many() -> RequestError:
     return RequestError(
-        status=503,
-        found=f"{MOST} requests of this kind are waiting already.",
-        expected="fewer at once.",
-        do="try again in a second; predictions of features that are sent whole go on.",
+        503,
+        f"{MOST} requests of this kind are waiting already.",
+        "fewer at once.",
+        "try again in a second; predictions of features that are sent whole go on.",
         headers=((b"retry-after", RETRY_SECONDS),),
     )

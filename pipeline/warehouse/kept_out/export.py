@@ -74,9 +74,9 @@ def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: F
         return int(found.num_rows)
     if form != own:
         raise ConfigError(
-            found=f"The rejects of the source {name} are lines of {own}.",
-            expected=f"--format {own}, for they leave as they stand.",
-            do='correct it; barometer query "SELECT * FROM run_rejects" gives them as a table in any format.',
+            f"The rejects of the source {name} are lines of {own}.",
+            f"--format {own}, for they leave as they stand.",
+            'correct it; barometer query "SELECT * FROM run_rejects" gives them as a table in any format.',
         )
     header = _header(run, name, uris)
     with _opened(path) as out:
@@ -109,9 +109,9 @@ def export_subjects(settings: Settings, run: RunRecord, form: Format, path: Path
 
 def _nothing(what: str, run: RunRecord) -> ConfigError:
     return ConfigError(
-        found=f"The run {run.run_id} has no {what}.",
-        expected="something that the run kept out.",
-        do=f"see what there is: barometer quarantine list --run {run.run_id}.",
+        f"The run {run.run_id} has no {what}.",
+        "something that the run kept out.",
+        f"see what there is: barometer quarantine list --run {run.run_id}.",
     )
 
 
@@ -136,9 +136,9 @@ def _header(run: RunRecord, name: str, uris: list[str]) -> bytes | None:
     headers = {file.header for file in files if file.uri in uris}
     if len(headers) > 1:
         raise ConfigError(
-            found=f"The rejects of the source {name} stand under {len(headers)} different headers.",
-            expected="lines of files with the same header.",
-            do=f"export one file after the other, with --file: {', '.join(Path(uri).name for uri in uris)}.",
+            f"The rejects of the source {name} stand under {len(headers)} different headers.",
+            "lines of files with the same header.",
+            f"export one file after the other, with --file: {', '.join(Path(uri).name for uri in uris)}.",
         )
     (header,) = headers
     return None if header is None else original(header)
@@ -175,7 +175,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", out)
     except OSError as error:
         raise ConfigError(
-            found=f"{path} cannot be written: {error.strerror}.",
-            expected="a file in a folder that you may write to.",
-            do="name another file.",
+            f"{path} cannot be written: {error.strerror}.",
+            "a file in a folder that you may write to.",
+            "name another file.",
         ) from None

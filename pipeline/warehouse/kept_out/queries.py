@@ -53,9 +53,9 @@ def runs_to_look_at(settings: Settings, week: Week | None) -> list[RunRecord]:
         found = connection.execute(query, {"week": week and week.monday}).scalars().all()
     if not found:
         raise WeekError(
-            found=f"There is no run of the week {week} on record." if week else "No run is on record.",
-            expected="a week that was run, published or refused.",
-            do=f"run it: barometer run{f' --week {week}' if week else ''}.",
+            f"There is no run of the week {week} on record." if week else "No run is on record.",
+            "a week that was run, published or refused.",
+            f"run it: barometer run{f' --week {week}' if week else ''}.",
         )
     return [run(settings, run_id) for run_id in found]
 

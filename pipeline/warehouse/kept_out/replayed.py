@@ -81,16 +81,16 @@ def run_before(settings: Settings, week: Week) -> RunRecord:
     before = published_run(settings, week) or (run(settings, last) if last else None)
     if before is None:
         raise WeekError(
-            found=f"No run of the week {week} has read its data.",
-            expected="a week that was published, or refused for what its data hold.",
-            do=f"run it: barometer run --week {week}.",
+            f"No run of the week {week} has read its data.",
+            "a week that was published, or refused for what its data hold.",
+            f"run it: barometer run --week {week}.",
         )
     gone = [file.parquet for _, file in _files(before) if file.rejects and not file.parquet.exists()]
     if gone:
         raise WeekError(
-            found=f"The rows that the run {before.run_id} read are no longer here: {gone[0]}.",
-            expected="them, to compare with what is read now.",
-            do=f"run barometer run --week {week} --rebuild: the same, without the account of what was kept out.",
+            f"The rows that the run {before.run_id} read are no longer here: {gone[0]}.",
+            "them, to compare with what is read now.",
+            f"run barometer run --week {week} --rebuild: the same, without the account of what was kept out.",
         )
     return before
 
@@ -108,9 +108,9 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
     published = published_run(settings, Week(now.week))
     if published is None or published.run_id != now.run_id:
         raise WeekError(
-            found=f"The run {now.run_id} was published, but is not any more: another run took its place.",
-            expected="one run of a week at a time.",
-            do=f"replay the week again: barometer replay --week {now.week}.",
+            f"The run {now.run_id} was published, but is not any more: another run took its place.",
+            "one run of a week at a time.",
+            f"replay the week again: barometer replay --week {now.week}.",
         )
     result = Replayed(before, now, _rejects(settings, before, now), _subjects(settings, before, now))
     _check_conservation(settings, result)
@@ -123,9 +123,9 @@ def _check_conservation(settings: Settings, result: Replayed) -> None:
     rejects = sum(file.rejects for _, file in _files(result.before))
     if (result.rejects.num_rows, len(result.subjects)) != (rejects, subjects):
         raise ConservationError(
-            found=f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
-            expected=f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
-            do=f"{result.now.run_id} is published all the same; report this with the ids of both runs.",
+            f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
+            f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
+            f"{result.now.run_id} is published all the same; report this with the ids of both runs.",
         )
 
 
