@@ -24,6 +24,7 @@ killed process), never a `TerminalError`.
 """
 
 import re
+from collections.abc import Mapping
 
 
 class BarometerError(Exception):
@@ -123,11 +124,11 @@ class RequestError(TerminalError):
         *,
         row: int | None = None,
         field: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(found, expected, do)
         self.args = (status, *self.args)  # by which it is pickled; the rest is in its __dict__
-        self.status, self.row, self.field, self.headers = status, row, field, headers
+        self.status, self.row, self.field, self.headers = status, row, field, dict(headers or {})
 
 
 class TransientError(BarometerError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pipeline.service.server.calls import Scope
+from pipeline.service.calls import AccessScope
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(get_args(Scope)),
+    type=click.Choice(get_args(AccessScope)),
     multiple=True,
     required=True,
     help="What it may; repeatable.",
 )
 @click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="[default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print what is known of it, and the key, as JSON.")
-def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None, *, as_json: bool) -> None:
+def create(name: str, scopes: tuple[AccessScope, ...], expires_in_days: int | None, *, as_json: bool) -> None:
     """Make a key and print it, this once: only its digest is kept."""
     from pipeline.service.access import key_file
 

@@ -15,8 +15,8 @@ import msgspec
 import pipeline
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
+from pipeline.service.calls import Route, problem
 from pipeline.service.instances.signature import KEYS, LARGEST, Signature
-from pipeline.service.server.calls import Route, problem
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 
@@ -209,7 +209,7 @@ def _of_the_front(route: Route, settings: Settings) -> set[int]:
     found = {400, 431, 500}
     if settings.service.host in LOOPBACK:
         found |= {421}
-    if not route.streams:
+    if not route.is_streaming:
         found |= {408}
     if route.scope:
         found |= {401, 403, 503} if _keys_required(settings) else {503}
@@ -232,10 +232,9 @@ def _error(route: Route, status: int, says: str) -> Schema:
     sample = RequestError(status, says, "what this document says.", "see the error's own words.")
     form = problem if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else route.error  # its route is not known
     made = form(sample, REQUEST_ID)
-    assert isinstance(made.body, bytes), "an error's body is short"
-    media = made.content_type.partition(";")[0]
+    media = made.headers["content-type"].partition(";")[0]
     if not media.endswith("json"):
-        return answer(says, {media: content({"type": "string"}, made.body.decode())})
+        return answer(says, {media: content({"type": "string"}, bytes(made.body).decode())})
     example = msgspec.json.decode(made.body)
     return answer(says, {media: content(_like(example, row_and_field=form is problem), example)})
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import RequestError
 from pipeline.service.pages import page, site
 from pipeline.service.published.lookup import Lookup, _away
-from pipeline.service.server.thread_pools import THREADS, Aside
+from pipeline.service.thread_pools import THREADS, Aside
 from pipeline.settings import Settings
 from tests.service.raw import ROW, Connection, Reply, ask, instances, predict, request
 from tests.service.server import Server, running

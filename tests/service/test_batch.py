@@ -14,9 +14,10 @@ from pipeline.batch_jobs.places import files_folder, job_folder
 from pipeline.errors import RequestError
 from pipeline.local.credentials import credentials
 from pipeline.service.batch.upload import Wanted, idempotency_key, take_in
-from pipeline.service.server.calls import Call
+from pipeline.service.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
+from tests.service.calls import call_of
 from tests.service.server import Server, running
 from tests.waiting import until
 
@@ -91,8 +92,7 @@ def call(body: bytes, size: int = 1 << 20, **headers: str) -> Call:
         for start in range(0, len(body), size):
             yield body[start : start + size]
 
-    given = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return Call("POST", PATH, b"", given, b"", "1", stream=stream())
+    return call_of(PATH, {name.replace("_", "-"): value for name, value in headers.items()}, stream=stream())
 
 
 def taken(settings: Settings, *arguments: Any, **headers: str) -> Wanted:
@@ -200,7 +200,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(settings, media_type):
         yield tail
 
     large = call(b"", content_type=media_type)
-    large.stream = many()
+    large.stream = many
     tracemalloc.start()
     wanted = asyncio.run(take_in(settings, large))
     _, peak_bytes = tracemalloc.get_traced_memory()
@@ -221,7 +221,7 @@ def test_a_body_that_stops_coming_is_not_waited_for(strict):
         await asyncio.sleep(60)
 
     waiting = call(b"", content_type="text/csv")
-    waiting.stream = stuck()
+    waiting.stream = stuck
     with pytest.raises(RequestError) as refused:
         asyncio.run(take_in(strict, waiting))
     assert refused.value.status == 408

@@ -38,7 +38,7 @@ def server(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: 
 @pytest.fixture
 def queries(server: Server) -> Iterator[list[str]]:
     """What the service asks the warehouse for those who ask it."""
-    lookup = server.application.parts.lookup
+    lookup = server.application.lookup
     assert lookup is not None
     asked: list[str] = []
 
@@ -88,7 +88,7 @@ def test_csv_is_bounded_as_well(server: Server, queries: list[str]):
 
 
 def test_each_row_is_completed_from_its_own_subject(server: Server, queries: list[str]):
-    files = (server.application.parts.settings.home / "snapshots/a").glob("shard-*.parquet")
+    files = (server.application.settings.home / "snapshots/a").glob("shard-*.parquet")
     subjects = [row for file in files for row in pq.read_table(file, columns=[*KEYS]).to_pylist()]
     known = subjects[:: len(subjects) // 11][:12]
     assert len(known) == 12

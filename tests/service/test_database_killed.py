@@ -159,7 +159,7 @@ def test_while_the_server_is_away_predictions_go_on_and_the_record_waits(emptied
     elsewhere = emptied.model_copy(update={"database": emptied.database.model_copy(update={"url": url})})
     elsewhere = with_service(elsewhere, record_rows=BOUND_ROWS, refresh_seconds=0.2)
     with running(elsewhere) as server:
-        recorder = server.application.parts.recorder
+        recorder = server.application.recorder
         assert recorder is not None
         with load(server) as statuses:
             until(lambda: recorder.written > 30)
@@ -200,7 +200,7 @@ def test_while_the_server_is_away_predictions_go_on_and_the_record_waits(emptied
 
 def test_the_services_own_server_is_started_again_wherever_it_then_listens(emptied: Settings, home: Path):
     with running(emptied) as server:
-        recorder = server.application.parts.recorder
+        recorder = server.application.recorder
         assert recorder is not None
 
         def goes_on() -> None:
@@ -231,7 +231,7 @@ def test_it_starts_without_its_database_and_records_when_it_comes(emptied: Setti
     with pytest.raises(DatabaseUnavailableError), transaction(elsewhere) as connection:
         connection.execute(text("SELECT 1"))
     with running(elsewhere) as server:
-        recorder = server.application.parts.recorder
+        recorder = server.application.recorder
         assert recorder is not None
         with load(server):
             until(lambda: recorder.waiting > 30)

@@ -189,4 +189,4 @@ def test_beyond_loopback_somebody_must_authenticate(company, tmp_path, model_fol
         Application(company_settings(company, tmp_path, **here))
     for auth in ("keys", "platform"):
         application = Application(company_settings(company, tmp_path, **here, SERVICE__AUTH=auth))
-        assert (application.parts.keyring is not None) == (auth == "keys")
+        assert (application.keyring is not None) == (auth == "keys")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.service.server.calls import Route
+from pipeline.service.calls import Route
 from tests.company import company_settings
 from tests.service.raw import ROW, instances
 from tests.service.server import Server

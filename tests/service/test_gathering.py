@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.service.server.protocol import GATHERED_BYTES, _Gathering
+from pipeline.service.server.protocol import GATHERED_BYTES, Gathering
 
 
 class Transport(asyncio.Transport):
@@ -40,7 +40,7 @@ def test_what_is_written_in_a_turn_goes_out_together(turns, sent):
     transport = Transport()
 
     async def written() -> None:
-        gathering = _Gathering(transport, asyncio.get_running_loop())
+        gathering = Gathering(transport, asyncio.get_running_loop())
         for turn in turns:
             for piece in turn:
                 gathering.write(piece)
@@ -55,7 +55,7 @@ def test_what_was_written_is_sent_before_closing_and_nothing_after():
     transport = Transport()
 
     async def written() -> None:
-        gathering = _Gathering(transport, asyncio.get_running_loop())
+        gathering = Gathering(transport, asyncio.get_running_loop())
         gathering.write(b"last words")
         assert gathering.get_write_buffer_size() == len(b"last words") + 5
         gathering.close()

@@ -23,7 +23,7 @@ def server(serve: Callable[..., Server]) -> Server:
 
 @pytest.fixture
 def keys_file(server: Server):
-    settings = server.application.parts.settings
+    settings = server.application.settings
     return settings.path(settings.service.keys_file)
 
 

@@ -127,7 +127,7 @@ def test_who_it_is_about_may_be_said(server, client, numbers):
     body = {"inputs": inputs()}
     body["inputs"] += [{"name": name, "shape": [3], "datatype": "BYTES", "data": data} for name, data in who.items()]
     assert infer(client, body).json()["outputs"][0]["data"] == numbers
-    signature = server.application.parts.current.serving.signature
+    signature = server.application.current.serving.signature
     found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
     assert found.keys == [("x", "p"), ("y", None), (None, "p")]
 
@@ -150,7 +150,7 @@ def test_bytes_go_in_and_come_out(client, numbers):
 def test_truth_values_and_texts_may_be_bytes(server):
     """They know no null, so an empty text is missing; in JSON it is a text as any other."""
     body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]
-    signature = server.application.parts.current.serving.signature
+    signature = server.application.current.serving.signature
     found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
     assert found.values == [(3, 20, None, ""), (4, 21, False, "b")]
     for each, part in zip(body["inputs"][2:], parts, strict=True):

@@ -81,7 +81,7 @@ def test_our_own_contract(warehouse_settings, tmp_path):
     (warehouse_settings.home / "airflow" / "passwords.json").touch()  # an Airflow was up once, and is down
     with whole_service(warehouse_settings, auth="keys", rows=20) as server:
         findings(server, tmp_path, key=key, version="1", csv_header="present", examples=40)
-        recorder = server.application.parts.recorder
+        recorder = server.application.recorder
     assert recorder.written > 100
     assert (recorder.waiting, recorder.dropped) == (0, 0)
 
@@ -89,7 +89,7 @@ def test_our_own_contract(warehouse_settings, tmp_path):
 @pytest.mark.parametrize("contract", ["sagemaker", "vertex", "azure"])
 def test_a_clouds_contract(serve, tmp_path, contract):
     server = serve(contract=contract, auth="keys", rows=20)
-    key = admins_key(server.application.parts.settings)
+    key = admins_key(server.application.settings)
     findings(server, tmp_path, key=key, version=VERSION, csv_header="absent", examples=20)
 
 

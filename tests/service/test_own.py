@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.models.scorer import Scorer
 from pipeline.service.instances.forms import negotiated
-from pipeline.service.server.calls import Call
+from tests.service.calls import call_of
 from tests.service.server import VERSION, Server, running
 from tests.service.versions import ROWS, answers_of, record_batch, routed, standing
 
@@ -28,7 +28,7 @@ def service(serve) -> Server:
 @pytest.fixture(scope="module")
 def numbers(service: Server) -> list[float]:
     """What the batch's scorer says of the same rows."""
-    scorer: Scorer = service.application.parts.current.serving.champion.scorer
+    scorer: Scorer = service.application.current.serving.champion.scorer
     return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()
 
 
@@ -127,7 +127,7 @@ def test_an_answer_that_nobody_wants_is_refused(accept, service):
 
 @pytest.mark.parametrize("default", ["application/json", "text/csv", "application/jsonlines"])
 def test_who_takes_anything_gets_the_default(default):
-    call = Call("POST", "/predict", b"", {b"accept": b"image/png, */*;q=0.5"}, b"", "1")
+    call = call_of(headers={"accept": "image/png, */*;q=0.5"})
     assert negotiated(call, default) == default
 
 

@@ -153,7 +153,7 @@ def test_the_latest_report_is_linked(server: Server):
 
 
 def test_trouble_is_shown_while_the_last_good_version_answers(server: Server, settings: Settings):
-    current = server.application.parts.current
+    current = server.application.current
     client = mlflow_client(settings)
     folder, _ = registry.bundle_of(settings, "2")
     before = altered(folder / "model.onnx")
@@ -196,5 +196,5 @@ def test_the_challengers_part_is_told(settings: Settings, routing: Routing, told
 def test_what_the_page_answers_is_recorded_like_any_other(settings: Settings):
     with running(settings) as server:
         httpx.post(server.url, data={"customer_id": "c0000", "product_id": "p0"})
-    recorder = server.application.parts.recorder
+    recorder = server.application.recorder
     assert recorder.written + recorder.waiting == 1

@@ -10,12 +10,13 @@ import pytest
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
+from pipeline.service.calls import Call
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Loaded, Scores, Serving
 from pipeline.service.predict import predictor as predictor_module
 from pipeline.service.predict.predictor import SMALL_ROWS, Predictor
-from pipeline.service.server.calls import Call
 from pipeline.settings.model import Routing
+from tests.service.calls import call_of
 from tests.service.versions import record_batch
 from tests.tiny_model import tiny_bundle
 
@@ -49,7 +50,9 @@ def numbers(loaded: Loaded, rows: list[tuple]) -> list[float]:
 
 
 def call(name: str = "a request") -> Call:
-    return Call("POST", "/predict", b"", {}, b"", name)
+    made = call_of()
+    made.request_id = name
+    return made
 
 
 def instances(rows: list[tuple]) -> Instances:

@@ -13,8 +13,8 @@ from pipeline.models.bundle import Feature
 from pipeline.service.contracts import sagemaker
 from pipeline.service.instances import forms as wire
 from pipeline.service.instances.signature import Signature
-from pipeline.service.server.calls import Call
 from tests.service.asking import CSV, JSON, LINES, as_csv, as_object, json_lines, of_csv
+from tests.service.calls import call_of
 
 GOOD: list[Any] = [3, 20.5, True, "a"]
 WAIT_SECONDS = 20
@@ -60,7 +60,7 @@ def test_more_rows_than_can_be_answered_are_refused(kind, body, url):
 
 def test_too_many_lines_are_refused_before_they_are_split():
     """A line of one byte takes forty as an object."""
-    call = Call("POST", "/invocations", b"", {b"content-type": CSV.encode()}, b"\n" * 3_000_000, "id")
+    call = call_of("/invocations", {"content-type": CSV}, b"\n" * 3_000_000)
     tracemalloc.start()
     try:
         with pytest.raises(Exception, match="3000000 rows"):
@@ -88,7 +88,7 @@ def test_a_bad_line_costs_little(kind, line, wanted):
     rows = 2000
     body = "".join(line % n if "%d" in line else line for n in range(rows)).encode()
     form = wire.FORMS[kind]
-    call = Call("POST", "/invocations", b"", {b"content-type": kind.encode()}, body, "id")
+    call = call_of("/invocations", {"content-type": kind}, body)
     tracemalloc.start()
     try:
         instances = sagemaker._instances(call, form, MANY, rows)

@@ -9,12 +9,12 @@ import threading
 import pytest
 
 from pipeline.service.instances.frames import SMALL_BYTES, null_for_nan, off_loop
-from pipeline.service.server.calls import Call
+from tests.service.calls import call_of
 
 
 @pytest.mark.parametrize(("size", "is_on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)])
 def test_a_large_body_is_read_beside_the_loop(size, is_on_loop):
-    call = Call("POST", "/", b"", {}, b" " * size, "id")
+    call = call_of(content=b" " * size)
     found = asyncio.run(off_loop(call, threading.get_ident))
     assert (found == threading.get_ident()) == is_on_loop
 

@@ -13,9 +13,10 @@ from pipeline.errors import RequestError
 from pipeline.service.batch import routes as batch
 from pipeline.service.batch import upload as batch_upload
 from pipeline.service.batch.upload import take_in
-from pipeline.service.server.calls import Call
+from pipeline.service.calls import Call
 from pipeline.service.server.front import UPLOADS_AT_ONCE
 from pipeline.settings import Settings
+from tests.service.calls import call_of
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 from tests.service.server import running
 from tests.service.versions import standing, with_service
@@ -107,7 +108,7 @@ def slow(parts: int, size: int, pause_seconds: float) -> Call:
             await asyncio.sleep(pause_seconds)
             yield b"x" * size
 
-    return Call("POST", "/batch-predictions", b"", {b"content-type": b"text/csv"}, b"", "1", stream=stream())
+    return call_of("/batch-predictions", {"content-type": "text/csv"}, stream=stream())
 
 
 def hasty(settings: Settings, seconds: float) -> Settings:
@@ -128,7 +129,7 @@ def test_what_came_fast_buys_no_long_pause(settings):
         await asyncio.sleep(60)
 
     call = slow(0, 0, 0)
-    call.stream = stream()
+    call.stream = stream
     started = time.monotonic()
     with pytest.raises(RequestError) as refused:
         asyncio.run(take_in(hasty(settings, 0.3), call))

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from pipeline.errors import ConfigError
 from pipeline.files import written_atomically
-from pipeline.service.server.calls import Scope
+from pipeline.service.calls import AccessScope
 
 SECRET_BYTES = 32
 """256 bits of chance: nothing to guess, so a plain digest keeps them."""
@@ -32,7 +32,7 @@ class Entry(BaseModel):
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8,}$")]
     name: Annotated[str, Field(pattern=r"^[\w .@/:-]{1,64}$")]
     """Whom or what it is for; the log names it."""
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    scopes: Annotated[tuple[AccessScope, ...], Field(min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the secret, as it stands in the key."""
     created_at: AwareDatetime
@@ -82,7 +82,9 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def create(path: Path, name: str, scopes: Sequence[Scope], expires_in: timedelta | None = None) -> tuple[Entry, str]:
+def create(
+    path: Path, name: str, scopes: Sequence[AccessScope], expires_in: timedelta | None = None
+) -> tuple[Entry, str]:
     """Add a key to a file; return what is known of it, and the key itself, which is kept nowhere.
 
     Raises

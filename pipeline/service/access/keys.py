@@ -16,13 +16,13 @@ from typing import get_args
 
 from pipeline.errors import ConfigError, RequestError
 from pipeline.service.access import key_file
-from pipeline.service.server.calls import Scope
+from pipeline.service.calls import AccessScope
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether the file has changed."""
 NOBODYS = bytes(32)
 """Compared with for an unknown id, so that the time tells nothing of which ids there are."""
-CHALLENGE = ((b"www-authenticate", b'Basic realm="Barometer", Bearer'),)
+CHALLENGE = {"www-authenticate": 'Basic realm="Barometer", Bearer'}
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ class Key:
     """Who asks."""
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[AccessScope]
     """admin has them all."""
 
-    def demand(self, scope: Scope) -> None:
+    def demand(self, scope: AccessScope) -> None:
         """Refuse what the key is not allowed.
 
         Raises
@@ -144,7 +144,7 @@ class Keyring:
 
 
 def _known(entry: key_file.Entry) -> _Known:
-    scopes = frozenset(get_args(Scope) if "admin" in entry.scopes else entry.scopes)
+    scopes = frozenset(get_args(AccessScope) if "admin" in entry.scopes else entry.scopes)
     expires_at = entry.expires_at.timestamp() if entry.expires_at else float("inf")
     return _Known(bytes.fromhex(entry.sha256), expires_at, Key(entry.name, scopes))
 

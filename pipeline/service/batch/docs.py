@@ -3,8 +3,8 @@
 from typing import Any, Literal
 
 from pipeline.service.batch.form import MEDIA_TYPES
+from pipeline.service.calls import CSV, JSON, JSON_LINES
 from pipeline.service.openapi import Schema, answer, content, listed, operation, parameter
-from pipeline.service.server.calls import CSV, JSON, JSON_LINES
 
 Method = Literal["GET", "POST", "DELETE"]
 PARQUET = "application/vnd.apache.parquet"

@@ -11,7 +11,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from pipeline.batch_jobs.places import FORMATS, suffix_of
 from pipeline.errors import RequestError
-from pipeline.service.server.calls import Call
+from pipeline.service.calls import Call
 
 MEDIA_TYPES = {
     "text/csv": "csv",
@@ -44,7 +44,7 @@ class FormReader:
     """
 
     def __init__(self, call: Call, keep: Callable[[bytes], None]) -> None:
-        _, options = parse_options_header(call.headers.get(b"content-type", b""))
+        _, options = parse_options_header(call.fields.get(b"content-type", b""))
         boundary = options.get(b"boundary", b"")
         if not 1 <= len(boundary) <= _LONGEST_BOUNDARY:
             raise _unreadable("it names no boundary")

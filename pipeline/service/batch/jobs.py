@@ -19,7 +19,7 @@ from pipeline.service.batch.upload import Wanted
 from pipeline.settings import Settings
 
 ANSWER_SECONDS = 10
-RETRY_SECONDS = b"10"
+RETRY_SECONDS = "10"
 CANCELLED = "cancelled by "
 """How the note of a cancelled run begins."""
 STATES = {"queued": "queued", "running": "running", "success": "succeeded", "failed": "failed"}
@@ -92,7 +92,7 @@ class Job:
             f"The job is {self.state} and has no results.",
             "one that succeeded.",
             "hand the file in again." if self.is_ended else "wait until its state is succeeded.",
-            headers=() if self.is_ended else ((b"retry-after", RETRY_SECONDS),),
+            headers={} if self.is_ended else {"retry-after": RETRY_SECONDS},
         )
 
     def gone(self) -> RequestError:
@@ -115,7 +115,7 @@ def _answering_503(method: Callable[_P, _R]) -> Callable[_P, _R]:
                 error.found,
                 "Airflow, which scores files, to answer.",
                 "try again later; on-demand predictions do not need it.",
-                headers=((b"retry-after", RETRY_SECONDS),),
+                headers={"retry-after": RETRY_SECONDS},
             ) from None
 
     return asking

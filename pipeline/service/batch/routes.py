@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
+from starlette.responses import Response, StreamingResponse
 
 from pipeline.batch_jobs.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
 from pipeline.batch_jobs.results import FORMS, Form, written
@@ -17,10 +17,9 @@ from pipeline.errors import RequestError
 from pipeline.service.batch import docs
 from pipeline.service.batch.jobs import Job, Jobs
 from pipeline.service.batch.upload import idempotency_key, take_in
+from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
 from pipeline.service.instances.forms import negotiated
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import CSV, JSON_LINES, Answer, Call, Handler, Route
-from pipeline.service.server.thread_pools import aside
+from pipeline.service.thread_pools import aside
 from pipeline.settings import Settings
 
 PATH = "/batch-predictions"
@@ -39,15 +38,14 @@ ACCEPTED: dict[str, Form] = {
 MOST_LISTED = 100
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(settings: Settings, *, everybody: bool) -> list[Route]:
     """Return the routes of batch predictions."""
-    jobs = Jobs(parts.settings)
-    everybody = parts.keyring is None
+    jobs = Jobs(settings)
 
-    def route(method: docs.Method, path: str, handle: Callable[[_Asked], Awaitable[Answer]]) -> Route:
+    def route(method: docs.Method, path: str, handle: Callable[[_Asked], Awaitable[Response]]) -> Route:
         operation = docs.OPERATIONS[method, path]
-        handler = _handler(parts.settings, jobs, handle, everybody=everybody)
-        return Route(method, PATH + path, handler, "batch", operation, streams=method == "POST")
+        handler = _handler(settings, jobs, handle, everybody=everybody)
+        return Route(method, PATH + path, handler, "batch", operation, is_streaming=method == "POST")
 
     return [
         route("POST", "", _submit),
@@ -70,7 +68,7 @@ class _Asked:
 
     async def job(self) -> Job:
         """Return the job that the path names, if it is the key's own."""
-        job_id = self.call.path_parameters["id"]
+        job_id = self.call.path_params["id"]
         job = await aside(self.jobs.find, job_id)
         if job is None or not (self.sees_all or job.asked_by == self.call.key_name):
             raise RequestError(
@@ -83,9 +81,9 @@ class _Asked:
 
 
 def _handler(
-    settings: Settings, jobs: Jobs, handle: Callable[[_Asked], Awaitable[Answer]], *, everybody: bool
-) -> Handler:
-    async def handler(call: Call) -> Answer:
+    settings: Settings, jobs: Jobs, handle: Callable[[_Asked], Awaitable[Response]], *, everybody: bool
+) -> Endpoint:
+    async def handler(call: Call) -> Response:
         _refuse_without_airflow(settings)
         return await handle(_Asked(settings, jobs, call, everybody or "admin" in call.key_scopes))
 
@@ -108,7 +106,7 @@ def _refuse_without_airflow(settings: Settings) -> None:
     )
 
 
-async def _submit(asked: _Asked) -> Answer:
+async def _submit(asked: _Asked) -> Response:
     call = asked.call
     # Before a long upload: whether Airflow is there at all, and whether the job is.
     job_id, known = await aside(asked.jobs.wanted, call.key_name, idempotency_key(call))
@@ -117,23 +115,22 @@ async def _submit(asked: _Asked) -> Answer:
         job, is_new = await aside(asked.jobs.submit, job_id, wanted, call.key_name, known)
     finally:
         wanted.discard()
-    headers = [(b"location", f"{PATH}/{job.id}".encode())]
-    headers += [] if is_new else [(b"idempotency-replayed", b"true")]
-    return Answer(msgspec.json.encode(job.listed()), status=202, headers=tuple(headers))
+    headers = {"location": f"{PATH}/{job.id}"} | ({} if is_new else {"idempotency-replayed": "true"})
+    return as_json(job.listed(), 202, headers)
 
 
-async def _list(asked: _Asked) -> Answer:
+async def _list(asked: _Asked) -> Response:
     owner = None if asked.sees_all else (asked.call.key_name,)
     jobs = await aside(asked.jobs.latest, owner, MOST_LISTED)
-    return Answer(msgspec.json.encode({"jobs": [job.listed() for job in jobs]}))
+    return as_json({"jobs": [job.listed() for job in jobs]})
 
 
-async def _tell(asked: _Asked) -> Answer:
+async def _tell(asked: _Asked) -> Response:
     job = await asked.job()
-    return Answer(msgspec.json.encode(await aside(asked.jobs.told, job)))
+    return as_json(await aside(asked.jobs.told, job))
 
 
-async def _hand_out(asked: _Asked, name: str) -> Answer:
+async def _hand_out(asked: _Asked, name: str) -> Response:
     form = _form(asked.call)
     job = await asked.job()
     job.refuse_without_results()
@@ -142,24 +139,21 @@ async def _hand_out(asked: _Asked, name: str) -> Answer:
     except FileNotFoundError:
         raise job.gone() from None
     filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
-    return Answer(
-        _streamed(pieces),
-        MEDIA_TYPES[form],
-        headers=((b"content-disposition", f'attachment; filename="{filename}"'.encode()),),
-    )
+    headers = {"content-disposition": f'attachment; filename="{filename}"'}
+    return StreamingResponse(_streamed(pieces), headers=headers, media_type=MEDIA_TYPES[form])
 
 
-async def _end(asked: _Asked) -> Answer:
+async def _end(asked: _Asked) -> Response:
     job = await asked.job()
     if job.is_ended:
         await aside(remove, asked.settings, job.id)
     else:
         job = await aside(asked.jobs.cancel, job, asked.call.key_name)
-    return Answer(msgspec.json.encode(await aside(asked.jobs.told, job)))
+    return as_json(await aside(asked.jobs.told, job))
 
 
 def _form(call: Call) -> Form:
-    named = call.query.get("format")
+    named = call.query_params.get("format")
     chosen = negotiated(call, "csv", ACCEPTED) if named is None else named
     for form in FORMS:
         if form == chosen:

@@ -17,8 +17,8 @@ from pipeline.batch_jobs.allowed import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.batch.form import MEDIA_TYPES, FormReader
-from pipeline.service.server.calls import Call
-from pipeline.service.server.thread_pools import aside
+from pipeline.service.calls import Call
+from pipeline.service.thread_pools import aside
 from pipeline.settings import Settings
 
 BLOCK_BYTES = 1 << 20
@@ -64,7 +64,7 @@ def idempotency_key(call: Call) -> str | None:
     RequestError
         400 when it is none.
     """
-    given = call.headers.get(b"idempotency-key")
+    given = call.fields.get(b"idempotency-key")
     if given is None:
         return None
     if not _KEY.fullmatch(given):
@@ -141,7 +141,7 @@ def _suffix(call: Call) -> str:
     """Return what a body's headers say it is, as csv or csv.gz."""
     form = MEDIA_TYPES.get(call.media.name)
     parameters = call.media.parameters
-    encoding = call.headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    encoding = call.fields.get(b"content-encoding", b"identity").decode("latin-1").lower()
     if form is None or encoding not in {"identity", "gzip"}:
         raise RequestError(
             415,
@@ -166,13 +166,12 @@ async def _bounded(call: Call, most: int, seconds: float) -> AsyncIterator[bytes
     Only the waiting counts, not what is done with a part. `seconds` of it are given at first, and for each part the
     time that it may take; but never more than `seconds` are left.
     """
-    assert call.stream is not None, "the route streams"
-    length = call.headers.get(b"content-length", b"0")
+    length = call.fields.get(b"content-length", b"0")
     size = int(length) if length.isdigit() else 0
     if size > most:
         raise _too_large(most)
     size = 0
-    parts, clock = aiter(call.stream), asyncio.get_running_loop().time
+    parts, clock = aiter(call.stream()), asyncio.get_running_loop().time
     patience = seconds
     while True:
         began = clock()
@@ -250,5 +249,5 @@ class _Arrived:
                 f"The file cannot be stored: {error.strerror}.",
                 "room for it.",
                 "try again later.",
-                headers=((b"retry-after", b"60"),),
+                headers={"retry-after": "60"},
             ) from None

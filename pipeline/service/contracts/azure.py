@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
+from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.docs import frame_example, frame_in, predictions, rows_in
 from pipeline.service.instances.forms import checked, media_type_among
 from pipeline.service.instances.frames import (
@@ -25,34 +27,35 @@ from pipeline.service.instances.frames import (
     split,
 )
 from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.openapi import Schema, answer, content, operation
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import JSON, Answer, Call, Route
+from pipeline.service.predict.predictor import Predictor
+from pipeline.settings.service import Service
 
 TAG = "Azure ML"
 ROWS_IN = ("input_data", "data", "instances")
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of Azure ML's inference server."""
-    described = partial(_described, parts.settings.service.rows)
+    described = partial(_described, service.rows)
     return [
-        probe(parts, "/", "Healthy\n", tag=TAG),
-        Route("POST", "/score", partial(_score, parts), "predict", described),
+        probe(current, "/", "Healthy\n", tag=TAG),
+        Route("POST", "/score", partial(_score, current, predictor, service.rows), "predict", described),
     ]
 
 
-async def _score(parts: Parts, call: Call) -> Answer:
-    serving = parts.current.serving
-    instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return await predicted(parts, call, serving, instances)
+async def _score(current: Current, predictor: Predictor, rows: int, call: Call) -> Response:
+    serving = current.serving
+    instances = await off_loop(call, lambda: _instances(call, serving.signature, rows))
+    return await predicted(predictor, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:
     media_type_among(call, JSON)
-    found = signature.fast(call.body)
+    found = signature.fast(call.content)
     if found is None:
-        given = fields(null_for_nan(call.body))
+        given = fields(null_for_nan(call.content))
         name = only_one(given, ROWS_IN)
         if "params" in given:
             field_of(given, "params", dict[str, Any] | None)  # there is nothing that a request could set

@@ -7,43 +7,57 @@ import asyncio
 from collections.abc import Awaitable
 from functools import partial
 
+from starlette.responses import Response
+
 from pipeline.errors import RequestError
+from pipeline.service.calls import Call, Route
 from pipeline.service.instances.described import instances_in, predictions_out
 from pipeline.service.instances.forms import at_once, negotiated, read, written
 from pipeline.service.instances.signature import Complete, Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.openapi import Schema, answer, operation, parameter
-from pipeline.service.parts import Parts
+from pipeline.service.predict.predictor import Predictor
 from pipeline.service.published.completing import MOST_COMPLETED, completed
-from pipeline.service.server.calls import Answer, Call, Route
+from pipeline.service.published.lookup import Lookup
+from pipeline.settings.service import Service
 
 LONG_ROWS = 1_000
 """An answer for more is written in a thread, so that others need not wait."""
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(current: Current, predictor: Predictor, lookup: Lookup | None, service: Service) -> list[Route]:
     """Return the route of on-demand predictions."""
-    described = partial(_described, parts.settings.service.rows)
-    return [Route("POST", "/predict", partial(_predict, parts), scope="predict", operation=described)]
+    described = partial(_described, service.rows)
+    return [
+        Route(
+            "POST",
+            "/predict",
+            partial(_predict, current, predictor, lookup, service.rows),
+            scope="predict",
+            operation=described,
+        )
+    ]
 
 
-async def _predict(parts: Parts, call: Call) -> Answer:
-    serving = parts.current.serving
+async def _predict(current: Current, predictor: Predictor, lookup: Lookup | None, rows: int, call: Call) -> Response:
+    serving = current.serving
     form = negotiated(call)
-    on_error_row = bool(call.query_string) and _on_error_row(call)
-    instances = at_once(call, serving.signature, parts.settings.service.rows)
+    on_error_row = bool(call.scope["query_string"]) and _on_error_row(call)
+    instances = at_once(call, serving.signature, rows)
     if instances is None:
-        instances = await _read(parts, serving.signature, call, on_error_row=on_error_row)
-    answered = partial(written, await parts.predictor.predict(call, serving, instances), instances, form)
+        instances = await _read(lookup, rows, serving.signature, call, on_error_row=on_error_row)
+    answered = partial(written, await predictor.predict(call, serving, instances), instances, form)
     return answered() if instances.rows <= LONG_ROWS else await asyncio.to_thread(answered)
 
 
-async def _read(parts: Parts, signature: Signature, call: Call, *, on_error_row: bool) -> Instances:
-    most_rows = parts.settings.service.rows
+async def _read(
+    lookup: Lookup | None, most_rows: int, signature: Signature, call: Call, *, on_error_row: bool
+) -> Instances:
 
     def instances_of(complete: Complete | None) -> Awaitable[Instances]:
         return read(call, signature, header=True, on_error_row=on_error_row, complete=complete, most_rows=most_rows)
 
-    return await (instances_of(None) if parts.lookup is None else completed(parts.lookup, instances_of))
+    return await (instances_of(None) if lookup is None else completed(lookup, instances_of))
 
 
 def _described(most_rows: int, signature: Signature | None) -> Schema:
@@ -64,7 +78,7 @@ def _described(most_rows: int, signature: Signature | None) -> Schema:
 
 
 def _on_error_row(call: Call) -> bool:
-    said = call.query.get("on_error", "refuse")
+    said = call.query_params.get("on_error", "refuse")
     if said not in {"row", "refuse"}:
         raise RequestError(
             422,

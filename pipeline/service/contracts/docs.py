@@ -6,10 +6,10 @@ Entry points: `rows_in`, `lines_in`, `frame_in`, `predictions`, `told`.
 from typing import Any
 
 from pipeline.models.bundle import Feature
+from pipeline.service.calls import CSV, JSON, JSON_LINES, TEXT
 from pipeline.service.instances.described import predictions_out
 from pipeline.service.instances.signature import LARGEST, Signature
 from pipeline.service.openapi import INSTANCE, Schema, answer, content, example_instance, listed, operation
-from pipeline.service.server.calls import CSV, JSON, JSON_LINES, TEXT
 
 
 def rows_in(signature: Signature | None, most_rows: int, *, bad_rows: bool = False) -> Schema:

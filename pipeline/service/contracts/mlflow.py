@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from pipeline.errors import RequestError
+from pipeline.service.calls import CSV, JSON, TEXT, Call, Route, as_json
 from pipeline.service.contracts.docs import frame_example, frame_in, predictions, rows_in, told
 from pipeline.service.instances.forms import cells, checked, limited, media_type_among
 from pipeline.service.instances.frames import (
@@ -29,9 +31,10 @@ from pipeline.service.instances.frames import (
     split,
 )
 from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.openapi import Schema, answer, content, operation
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import CSV, JSON, TEXT, Answer, Call, Route
+from pipeline.service.predict.predictor import Predictor
+from pipeline.settings.service import Service
 
 MLFLOW = "3.17.2"
 """The version of MLflow whose scoring server this speaks like; clients ask for it."""
@@ -47,25 +50,32 @@ ERROR_CODES = {
 """MLflow's names for statuses; every other one is a BAD_REQUEST."""
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of MLflow's scoring server."""
-    described = partial(_described, parts.settings.service.rows)
+    described = partial(_described, service.rows)
     return [
-        probe(parts, "/ping", "\n", tag=TAG, error=_error),
-        probe(parts, "/health", "\n", tag=TAG, error=_error),
+        probe(current, "/ping", "\n", tag=TAG, error=_error),
+        probe(current, "/health", "\n", tag=TAG, error=_error),
         Route("GET", "/version", _version, operation=told("The MLflow this is like", MLFLOW, tag=TAG), error=_error),
-        Route("POST", "/invocations", partial(_invocations, parts), "predict", described, error=_error),
+        Route(
+            "POST",
+            "/invocations",
+            partial(_invocations, current, predictor, service.rows),
+            "predict",
+            described,
+            error=_error,
+        ),
     ]
 
 
-async def _version(_call: Call) -> Answer:
-    return Answer(MLFLOW.encode(), TEXT)
+async def _version(_call: Call) -> Response:
+    return Response(MLFLOW.encode(), media_type=TEXT)
 
 
-async def _invocations(parts: Parts, call: Call) -> Answer:
-    serving = parts.current.serving
-    instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return await predicted(parts, call, serving, instances)
+async def _invocations(current: Current, predictor: Predictor, rows: int, call: Call) -> Response:
+    serving = current.serving
+    instances = await off_loop(call, lambda: _instances(call, serving.signature, rows))
+    return await predicted(predictor, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:
@@ -73,7 +83,7 @@ def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:
         names, rows = cells(call, header=True)
         found = signature.texts(names, limited(rows, most_rows))
     else:
-        found = signature.fast(call.body) or _from_json(fields(null_for_nan(call.body)), signature, most_rows)
+        found = signature.fast(call.content) or _from_json(fields(null_for_nan(call.content)), signature, most_rows)
     return checked(found, most_rows)
 
 
@@ -88,9 +98,9 @@ def _from_json(given: Fields, signature: Signature, most_rows: int) -> Instances
     return records(signature, field_of(given, name, list[msgspec.Raw]), most_rows=most_rows)
 
 
-def _error(error: RequestError, _request_id: str) -> Answer:
+def _error(error: RequestError, _request_id: str) -> Response:
     body: dict[str, Any] = {"error_code": ERROR_CODES.get(error.status, "BAD_REQUEST"), "message": in_words(error)}
-    return Answer(msgspec.json.encode(body), JSON, error.status, error.headers)
+    return as_json(body, error.status, error.headers)
 
 
 def _described(most_rows: int, signature: Signature | None) -> Schema:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from pipeline.models.bundle import Feature
+from pipeline.service.calls import JSON
 from pipeline.service.contracts.docs import value_of
 from pipeline.service.instances.signature import Signature
 from pipeline.service.instances.tensors import BINARY, NUMBERS, OUTPUTS
 from pipeline.service.openapi import Schema, answer, content, example_instance, listed, operation
-from pipeline.service.server.calls import JSON
 
 TAG = "Open Inference Protocol"
 TEXT: Schema = {"type": "string"}

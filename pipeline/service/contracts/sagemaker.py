@@ -9,17 +9,19 @@ import csv
 from functools import partial
 
 import msgspec
+from starlette.responses import Response
 
 from pipeline.errors import RequestError
+from pipeline.service.calls import CSV, JSON, Call, Route, as_json
 from pipeline.service.contracts.docs import lines_in
 from pipeline.service.instances.described import predictions_out
 from pipeline.service.instances.forms import checked, form_of, limited, negotiated
 from pipeline.service.instances.frames import off_loop, predicted, probe, records
 from pipeline.service.instances.json_bodies import raw_rows
 from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.openapi import Schema, answer, content, operation
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import CSV, JSON, Answer, Call, Route
+from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
 TAG = "SageMaker"
@@ -33,36 +35,36 @@ TOGETHER_MEGABYTES = 100
 """SageMaker takes no larger product of transforms at once and their payload."""
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes that SageMaker asks for."""
-    parameters = _execution_parameters(parts.settings.service)
+    parameters = _execution_parameters(service)
     told = operation(
         "How a batch transform best asks", tag=TAG, responses={200: answer("So.", {JSON: content({}, parameters)})}
     )
     return [
-        probe(parts, "/ping", "", tag=TAG),
+        probe(current, "/ping", "", tag=TAG),
         Route("GET", "/execution-parameters", partial(_parameters, parameters), operation=told),
-        Route("POST", "/invocations", partial(_invocations, parts), "predict", _described),
+        Route("POST", "/invocations", partial(_invocations, current, predictor), "predict", _described),
     ]
 
 
-async def _parameters(parameters: dict[str, int | str], _call: Call) -> Answer:
-    return Answer(msgspec.json.encode(parameters))
+async def _parameters(parameters: dict[str, int | str], _call: Call) -> Response:
+    return as_json(parameters)
 
 
-async def _invocations(parts: Parts, call: Call) -> Answer:
-    serving, form = parts.current.serving, form_of(call)
+async def _invocations(current: Current, predictor: Predictor, call: Call) -> Response:
+    serving, form = current.serving, form_of(call)
     wanted = negotiated(call, default=form)
     instances = await off_loop(call, lambda: checked(_instances(call, form, serving.signature, MOST_ROWS), MOST_ROWS))
-    return await predicted(parts, call, serving, instances, wanted, header=_has_header(call))
+    return await predicted(predictor, call, serving, instances, wanted, header=_has_header(call))
 
 
 def _instances(call: Call, form: str, signature: Signature, most_rows: int) -> Instances:
     if form is JSON:
-        return signature.fast(call.body) or records(
-            signature, raw_rows(call.body), most_rows=most_rows, on_error_row=True
+        return signature.fast(call.content) or records(
+            signature, raw_rows(call.content), most_rows=most_rows, on_error_row=True
         )
-    lines = _lines(call.body, most_rows)
+    lines = _lines(call.content, most_rows)
     if form is not CSV:
         return records(signature, [*map(msgspec.Raw, lines)], most_rows=most_rows, on_error_row=True)
     names = _cells(lines.pop(0)) if _has_header(call) and lines else None

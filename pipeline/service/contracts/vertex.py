@@ -10,20 +10,23 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
+from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.docs import predictions, rows_in
 from pipeline.service.contracts.platforms import vertex_paths
 from pipeline.service.instances.forms import checked, media_type_among
 from pipeline.service.instances.frames import field_of, fields, off_loop, only_one, predicted, probe, records
 from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.openapi import Schema, answer, content, example_instance, operation
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import JSON, Answer, Call, Route
+from pipeline.service.predict.predictor import Predictor
+from pipeline.settings.service import Service
 
 TAG = "Vertex AI"
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes that Vertex AI asks for.
 
     Raises
@@ -32,24 +35,24 @@ def routes(parts: Parts) -> list[Route]:
         If the environment names what is no path.
     """
     health, predict = vertex_paths(os.environ)
-    described = partial(_described, parts.settings.service.rows)
+    described = partial(_described, service.rows)
     return [
-        probe(parts, health, "ok\n", tag=TAG),
-        Route("POST", predict, partial(_predict, parts), "predict", described),
+        probe(current, health, "ok\n", tag=TAG),
+        Route("POST", predict, partial(_predict, current, predictor, service.rows), "predict", described),
     ]
 
 
-async def _predict(parts: Parts, call: Call) -> Answer:
-    serving = parts.current.serving
-    instances = await off_loop(call, lambda: _instances(call, serving.signature, parts.settings.service.rows))
-    return await predicted(parts, call, serving, instances)
+async def _predict(current: Current, predictor: Predictor, rows: int, call: Call) -> Response:
+    serving = current.serving
+    instances = await off_loop(call, lambda: _instances(call, serving.signature, rows))
+    return await predicted(predictor, call, serving, instances)
 
 
 def _instances(call: Call, signature: Signature, most_rows: int) -> Instances:
     media_type_among(call, JSON)
-    found = signature.fast(call.body)
+    found = signature.fast(call.content)
     if found is None:
-        given = fields(call.body)
+        given = fields(call.content)
         if "parameters" in given:
             field_of(given, "parameters", dict[str, Any] | None)  # there is nothing that a request could set
         rows = field_of(given, only_one(given, ["instances"]), list[msgspec.Raw])

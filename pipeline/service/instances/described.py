@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from pipeline.models.routing import CHALLENGER, CHAMPION
+from pipeline.service.calls import CSV, JSON, JSON_LINES
 from pipeline.service.instances.forms import COLUMNS
 from pipeline.service.instances.signature import Signature
 from pipeline.service.openapi import INSTANCE, Schema, content, example_instance, listed
 from pipeline.service.predict.predictor import WORDS
-from pipeline.service.server.calls import CSV, JSON, JSON_LINES
 
 PREDICTION: Schema = {
     "type": "object",

@@ -12,12 +12,13 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
+from starlette.responses import Response
 
 from pipeline.errors import RequestError
+from pipeline.service.calls import CSV, JSON, JSON_LINES, Call
 from pipeline.service.instances.json_bodies import check_utf_8, cut, raw_rows
 from pipeline.service.instances.signature import Complete, Instances, Signature
 from pipeline.service.predict.predictor import Prediction
-from pipeline.service.server.calls import CSV, JSON, JSON_LINES, Answer, Call
 
 SMALL_BYTES = 32_768
 """A larger body is read in a thread, so that others need not wait; and so is whatever is no plain JSON."""
@@ -54,9 +55,9 @@ def at_once(call: Call, signature: Signature, most_rows: int) -> Instances | Non
     RequestError
         413 or 422, when there are too many instances or none.
     """
-    if call.headers.get(b"content-type") != b"application/json" or len(call.body) > SMALL_BYTES:
+    if call.fields.get(b"content-type") != b"application/json" or len(call.content) > SMALL_BYTES:
         return None
-    instances = signature.fast(call.body)
+    instances = signature.fast(call.content)
     return None if instances is None else checked(instances, most_rows)
 
 
@@ -86,9 +87,9 @@ async def read(
 
     def instances_of() -> Instances:
         if form is JSON:
-            return signature.fast(call.body) or objects(limited(raw_rows(call.body), most_rows))
+            return signature.fast(call.content) or objects(limited(raw_rows(call.content), most_rows))
         if form is JSON_LINES:
-            return objects(limited(lines(call.body), most_rows))
+            return objects(limited(lines(call.content), most_rows))
         names, rows = cells(call, header=header)
         return signature.texts(names, limited(rows, most_rows), on_error_row=on_error_row, complete=complete)
 
@@ -118,7 +119,7 @@ def media_type_among(call: Call, *allowed: str) -> str:
     if media.name not in allowed or media.parameters.get("charset", "utf-8") not in UTF_8:
         raise RequestError(
             415,
-            f"The body's media type is {call.headers.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
+            f"The body's media type is {call.fields.get(b'content-type', b'').decode('latin-1')[:80]!r}.",
             f"{' or '.join(filter(None, allowed))}, in UTF-8.",
             "name the body's type in the header Content-Type.",
         )
@@ -140,7 +141,7 @@ def negotiated(call: Call, default: str = JSON, forms: Mapping[str, str] = FORMS
     RequestError
         406 when it takes none of them.
     """
-    accept = call.headers.get(b"accept", b"*/*")
+    accept = call.fields.get(b"accept", b"*/*")
     if accept == b"*/*" or not accept:
         return default
     if accept == b"application/json" and forms is FORMS:
@@ -156,14 +157,15 @@ def negotiated(call: Call, default: str = JSON, forms: Mapping[str, str] = FORMS
     )
 
 
-def written(predictions: Sequence[Prediction], instances: Instances, form: str, *, header: bool = True) -> Answer:
+def written(predictions: Sequence[Prediction], instances: Instances, form: str, *, header: bool = True) -> Response:
     """Return the answer: one line or element for each row of the request, in order."""
     rows = in_order(predictions, instances)
     if form is JSON:
-        return Answer(_encode({"predictions": rows}))
+        return Response(_encode({"predictions": rows}), media_type=JSON)
     if form is JSON_LINES:
-        return Answer(msgspec.json.Encoder().encode_lines(rows), JSON_LINES)
-    return Answer(_csv(rows, header=header), f"{CSV}; charset=utf-8; header={'present' if header else 'absent'}")
+        return Response(msgspec.json.Encoder().encode_lines(rows), media_type=JSON_LINES)
+    media_type = f"{CSV}; charset=utf-8; header={'present' if header else 'absent'}"
+    return Response(_csv(rows, header=header), media_type=media_type)
 
 
 def in_order(predictions: Sequence[Prediction], instances: Instances) -> Sequence[Prediction | BadRow]:
@@ -196,7 +198,7 @@ def cells(call: Call, *, header: bool) -> tuple[list[str] | None, list[list[str]
     if said is not None:
         header = said == "present"
     try:
-        text = call.body.decode("utf-8-sig")
+        text = call.content.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise RequestError(400, f"The body is no CSV: {error}.", "CSV in UTF-8.", "mend the body.") from None

@@ -12,15 +12,17 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.responses import Response
 
 from pipeline.errors import RequestError
+from pipeline.service.calls import JSON, TEXT, Call, ErrorForm, Route, problem
 from pipeline.service.contracts.docs import told
 from pipeline.service.instances.forms import limited, written
 from pipeline.service.instances.json_bodies import cut, decoded
 from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.model.current import Current
 from pipeline.service.model.serving import Serving
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import JSON, TEXT, Answer, Call, ErrorForm, Route, problem
+from pipeline.service.predict.predictor import Predictor
 
 SMALL_BYTES = 1_024
 """A larger body is read and answered in a thread: as many tiny bad rows as it can hold would keep others waiting."""
@@ -39,27 +41,27 @@ class Frame(msgspec.Struct):
     index: list[Any] | None = None
 
 
-def probe(parts: Parts, path: str, body: str, *, tag: str, error: ErrorForm = problem) -> Route:
+def probe(current: Current, path: str, body: str, *, tag: str, error: ErrorForm = problem) -> Route:
     """Return the route by which a platform asks whether predictions are answered."""
 
-    async def answered(_call: Call) -> Answer:
-        _ = parts.current.serving  # refuses when there is none
-        return Answer(body.encode(), TEXT)
+    async def answered(_call: Call) -> Response:
+        _ = current.serving  # refuses when there is none
+        return Response(body.encode(), media_type=TEXT)
 
     return Route("GET", path, answered, operation=told("Predictions are answered", body, tag=tag), error=error)
 
 
 async def predicted(
-    parts: Parts, call: Call, serving: Serving, instances: Instances, form: str = JSON, *, header: bool = True
-) -> Answer:
+    predictor: Predictor, call: Call, serving: Serving, instances: Instances, form: str = JSON, *, header: bool = True
+) -> Response:
     """Return the predictions as `wire.written` does."""
-    predictions = await parts.predictor.predict(call, serving, instances)
+    predictions = await predictor.predict(call, serving, instances)
     return await off_loop(call, lambda: written(predictions, instances, form, header=header))
 
 
 async def off_loop(call: Call, work: Callable[[], Found]) -> Found:
     """Return what `work` makes of a body or its answer; of a large body in a thread, so that others need not wait."""
-    return work() if len(call.body) <= SMALL_BYTES else await asyncio.to_thread(work)
+    return work() if len(call.content) <= SMALL_BYTES else await asyncio.to_thread(work)
 
 
 def null_for_nan(body: bytes) -> bytes:

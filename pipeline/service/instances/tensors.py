@@ -13,14 +13,15 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from starlette.responses import Response
 
 from pipeline.errors import RequestError
+from pipeline.service.calls import JSON, Call
 from pipeline.service.instances.forms import limited
 from pipeline.service.instances.frames import null_for_nan
 from pipeline.service.instances.json_bodies import decoded
 from pipeline.service.instances.signature import Instances, Signature
 from pipeline.service.predict.predictor import Prediction
-from pipeline.service.server.calls import Answer, Call
 
 JSON_BYTES = b"inference-header-content-length"
 """The header that says how long the JSON is, where bytes follow it."""
@@ -90,15 +91,15 @@ def request_of(call: Call) -> tuple[Request, bytes]:
     RequestError
         400 when it is no JSON; 422 when it is of another form, or asks for outputs that there are not.
     """
-    length = call.headers.get(JSON_BYTES)
-    if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.body)):
+    length = call.fields.get(JSON_BYTES)
+    if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.content)):
         raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
-    end = len(call.body) if length is None else int(length)
-    request: Request = decoded(null_for_nan(call.body[:end]), Request)
+    end = len(call.content) if length is None else int(length)
+    request: Request = decoded(null_for_nan(call.content[:end]), Request)
     for name in request.wanted:
         if name not in OUTPUTS:
             raise _wrong(f"there is no output {name[:80]!r}", f"some of {', '.join(OUTPUTS)}")
-    return request, call.body[end:]
+    return request, call.content[end:]
 
 
 def instances_of(request: Request, behind: bytes, signature: Signature, most_rows: int) -> Instances:
@@ -131,7 +132,7 @@ def instances_of(request: Request, behind: bytes, signature: Signature, most_row
     return signature.columns([tensor.name for tensor in request.inputs], zip(*columns, strict=True))
 
 
-def response(request: Request, predictions: Sequence[Prediction], model_name: str) -> Answer:
+def response(request: Request, predictions: Sequence[Prediction], model_name: str) -> Response:
     """Return the answer; its model_version is that of every row, and left out where an A/B test's rows have two."""
     versions = {prediction.model_version for prediction in predictions}
     said = {"model_name": model_name} | ({"model_version": versions.pop()} if len(versions) == 1 else {})
@@ -149,8 +150,9 @@ def response(request: Request, predictions: Sequence[Prediction], model_name: st
     echoed = {} if request.id is None else {"id": request.id}
     body = msgspec.json.encode({**said, **echoed, "outputs": outputs})
     if not behind:
-        return Answer(body)
-    return Answer(b"".join([body, *behind]), BINARY, headers=((JSON_BYTES, str(len(body)).encode()),))
+        return Response(body, media_type=JSON)
+    headers = {JSON_BYTES.decode(): str(len(body))}
+    return Response(b"".join([body, *behind]), headers=headers, media_type=BINARY)
 
 
 def _rows(tensor: Tensor, datatypes: Sequence[str]) -> int:

@@ -184,5 +184,5 @@ class Current:
             " ".join(["No model version is served.", *(error.found for error in errors)]),
             "a champion that passes its checks.",
             " ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."]),
-            headers=((b"retry-after", str(math.ceil(self._refresh_seconds)).encode()),),
+            headers={"retry-after": str(math.ceil(self._refresh_seconds))},
         )

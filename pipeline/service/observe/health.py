@@ -8,12 +8,15 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
+from pipeline.service.access.keys import Keyring
+from pipeline.service.calls import JSON, TEXT, Call, Route, as_json
 from pipeline.service.latest import Latest
+from pipeline.service.model.current import Current
 from pipeline.service.observe.metrics import CONTENT_TYPE, Metrics
 from pipeline.service.openapi import Schema, answer, content, operation
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import JSON, TEXT, Answer, Call, Route
+from pipeline.service.record.recorder import Recorder
 
 Document = Callable[[], Mapping[str, Any]]
 """Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
@@ -44,34 +47,36 @@ DOCUMENT = operation(
 )
 
 
-def routes(parts: Parts, metrics: Metrics, document: Document) -> list[Route]:
+def routes(
+    current: Current, recorder: Recorder | None, keyring: Keyring | None, metrics: Metrics, document: Document
+) -> list[Route]:
     """Return the routes that every contract has."""
     made: Latest[Mapping[str, Any], bytes] = Latest(msgspec.json.encode)
     return [
         Route("GET", "/healthz", _healthy, operation=HEALTHY),
-        Route("GET", "/readyz", partial(_ready, parts), operation=READY),
+        Route("GET", "/readyz", partial(_ready, current, recorder, keyring), operation=READY),
         Route("GET", "/metrics", partial(_metrics, metrics), scope="admin", operation=METRICS),
         Route("GET", "/openapi.json", partial(_openapi, document, made), operation=DOCUMENT),
     ]
 
 
-async def _healthy(_call: Call) -> Answer:
-    return Answer(b"ok\n", TEXT)
+async def _healthy(_call: Call) -> Response:
+    return Response(b"ok\n", media_type=TEXT)
 
 
-async def _ready(parts: Parts, _call: Call) -> Answer:
+async def _ready(current: Current, recorder: Recorder | None, keyring: Keyring | None, _call: Call) -> Response:
     """Answer 200 while predictions are answered, be it by the last good model; the body says what is wrong."""
-    readiness = parts.current.readiness()
-    if parts.recorder is not None:
-        readiness["record"] = parts.recorder.state
-    if parts.keyring is not None:
-        readiness["keys"] = parts.keyring.trouble or "ok"
-    return Answer(msgspec.json.encode(readiness), status=503 if readiness["status"] == "not ready" else 200)
+    readiness = current.readiness()
+    if recorder is not None:
+        readiness["record"] = recorder.state
+    if keyring is not None:
+        readiness["keys"] = keyring.trouble or "ok"
+    return as_json(readiness, 503 if readiness["status"] == "not ready" else 200)
 
 
-async def _metrics(metrics: Metrics, _call: Call) -> Answer:
-    return Answer(metrics.text(), CONTENT_TYPE)
+async def _metrics(metrics: Metrics, _call: Call) -> Response:
+    return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def _openapi(document: Document, made: Latest[Mapping[str, Any], bytes], _call: Call) -> Answer:
-    return Answer(made.of(document()))
+async def _openapi(document: Document, made: Latest[Mapping[str, Any], bytes], _call: Call) -> Response:
+    return Response(made.of(document()), media_type=JSON)

@@ -1,6 +1,6 @@
 """The service's log: a JSON object a line on standard error, of each request and of what happens besides.
 
-Neither inputs nor keys are in it. Entry points: `Teller`, which also counts the requests, and `set_up`.
+Neither inputs nor keys are in it. Entry points: `RequestLog`, which also counts the requests, and `set_up`.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from pipeline.service.calls import Call
 from pipeline.service.observe.metrics import Metrics
-from pipeline.service.server.calls import Call
 
 GATHER_SECONDS = 0.1
 SERVER_ERROR = 500
 _lines = msgspec.json.Encoder()
 
 
-class Told(NamedTuple):
+class Answered(NamedTuple):
     """What is known of a request once it was answered."""
 
     at: float
@@ -47,7 +47,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     key: str | None = None
 
 
-class Teller:
+class RequestLog:
     """Counts and logs requests, those of a moment together: one at a time it would cost as much as to score them.
 
     Parameters
@@ -61,13 +61,13 @@ class Teller:
     def __init__(self, metrics: Metrics, output: BinaryIO | None = None) -> None:
         self._metrics = metrics
         self._output = output or sys.stderr.buffer
-        self._told: list[Told] = []
+        self._told: list[Answered] = []
 
-    def tell(self, call: Call, status: int, started: float) -> None:
+    def note(self, call: Call, status: int, started: float) -> None:
         """Count and log a request within a moment; `started` as `time.perf_counter` had it."""
         if not self._told:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
-        self._told.append(Told(time.time(), time.perf_counter() - started, status, call))
+        self._told.append(Answered(time.time(), time.perf_counter() - started, status, call))
 
     def flush(self) -> None:
         """Count and log what was gathered."""
@@ -79,7 +79,7 @@ class Teller:
             self._output.flush()
 
 
-def _line(told: Told) -> Line:
+def _line(told: Answered) -> Line:
     at, seconds, status, call = told
     return Line(
         f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",

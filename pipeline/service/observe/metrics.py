@@ -15,7 +15,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from pipeline.service.parts import Parts
+from pipeline.service.model.current import Current
+from pipeline.service.predict.predictor import Predictor
+from pipeline.service.record.recorder import Recorder
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -34,14 +36,14 @@ class _OfRoute:
 class Metrics:
     """Counts requests, on the loop's thread alone: plain numbers, since prometheus_client's cost a lock each."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, current: Current, predictor: Predictor, recorder: Recorder | None) -> None:
         self.in_flight = 0
         """Requests that are being answered."""
         self.requests: Counter[tuple[str, str, int]] = Counter()
         """By method, route and status."""
         self.routes: defaultdict[str, _OfRoute] = defaultdict(_OfRoute)
         self._registry = CollectorRegistry()
-        self._registry.register(_State(self, parts))
+        self._registry.register(_State(self, current, predictor, recorder))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -61,16 +63,14 @@ class Metrics:
 class _State(Collector):
     """What was counted, and the parts' own numbers, read when somebody asks."""
 
-    def __init__(self, metrics: Metrics, parts: Parts) -> None:
-        self._metrics = metrics
-        self._parts = parts
+    def __init__(self, metrics: Metrics, current: Current, predictor: Predictor, recorder: Recorder | None) -> None:
+        self._metrics, self._current, self._predictor, self._recorder = metrics, current, predictor, recorder
 
     def collect(self) -> Iterator[Metric]:
         """Yield them."""
         yield from self._counted()
-        parts = self._parts
         yield GaugeMetricFamily("barometer_in_flight", "Requests being answered.", self._metrics.in_flight)
-        readiness = parts.current.readiness()
+        readiness = self._current.readiness()
         ready = GaugeMetricFamily("barometer_ready", "1 for the state of the service.", labels=["status"])
         ready.add_metric([readiness["status"]], 1)
         yield ready
@@ -80,12 +80,12 @@ class _State(Collector):
                 model.add_metric([role, str(readiness[role])], 1)
         yield model
         yield CounterMetricFamily(
-            "barometer_shadow_failures", "Batches not scored in the shadow.", parts.predictor.shadow_failures
+            "barometer_shadow_failures", "Batches not scored in the shadow.", self._predictor.shadow_failures
         )
-        if parts.recorder is not None:
-            yield CounterMetricFamily("barometer_recorded", "Answers written.", parts.recorder.written)
-            yield CounterMetricFamily("barometer_record_dropped", "Answers not recorded.", parts.recorder.dropped)
-            yield GaugeMetricFamily("barometer_record_waiting", "Answers to be written.", parts.recorder.waiting)
+        if self._recorder is not None:
+            yield CounterMetricFamily("barometer_recorded", "Answers written.", self._recorder.written)
+            yield CounterMetricFamily("barometer_record_dropped", "Answers not recorded.", self._recorder.dropped)
+            yield GaugeMetricFamily("barometer_record_waiting", "Answers to be written.", self._recorder.waiting)
 
     def _counted(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("barometer_requests", "Requests answered.", labels=["method", "route", "status"])

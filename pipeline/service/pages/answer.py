@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pipeline.models.profile import Profile
 from pipeline.reporting.words import UNCHANGED, counted, day, percent
+from pipeline.service.calls import JSON, Call
 from pipeline.service.instances.signature import KEYS
 from pipeline.service.model.serving import Serving
 from pipeline.service.pages.entry import Entry
 from pipeline.service.pages.form import NOT_KNOWN, median
 from pipeline.service.predict.predictor import Prediction
-from pipeline.service.server.calls import JSON, Call
 
 LEFT, RIGHT = 0.35, 0.65
 """Beyond these a label stands beside its mark, not about it: it would not fit a phone."""
@@ -97,7 +97,7 @@ def command(call: Call, entered: Entry, kinds: Mapping[str, str], *, key: bool) 
     key
         Whether a key is required.
     """
-    host = call.headers.get(b"origin") or b"http://" + call.headers.get(b"host", b"127.0.0.1")
+    host = call.fields.get(b"origin") or b"http://" + call.fields.get(b"host", b"127.0.0.1")
     values: dict[str, object] = {
         name: None if text == NOT_KNOWN else _number(text) if kinds[name] == "number" else text
         for name, text in entered.sent.items()

@@ -7,16 +7,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
+from starlette.responses import Response
+
+from pipeline.service.calls import Call, Route
 from pipeline.service.latest import Latest
 from pipeline.service.pages.html import answered, error_page
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import Answer, Call, Route
-from pipeline.service.server.thread_pools import pages
+from pipeline.service.thread_pools import pages
+from pipeline.settings import Settings
 
 Json = Mapping[str, Any]
 FIRST_ERROR = 400
@@ -30,39 +31,40 @@ PLAIN_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]+")
 """What needs no escaping, neither in the page nor between a shell's quotes."""
 
 
-def routes(parts: Parts, document: Callable[[], Json]) -> list[Route]:
+def routes(settings: Settings, document: Callable[[], Json]) -> list[Route]:
     """Return the route of the page.
 
     Parameters
     ----------
-    parts
-        The service's.
+    settings
+        The settings.
     document
         Makes the OpenAPI document of the routes and the model in charge.
     """
-    made: Latest[Json, Answer] = Latest(partial(_page, parts))
-    return [Route("GET", "/docs", partial(_show, document, made), error=error_page(parts.settings))]
+    made: Latest[Json, Response] = Latest(partial(_page, settings))
+    return [Route("GET", "/docs", partial(_show, document, made), error=error_page(settings))]
 
 
-async def _show(document: Callable[[], Json], made: Latest[Json, Answer], call: Call) -> Answer:
+async def _show(document: Callable[[], Json], made: Latest[Json, Response], call: Call) -> Response:
     """Answer the page, which takes 20 ms to make and is open to everybody, so that it is made once."""
     described = document()
     page = made.known(described)
     if page is None:
         page = await pages(made.of, described)
-    assert isinstance(page.body, bytes), "a page is whole"
-    host = call.headers.get(b"host", b"")
+    host = call.fields.get(b"host", b"")
     if not PLAIN_HOST.fullmatch(host):
         host = b"127.0.0.1"
-    return replace(page, body=page.body.replace(ADDRESS.encode(), host))
+    body = bytes(page.body).replace(ADDRESS.encode(), host)
+    headers = {name: value for name, value in page.headers.items() if name != "content-length"}
+    return Response(body, headers=headers)
 
 
-def _page(parts: Parts, described: Json) -> Answer:
+def _page(settings: Settings, described: Json) -> Response:
     operations = sorted(_operations(described), key=lambda operation: operation["tag"] == OTHER)
     tags = list(dict.fromkeys(operation["tag"] for operation in operations))
     by_tag = groupby(sorted(operations, key=lambda o: tags.index(o["tag"])), key=lambda o: o["tag"])
     return answered(
-        parts.settings,
+        settings,
         "docs.html",
         info=described["info"],
         groups=[(tag, list(group)) for tag, group in by_tag],

@@ -16,8 +16,8 @@ from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
 from pipeline.models.profile import Categories, Histogram, Numbers, Profile
 from pipeline.reporting.words import label, percent
+from pipeline.service.calls import Call
 from pipeline.service.instances.signature import KEYS, number
-from pipeline.service.server.calls import Call
 
 MOST_CHOICES = 50
 """A category of more is a text field with suggestions."""
@@ -133,7 +133,7 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     try:
         given = dict(
             parse_qsl(
-                call.body.decode("ascii"),
+                call.content.decode("ascii"),
                 keep_blank_values=True,
                 errors="strict",
                 max_num_fields=len(names) + len(KEYS),

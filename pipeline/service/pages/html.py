@@ -8,42 +8,43 @@ import hashlib
 import re
 from http import HTTPStatus
 
+from starlette.responses import Response
+
 from pipeline.errors import RequestError
 from pipeline.reporting.rendering import render
-from pipeline.service.server.calls import HTML, Answer, ErrorForm
+from pipeline.service.calls import HTML, ErrorForm
 from pipeline.settings import Settings
 
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-NOT_KEPT = (b"cache-control", b"no-store")
-ISOLATED = (
-    (b"referrer-policy", b"same-origin"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-)
+ISOLATED = {
+    "referrer-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
 """For every page, beside what `server` adds to every answer. The referrer stays within the site: by its origin the
 front tells our form from a foreign one."""
 
 
-def answered(settings: Settings, template: str, *, status: int = 200, **facts: object) -> Answer:
+def answered(settings: Settings, template: str, *, status: int = 200, **facts: object) -> Response:
     """Return a page of `pipeline/templates` that may load nothing, run no script and send its forms here only."""
     text = render(settings, template, has_pages=settings.service.contract == "barometer", **facts)
     style = STYLE.search(text)
     assert style is not None, "every page has its style within"
-    policy = (b"content-security-policy", content_policy(_hash(style[1])).encode())
-    return Answer(text.encode(), HTML, status, (policy, NOT_KEPT, *ISOLATED))
+    policy = {"content-security-policy": content_policy(_hash(style[1])), "cache-control": "no-store"}
+    return Response(text, status, policy | ISOLATED, HTML)
 
 
 def error_page(settings: Settings) -> ErrorForm:
     """Return the form that errors have for people: a page with what was found, what was expected and what to do."""
 
-    def form(error: RequestError, request_id: str) -> Answer:
+    def form(error: RequestError, request_id: str) -> Response:
         title = HTTPStatus(error.status).phrase
         page = answered(
             settings, "service_error.html", status=error.status, title=title, error=error, request_id=request_id
         )
-        page.headers += error.headers
+        page.headers.update(error.headers)
         return page
 
     return form

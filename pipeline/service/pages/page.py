@@ -5,28 +5,44 @@ by the same `Predictor` as that of `POST /predict`. The entry point is `routes`.
 """
 
 import logging
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from pipeline.errors import BarometerError, RequestError
+from pipeline.service.calls import Call, Route
 from pipeline.service.instances.signature import KEYS
+from pipeline.service.model.current import Current
 from pipeline.service.model.serving import Loaded, Serving
 from pipeline.service.pages.answer import Told, command, told
 from pipeline.service.pages.entry import Entry, entry
 from pipeline.service.pages.form import fields, posted, usual_texts
 from pipeline.service.pages.html import answered, error_page
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import Answer, Call, Route
-from pipeline.service.server.thread_pools import pages, warehouse
+from pipeline.service.predict.predictor import Predictor
+from pipeline.service.published.lookup import Lookup
+from pipeline.service.thread_pools import pages, warehouse
+from pipeline.settings import Settings
 
 PROBLEMS = {"registry": "model registry", "champion": "current version", "copy": "local copy of the model"}
 """What may be wrong, as `Current.readiness` names it and as the page does."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the page is made from."""
+
+    settings: Settings
+    current: Current
+    predictor: Predictor
+    lookup: Lookup | None
+    needs_key: bool
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -38,7 +54,7 @@ def routes(parts: Parts) -> list[Route]:
     ]
 
 
-async def _show(parts: Parts, _call: Call) -> Answer:
+async def _show(parts: Parts, _call: Call) -> Response:
     try:
         serving = parts.current.serving
     except RequestError as error:
@@ -48,7 +64,7 @@ async def _show(parts: Parts, _call: Call) -> Answer:
     return await pages(_page, parts, serving, usual)
 
 
-async def _ask(parts: Parts, call: Call) -> Answer:
+async def _ask(parts: Parts, call: Call) -> Response:
     """Answer the form, what is wrong with it beside its fields."""
     serving = parts.current.serving
     given = posted(call, serving.signature.names)
@@ -59,7 +75,7 @@ async def _ask(parts: Parts, call: Call) -> Answer:
     (prediction,) = await parts.predictor.predict(call, serving, entered.instances)
     usual = await warehouse(_usual, parts, entered.subject[1])
     kinds = {feature.name: feature.kind for feature in serving.signature.features}
-    ask_again = command(call, entered, kinds, key=parts.keyring is not None)
+    ask_again = command(call, entered, kinds, key=parts.needs_key)
     answer = told(serving, entered, prediction, usual=usual, command=ask_again)
     return await pages(_page, parts, serving, entered, answer=answer)
 
@@ -83,7 +99,7 @@ def _page(
     answer: Told | None = None,
     trouble: RequestError | None = None,
     status: int = 200,
-) -> Answer:
+) -> Response:
     settings = parts.settings
     champion = serving.champion if serving else None
     return answered(

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from starlette.responses import Response
+
 from pipeline.errors import RequestError
+from pipeline.service.calls import Call, Route
 from pipeline.service.pages.html import ISOLATED, content_policy, error_page
-from pipeline.service.parts import Parts
-from pipeline.service.server.calls import Answer, Call, Route
-from pipeline.service.server.thread_pools import pages
+from pipeline.service.thread_pools import pages
+from pipeline.settings import Settings
 
 FOLDERS = ("reports", "data_docs", "training")
 """Of the site. What else may come to lie there is not served."""
 POLICY = content_policy("'unsafe-inline'", form="'none'")
 """A report carries its own, stricter policy; this is for those that were written before that."""
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"cache-control", b"private, no-cache"),  # a browser may keep it, and asks each time whether it is still the same
-    *ISOLATED,
-)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cache-control": "private, no-cache",  # a browser may keep it, and asks each time whether it is still the same
+    **ISOLATED,
+}
 
 
-def routes(parts: Parts) -> list[Route]:
+def routes(settings: Settings) -> list[Route]:
     """Return the routes of the site's folders."""
-    site, options = parts.settings.site, {"scope": "predict", "error": error_page(parts.settings)}
+    site, options = settings.site, {"scope": "predict", "error": error_page(settings)}
     return [route for folder in FOLDERS for route in _routes(site, folder, options)]
 
 
@@ -41,17 +43,17 @@ def _routes(site: Path, folder: str, options: dict[str, Any]) -> list[Route]:
     ]
 
 
-async def _to_folder(folder: str, call: Call) -> Answer:  # noqa: ARG001 - a handler takes the call
+async def _to_folder(folder: str, call: Call) -> Response:  # noqa: ARG001 - a handler takes the call
     return _moved(f"/{folder}/")
 
 
-async def _serve(site: Path, folder: str, call: Call) -> Answer:
+async def _serve(site: Path, folder: str, call: Call) -> Response:
     return await pages(_answer, site, folder, call)
 
 
-def _answer(site: Path, folder: str, call: Call) -> Answer:
+def _answer(site: Path, folder: str, call: Call) -> Response:
     """Return the file that is asked for; for a folder its `index.html`."""
-    path = call.path_parameters["path"]
+    path = call.path_params["path"]
     found = _within(site, folder, path)
     if found.is_dir():
         if path and not path.endswith("/"):  # else the links of its page would lead beside it
@@ -64,11 +66,11 @@ def _answer(site: Path, folder: str, call: Call) -> Answer:
     content, facts = _read(found)
     tag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'.encode()
     modified = formatdate(facts.st_mtime, usegmt=True).encode()
-    headers = ((b"etag", tag), (b"last-modified", modified), *HEADERS)
+    headers = {"etag": tag.decode(), "last-modified": modified.decode(), **HEADERS}
     kind = _media_type(found)
     if _is_known(call, tag, modified):
-        return Answer(b"", kind, 304, headers)
-    return Answer(content, kind, 200, headers)
+        return Response(status_code=304, headers=headers)
+    return Response(content, 200, headers, kind)
 
 
 def _within(site: Path, folder: str, path: str) -> Path:
@@ -103,10 +105,10 @@ def _read(file: Path) -> tuple[bytes, os.stat_result]:
 
 def _is_known(call: Call, tag: bytes, modified: bytes) -> bool:
     """Return whether the browser has this very file; its tag counts before its time."""
-    tags = call.headers.get(b"if-none-match")
+    tags = call.fields.get(b"if-none-match")
     if tags is not None:
         return tags.strip() == b"*" or tag in [known.strip().removeprefix(b"W/") for known in tags.split(b",")]
-    return call.headers.get(b"if-modified-since") == modified
+    return call.fields.get(b"if-modified-since") == modified
 
 
 def _media_type(file: Path) -> str:
@@ -114,8 +116,8 @@ def _media_type(file: Path) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind == "application/json" else kind
 
 
-def _moved(where: str) -> Answer:
-    return Answer(b"", "text/plain", 307, ((b"location", where.encode()),))
+def _moved(where: str) -> Response:
+    return Response(status_code=307, headers={"location": where})
 
 
 def _absent() -> RequestError:

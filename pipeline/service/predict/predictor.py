@@ -15,10 +15,10 @@ import msgspec
 
 from pipeline.errors import BarometerError
 from pipeline.models.routing import CHALLENGER, CHAMPION
+from pipeline.service.calls import Call
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Scores, Serving
 from pipeline.service.record.recorder import Record, Recorder
-from pipeline.service.server.calls import Call
 
 MOST_IN_SHADOW = 50_000
 """Instances that may wait for the challenger in the shadow."""

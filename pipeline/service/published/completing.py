@@ -11,7 +11,7 @@ from pipeline.errors import RequestError
 from pipeline.service.instances.signature import Complete, Instances, Values
 from pipeline.service.instances.wording import bad
 from pipeline.service.published.lookup import Lookup, Wanted
-from pipeline.service.server.thread_pools import warehouse
+from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100
 """So many subjects of a request may leave features to the latest snapshot: each has a file read, found or not."""

@@ -8,28 +8,25 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import Row, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
+from starlette.responses import Response
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
+from pipeline.service.calls import Call, Route, as_json
 from pipeline.service.connection import connect
 from pipeline.service.instances.signature import Values
 from pipeline.service.published.lookup_operation import OPERATION
 from pipeline.service.published.snapshot_rows import Snapshot, features_of, kinds
-from pipeline.service.server.calls import Answer, Call, Route
-from pipeline.service.server.thread_pools import warehouse
+from pipeline.service.thread_pools import warehouse
 from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.service.parts import Parts
 
 CONNECTIONS = 3
 ANSWER_SECONDS = 2
-RETRY_SECONDS = b"5"
+RETRY_SECONDS = "5"
 REASONS = 3
 """So many of a quarantined subject's reasons are told."""
 PREDICTION = text(
@@ -176,22 +173,22 @@ class Lookup:
         return rows
 
 
-def routes(parts: "Parts") -> list[Route]:
+def routes(lookup: Lookup | None) -> list[Route]:
     """Return the route of published predictions."""
     path = "/predictions/{customer_id}/{product_id}"
-    return [Route("GET", path, partial(_prediction, parts), scope="predict", operation=OPERATION)]
+    return [Route("GET", path, partial(_prediction, lookup), scope="predict", operation=OPERATION)]
 
 
-async def _prediction(parts: "Parts", call: Call) -> Answer:
-    if parts.lookup is None:
+async def _prediction(lookup: Lookup | None, call: Call) -> Response:
+    if lookup is None:
         raise RequestError(
             501,
             "This service runs from a model's files, without a warehouse.",
             "a service beside the weekly run, for what that has published.",
             "send the features: POST /predict.",
         )
-    customer_id, product_id = call.path_parameters["customer_id"], call.path_parameters["product_id"]
-    found = await warehouse(parts.lookup.prediction, customer_id, product_id)
+    customer_id, product_id = call.path_params["customer_id"], call.path_params["product_id"]
+    found = await warehouse(lookup.prediction, customer_id, product_id)
     if found is None:
         raise RequestError(
             404,
@@ -199,7 +196,7 @@ async def _prediction(parts: "Parts", call: Call) -> Answer:
             "a customer_id and product_id of that week, percent-encoded.",
             "correct them, or send the features: POST /predict.",
         )
-    return Answer(msgspec.json.encode(found))
+    return as_json(found)
 
 
 def _in_snapshot(snapshot: Snapshot, wanted: Wanted) -> tuple[str, Values] | RequestError | None:
@@ -242,7 +239,7 @@ def _altered(week: str) -> RequestError:
         f"The snapshot of the week {week} cannot be used: its files are not as the run wrote them.",
         "the files by which the week was published.",
         "send all features; the week is to be run again with rebuild.",
-        headers=((b"retry-after", RETRY_SECONDS),),
+        headers={"retry-after": RETRY_SECONDS},
     )
 
 
@@ -252,5 +249,5 @@ def _away() -> RequestError:
         "The warehouse does not answer.",
         "what the weekly run has published.",
         "try again in some seconds; predictions of features that are sent whole go on.",
-        headers=((b"retry-after", RETRY_SECONDS),),
+        headers={"retry-after": RETRY_SECONDS},
     )

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from pipeline.service.calls import JSON
 from pipeline.service.openapi import answer, content, operation, parameter
-from pipeline.service.server.calls import JSON
 
 EXAMPLE: dict[str, Any] = {
     "customer_id": "c0042",

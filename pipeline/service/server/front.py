@@ -1,8 +1,8 @@
-"""The front: every request passes here, on the ASGI protocol itself, since a framework would cost more than the answer.
+"""The front: every request passes here, hot or not, on its way to an endpoint and back.
 
-It gives the request its id, looks at host, origin, key, size and time, bounds how many are answered at once, calls the
-route's handler and has `refusals` turn errors into the route's form; then it counts and logs. The entry point is
-`Front`.
+It gives the request its id, has `access` admit it, reads the body within bounds, bounds how many requests are answered
+at once and for how long, turns errors into the contract's form, sends the response, counts and logs. The entry point is
+`Front.handle`; `pipeline.service.server.routing` calls it.
 """
 
 import asyncio
@@ -10,183 +10,163 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from functools import cached_property, lru_cache
-from http import HTTPStatus
+from functools import cached_property
 from itertools import count
-from typing import Any
 
-from pipeline.errors import BarometerError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from pipeline.errors import BarometerError, RequestError, TransientError
+from pipeline.service.access.admission import admit
 from pipeline.service.access.keys import Keyring
-from pipeline.service.observe.logs import Teller
+from pipeline.service.calls import Call, Route
+from pipeline.service.observe.logs import RequestLog
 from pipeline.service.observe.metrics import Metrics
-from pipeline.service.server import refusals
-from pipeline.service.server.calls import Answer, Call, Route
-from pipeline.service.server.protocol import sent_whole
-from pipeline.service.server.router import Match, Router
+from pipeline.service.server.protocol import send_whole
 from pipeline.settings.service import LOOPBACK, Service
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Headers = Sequence[tuple[bytes, bytes]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-LISTS = (b"accept", b"content-encoding", b"if-none-match")
-"""Headers that may come in several lines, each a part of one list (RFC 9110, 5.3)."""
 UPLOADS_AT_ONCE = 8
-"""Each may fill the disk with `service.upload_bytes` before it is looked at; and as many threads write (`aside`)."""
+"""Each may fill the disk with `service.upload_bytes` before anyone looks at it."""
 UPLOAD_RETRY_SECONDS = 30
+RETRY_SECONDS = 1
 WATCH_SECONDS = 0.5
-"""How often it is looked whether a request takes too long: a timer for each would cost as much as scoring it."""
-OK, NOT_MODIFIED = HTTPStatus.OK.value, HTTPStatus.NOT_MODIFIED.value  # an enum's members take long to look up
+"""How often requests that take too long are looked for: a timer for each would cost as much as scoring it."""
 GONE = 499
-"""In the log and the metrics, as nginx has it: who asked has closed the connection."""
-CLOSING = (b"connection", b"close")
+"""The status in the log and the metrics, as in nginx, when the client has closed the connection."""
 
 log = logging.getLogger(__name__)
 
 
 class Front:
-    """The ASGI application.
+    """Takes requests to their endpoints.
 
     Parameters
     ----------
-    router
-        The routes.
     service
         The limits.
     keyring
         Who may ask; None: everybody.
-    metrics, teller
-        Where requests are counted and told of.
+    metrics, request_log
+        Where requests are counted and logged.
+    files_path
+        Where a file may be sent instead of a request that is too large; None: nowhere.
     """
 
     def __init__(
-        self, router: Router, service: Service, keyring: Keyring | None, metrics: Metrics, teller: Teller
+        self,
+        service: Service,
+        keyring: Keyring | None,
+        metrics: Metrics,
+        request_log: RequestLog,
+        files_path: str | None,
     ) -> None:
-        self._router = router
         self._service = service
         self._keyring = keyring
         self._metrics = metrics
-        self._teller = teller
-        self._files_path = _files_path(router, service)
+        self._request_log = request_log
+        self._files_path = files_path
         self._only_loopback = service.host in LOOPBACK
         self._ids = count(1)
         self._id_prefix = os.urandom(5).hex()
         self._uploads = 0
-        self._since: dict[asyncio.Task[None], float] = {}
+        self._started: dict[asyncio.Task[None], float] = {}
         self._watch: asyncio.Task[None] | None = None
         self.stopping = False
-        """Then every answer closes its connection, so that none is cut off."""
+        """While the service stops, every response closes its connection, so that none is cut off."""
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        assert scope["type"] == "http", "uvicorn is told to speak nothing else"
+    async def handle(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with a route's endpoint."""
         started = time.perf_counter()
-        headers = dict(scope["headers"])
-        request_id = self._request_id(headers)
-        match = self._router.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        route = match.route.path if match.route else "unknown"
-        call = Call(scope["method"], route, scope["query_string"], headers, b"", request_id, match.parameters)
+        call = Call(scope, receive, route.path)
+        call.request_id = self._request_id(call.fields.get(b"x-request-id"))
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._cancel_slow_requests())
         self._metrics.in_flight += 1
         status = GONE
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._watching())
         try:
-            answer = await self._answered(match, call, scope["headers"], receive, started)
-            status = answer.status
-            if not self._sent_whole(answer, call, send):
-                await self._send(answer, call, send)
-        except _GoneError:
+            response = await self._response(route, call, started)
+            status = response.status_code
+            await self._send(response, call, send)
+        except ClientDisconnect:
             pass
         finally:
             self._metrics.in_flight -= 1
-            self._teller.tell(call, status, started)
+            self._request_log.note(call, status, started)
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, asked for once: Python 3.11 makes a system call of each time."""
-        return asyncio.get_running_loop()
+    def _request_id(self, given: bytes | None) -> str:
+        if given is not None and REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._id_prefix}-{next(self._ids)}"
 
-    async def _watching(self) -> None:
-        """Cancel what takes too long."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            latest = time.perf_counter() - self._service.request_seconds
-            for task in [task for task, started in self._since.items() if started < latest]:
-                del self._since[task]
-                task.cancel()
-
-    async def _answered(self, match: Match, call: Call, given: Headers, receive: Receive, started: float) -> Answer:
-        """Return the handler's answer, or what is wrong in the route's form."""
-        route = match.route
+    async def _response(self, route: Route, call: Call, started: float) -> Response:
+        """Return the endpoint's response, or the error in the route's form."""
         task = asyncio.current_task(self._loop)
         assert task is not None, "uvicorn runs each request as a task"
         try:
-            self._look(match, call, given)
-            assert route is not None, "_look refuses what has no route"
-            if route.streams:
-                return await self._taken_in(route, call, receive)
-            self._since[task] = started
+            admit(call, route, self._keyring, only_loopback=self._only_loopback)
+            if route.is_streaming:
+                return await self._upload_response(route, call)
+            if route.scope is not None:
+                self._check_room()
+            self._started[task] = started
             if route.method == "POST":
-                call.body = await self._body(call, receive)
-            return await route.handle(call)
-        except BarometerError as error:
-            return refusals.refusal(error, route, call, self._files_path)
+                call.content = await self._body(call)
+            return await route.endpoint(call)
+        except (BarometerError, HTTPException) as error:
+            return self._refusal(error, route, call)
         except asyncio.CancelledError:
-            if task in self._since or (route and route.streams):  # uvicorn's doing, when it has to stop
+            if task in self._started or route.is_streaming:  # uvicorn cancels it, because it has to stop
                 raise
             task.uncancel()
-            late = refusals.too_slow(self._service.request_seconds)
-            return refusals.refusal(late, route, call, self._files_path)
-        except _GoneError:
+            return self._refusal(_too_slow(self._service.request_seconds), route, call)
+        except ClientDisconnect:
             raise
-        except Exception:  # what a handler did not foresee is ours, and is told in the log only
+        except Exception:  # a bug of ours: its reason is for the log only
             log.exception("The request %s failed", call.request_id)
-            return refusals.refusal(refusals.own_fault(call.request_id), route, call, None)
+            return route.error(_own_fault(call.request_id), call.request_id)
         finally:
-            self._since.pop(task, None)
+            self._started.pop(task, None)
 
-    def _look(self, match: Match, call: Call, given: Headers) -> None:
-        """Refuse what need not be read."""
-        if len(given) != len(call.headers):
-            call.headers = _joined(given)
-        headers = call.headers
-        if self._only_loopback and _host(headers.get(b"host", b"")) not in LOOPBACK:
-            raise refusals.another_host()
-        route = match.route
-        if route is None:
-            raise refusals.no_route(match, call)
-        if route.method != "GET":
-            _check_origin(headers)
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, asked for once: Python 3.11 makes a system call each time."""
+        return asyncio.get_running_loop()
+
+    async def _cancel_slow_requests(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            latest = time.perf_counter() - self._service.request_seconds
+            for task in [task for task, started in self._started.items() if started < latest]:
+                del self._started[task]
+                task.cancel()
+
+    def _check_room(self) -> None:
         most = self._service.concurrent_requests
-        if self._metrics.in_flight - self._uploads > most and route.scope is not None and not route.streams:
-            raise refusals.busy(most, "requests are being answered", refusals.RETRY_SECONDS)
-        if self._keyring is not None and route.scope is not None:
-            key = self._keyring.check(headers.get(b"authorization"), headers.get(b"x-api-key"))
-            call.key_name, call.key_scopes = key.name, key.scopes
-            key.demand(route.scope)
+        if self._metrics.in_flight - self._uploads > most:
+            raise _busy(f"{most} requests are being answered.", RETRY_SECONDS)
 
-    async def _taken_in(self, route: Route, call: Call, receive: Receive) -> Answer:
-        """Return the answer to a body that comes in its own time; such are counted apart, since they take long."""
+    async def _upload_response(self, route: Route, call: Call) -> Response:
+        """Return the response to a body that comes in its own time; such requests are counted apart."""
         if self._uploads >= UPLOADS_AT_ONCE:
-            raise refusals.busy(UPLOADS_AT_ONCE, "files are being taken in", UPLOAD_RETRY_SECONDS)
+            raise _busy(f"{UPLOADS_AT_ONCE} files are being taken in.", UPLOAD_RETRY_SECONDS)
         self._uploads += 1
         try:
-            call.stream = _stream(receive)
-            return await route.handle(call)
+            return await route.endpoint(call)
         finally:
             self._uploads -= 1
 
-    async def _body(self, call: Call, receive: Receive) -> bytes:
+    async def _body(self, call: Call) -> bytes:
         """Return the body, whole, if it is not too large."""
         most = self._service.body_bytes
-        length = call.headers.get(b"content-length")
+        length = call.fields.get(b"content-length")
         if length is not None and int(length) > most:
-            raise refusals.too_large(most)
-        if call.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise refusals.compressed()
-        message = _present(await receive())
+            raise _too_large(most)
+        if call.fields.get(b"content-encoding", b"identity") != b"identity":
+            raise RequestError(415, "The body is compressed.", "a plain body.", "send it uncompressed.")
+        message = _received(await call.receive())
         body: bytes = message.get("body", b"")
         if not message.get("more_body") and len(body) <= most:
             return body
@@ -194,88 +174,54 @@ class Front:
         while size <= most:
             if not message.get("more_body"):
                 return b"".join(parts)
-            message = _present(await receive())
+            message = _received(await call.receive())
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-        raise refusals.too_large(most)
+        raise _too_large(most)
 
-    async def _send(self, answer: Answer, call: Call, send: Send) -> None:
-        headers = [(b"content-type", answer.content_type.encode()), (b"x-request-id", call.request_id.encode())]
-        headers += answer.headers
-        if isinstance(answer.body, bytes) and answer.status != NOT_MODIFIED:
-            headers.append((b"content-length", b"%d" % len(answer.body)))
+    def _refusal(self, error: BarometerError | HTTPException, route: Route, call: Call) -> Response:
+        """Return an error in the route's form; what is not the client's fault is ours, 503 when it may pass."""
+        if isinstance(error, HTTPException):  # Starlette's, of a file or a form
+            error = RequestError(error.status_code, f"{error.detail}.", "what /docs describes.", "correct the request.")
+        if not isinstance(error, RequestError):
+            log.error("The request %s failed: %s", call.request_id, error)
+            may_pass = isinstance(error, TransientError)
+            headers = {"retry-after": str(RETRY_SECONDS)} if may_pass else {}
+            error = RequestError(503 if may_pass else 500, error.found, error.expected, error.do, headers=headers)
+        if self._files_path and error.status in {408, 413} and not route.is_streaming:
+            error.do = f"{error.do.removesuffix('.')}, or a file: POST {self._files_path}."
+        return route.error(error, call.request_id)
+
+    async def _send(self, response: Response, call: Call, send: Send) -> None:
+        response.raw_headers.append((b"x-request-id", call.request_id.encode()))
         if self.stopping:
-            headers.append(CLOSING)
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if isinstance(answer.body, bytes):
-            await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})
+            response.raw_headers.append((b"connection", b"close"))
+        elif call.method != "HEAD" and send_whole(send, response):
             return
-        async for part in answer.body:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    def _sent_whole(self, answer: Answer, call: Call, send: Send) -> bool:
-        """Send an answer in one piece if it is a plain one; return whether it was."""
-        body = answer.body
-        if answer.status != OK or answer.headers or not isinstance(body, bytes):
-            return False
-        if self.stopping or call.method == "HEAD":
-            return False
-        head = b"content-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n"
-        headers = head % (answer.content_type.encode(), call.request_id.encode(), len(body))
-        return sent_whole(send, answer.status, headers, body)
-
-    def _request_id(self, headers: dict[bytes, bytes]) -> str:
-        given = headers.get(b"x-request-id")
-        if given is not None and REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return f"{self._id_prefix}-{next(self._ids)}"
+        await response(call.scope, call.receive, send)
 
 
-class _GoneError(Exception):
-    """Who asked has closed the connection."""
-
-
-def _present(message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Return a piece of the body; who has gone away sends none."""
+def _received(message: Message) -> Message:
+    """Return a piece of the body; a client that has gone away sends none."""
     if message["type"] == "http.disconnect":
-        raise _GoneError
+        raise ClientDisconnect
     return message
 
 
-async def _stream(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = _present(await receive())
-        more = message.get("more_body", False)
-        yield message.get("body", b"")
+def _busy(found: str, retry_seconds: int) -> RequestError:
+    retry = {"retry-after": str(retry_seconds)}
+    return RequestError(503, found, "fewer at once.", f"try again in {retry_seconds} s.", headers=retry)
 
 
-def _files_path(router: Router, service: Service) -> str | None:
-    """Return where files are taken in; without Airflow, which a folder of a model does without, nowhere."""
-    return None if service.model_folder else next((route.path for route in router.routes if route.streams), None)
+def _too_large(most_bytes: int) -> RequestError:
+    return RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "send several requests.")
 
 
-def _joined(given: Headers) -> dict[bytes, bytes]:
-    """Return headers of which some come several times: of a list all, of others the last."""
-    headers = dict(given)
-    if [name for name, _ in given].count(b"host") > 1:
-        raise refusals.two_hosts()
-    for name in headers.keys() & LISTS:
-        headers[name] = b", ".join(value for other, value in given if other == name)
-    return headers
+def _too_slow(seconds: float) -> RequestError:
+    found = f"The request took more than {seconds:g} s."
+    return RequestError(408, found, "the whole request and its answer by then.", "send fewer rows at once.")
 
 
-@lru_cache(maxsize=256)
-def _host(header: bytes) -> str:
-    """Return the host of a header Host, without its port."""
-    text = header.decode("latin-1").lower()
-    return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
-
-
-def _check_origin(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse what a page of another site has a browser send: the browser would add the person's key."""
-    origin = headers.get(b"origin")
-    is_ours = origin is None or origin.partition(b"://")[2] == headers.get(b"host")
-    if not is_ours or headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}:
-        raise refusals.another_site()
+def _own_fault(request_id: str) -> RequestError:
+    do = f"give its operators the request's id, {request_id}; the log has the reason."
+    return RequestError(500, "The service failed.", "an answer.", do)

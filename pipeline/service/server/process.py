@@ -67,7 +67,7 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
     application.start()
     gc.collect()
     gc.freeze()  # what is there now stays; to look through it again and again costs a twentieth of an answer's time
-    _Server(configured(application.front, host, port), application, ready).run(listeners)
+    _Server(configured(application.asgi, host, port), application, ready).run(listeners)
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
@@ -127,9 +127,9 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, application: "Application", ready: Ready) -> None:
         super().__init__(config)
         self._front = application.front
-        self._readiness = application.parts.current.readiness
+        self._readiness = application.current.readiness
         self._stopped = application.stop
-        self._settings = application.parts.settings
+        self._settings = application.settings
         self._tell_ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -7,22 +7,22 @@ for one, which leaves room among the requests that are answered at once. Entry p
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from threading import Semaphore
-from typing import Any, ParamSpec, TypeVar
-from weakref import WeakSet
+from typing import ParamSpec, TypeVar
 
 from pipeline.errors import RequestError
 
 THREADS = 8
 MOST = 64
 """Of each kind; with all kinds together a quarter of the default `concurrent_requests` is left for predictions."""
-RETRY_SECONDS = b"1"
+RETRY_SECONDS = "1"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_let_in: WeakSet[asyncio.Task[Any]] = WeakSet()
-"""Requests, each a task: what has begun (an upload, an answer that is being sent) is not refused half way."""
+_is_let_in: ContextVar[bool] = ContextVar("is_let_in", default=False)
+"""Of a request and the tasks that it starts: what has begun (an upload, a response) is not refused half way."""
 
 
 class Aside:
@@ -40,12 +40,10 @@ class Aside:
         RequestError
             503, when too many are waiting already.
         """
-        request = asyncio.current_task()
-        assert request is not None, "only a task can wait for it"
         has_room = self._room.acquire(blocking=False)
-        if not has_room and request not in _let_in:
+        if not has_room and not _is_let_in.get():
             raise _too_many()
-        _let_in.add(request)
+        _is_let_in.set(True)
         future = self._pool.submit(partial(work, *arguments, **options))
         if has_room:  # until the work has ended, though who asked may have gone
             future.add_done_callback(lambda _: self._room.release())
@@ -64,5 +62,5 @@ def _too_many() -> RequestError:
         f"{MOST} requests of this kind are waiting already.",
         "fewer at once.",
         "try again in a second; predictions of features that are sent whole go on.",
-        headers=((b"retry-after", RETRY_SECONDS),),
+        headers={"retry-after": RETRY_SECONDS},
     )

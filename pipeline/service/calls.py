@@ -1,0 +1,128 @@
+"""What passes between the front and an endpoint: the call, the response, and the table of routes.
+
+An endpoint is an async function from a `Call` (Starlette's `Request` with its body read and its sender known) to a
+Starlette `Response`. It raises a `RequestError` for what it cannot answer, and the front turns that into the contract's
+own form of error. The things to use are `Call`, `Route` and `problem`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+from pipeline.errors import RequestError
+
+if TYPE_CHECKING:  # it needs NumPy, which `barometer keys` need not wait for
+    from pipeline.service.instances.signature import Signature
+
+JSON, JSON_LINES, CSV, PROBLEM, HTML, TEXT = (
+    "application/json",
+    "application/jsonlines",
+    "text/csv",
+    "application/problem+json",
+    "text/html; charset=utf-8",
+    "text/plain; charset=utf-8",
+)
+
+
+class Call(Request):
+    """A request, as an endpoint gets it.
+
+    Attributes
+    ----------
+    route
+        The path of the route that answers, with its parameters unfilled; `unknown` where there is none.
+    request_id
+        The client's own `X-Request-ID` if it is a good one, else a new one.
+    fields
+        The headers by lower-case name. Of a header that comes several times the last counts; a list is joined.
+    content
+        The body, whole; empty for a route that streams it (`stream()`).
+    key_name, key_scopes
+        Who asks, where keys are required.
+    rows
+        How many predictions were asked for: the endpoint sets it, for the log and the metrics.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, route: str) -> None:
+        super().__init__(scope, receive)
+        self.route = route
+        self.request_id = ""
+        self.fields: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.content = b""
+        self.key_name: str | None = None
+        self.key_scopes: frozenset[str] = frozenset()
+        self.rows = 0
+
+    @property
+    def media(self) -> "Media":
+        """The body's media type."""
+        return _media(self.fields.get(b"content-type", b""))
+
+
+class Media(NamedTuple):
+    """A media type, in lower case."""
+
+    name: str
+    """Without its parameters; empty when not given."""
+    parameters: Mapping[str, str]
+
+
+@lru_cache(maxsize=256)
+def _media(header: bytes) -> Media:
+    name, *parts = header.decode("latin-1").lower().split(";")
+    pairs = (part.partition("=") for part in parts)
+    return Media(name.strip(), {name.strip(): value.strip().strip('"') for name, _, value in pairs})
+
+
+Endpoint = Callable[[Call], Awaitable[Response]]
+ErrorForm = Callable[[RequestError, str], Response]
+"""From an error and the request's id to what the contract's clients understand."""
+
+
+def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return content as a response in JSON."""
+    return Response(msgspec.json.encode(content), status, headers, JSON)
+
+
+def problem(error: RequestError, request_id: str) -> Response:
+    """Return an error as RFC 9457 has it, with its three parts, and the row and field at fault."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": str(error),
+        "expected": error.expected,
+        "do": error.do,
+        "request_id": request_id,
+    }
+    content |= {name: value for name in ("row", "field") if (value := getattr(error, name)) is not None}
+    return Response(msgspec.json.encode(content), error.status, error.headers, PROBLEM)
+
+
+AccessScope = Literal["predict", "batch", "admin"]
+"""What an API key may do: predict, have files scored, or everything."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    """Literal, or with parameters: `/predictions/{customer_id}/{product_id}`."""
+    endpoint: Endpoint
+    scope: AccessScope | None = None
+    """What the key must be allowed to do; None: open to all."""
+    operation: Mapping[str, Any] | Callable[["Signature | None"], Mapping[str, Any]] | None = None
+    """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
+    error: ErrorForm = problem
+    is_streaming: bool = False
+    """Whether the endpoint reads `Call.stream()` itself, beyond `service.body_bytes` and `service.request_seconds`. It
+    bounds them itself, and such requests are counted apart."""
