@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -119,11 +120,14 @@ def test_the_warehouse_holds_up_neither_the_site_nor_the_docs(
 def test_what_has_begun_is_not_refused_half_way():
     async def begun(threads: Aside, over: threading.Event) -> int:
         await threads(int)
-        full = [asyncio.create_task(threads(over.wait, 60)) for _ in range(MOST)]
+        full = [asyncio.create_task(threads(over.wait, 60), context=Context()) for _ in range(MOST)]
         await asyncio.sleep(0)
         with pytest.raises(RequestError) as refused:
-            await asyncio.create_task(threads(int))  # another request, though it was begun by this one
-        assert (refused.value.status, refused.value.headers) == (503, ((b"retry-after", b"1"),))
+            await asyncio.create_task(threads(int), context=Context())  # another request has a context of its own
+        assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "1"})
+        assert await asyncio.create_task(threads(len, "one")) == len("one"), (
+            "a task of this request's, as streaming has"
+        )
         asyncio.get_running_loop().call_later(0.1, over.set)
         found = await threads(len, "four")
         await asyncio.gather(*full)
