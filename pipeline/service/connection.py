@@ -1,4 +1,4 @@
-"""The service's connections to the warehouse: bounded in time, since requests and a queue wait behind them.
+"""The service's connections to the warehouse, bounded in time, since requests wait behind them.
 
 The one entry point is `connect`.
 """
@@ -16,24 +16,20 @@ CONNECT_SECONDS = 3
 def connect(settings: Settings, *, answer_seconds: float, read_only: bool = False) -> psycopg.Connection:
     """Return a new connection to the warehouse, its schema up to date, that commits each statement by itself.
 
-    It asks anew where the embedded server is, which may have come back on another port.
+    Each call looks up where the embedded server is, which may have come back on another port.
 
     Parameters
     ----------
-    settings
-        The settings.
     answer_seconds
-        What takes longer raises `psycopg.OperationalError`: the server ends it, or, when that says nothing at all, the
-        connection is of no more use.
-    read_only
-        Whether it can only read.
+        A statement that takes longer raises `psycopg.OperationalError`. The server ends it; if the server does not
+        answer at all, the connection is closed after twice this time.
 
     Raises
     ------
     DatabaseUnavailableError
         If the server does not answer.
     OperationalError
-        Psycopg's, if it went away just now.
+        Psycopg's, if the server went away just now.
     """
     url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = _Bounded.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
@@ -45,10 +41,10 @@ def connect(settings: Settings, *, answer_seconds: float, read_only: bool = Fals
 
 
 class _Bounded(psycopg.Connection[Any]):
-    """A connection that does not wait for ever for a server, or a network, that says nothing at all."""
+    """A connection that does not wait for ever for a server or a network that says nothing."""
 
     silent_seconds: float = CONNECT_SECONDS
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for what was asked, as psycopg does, but no longer than `silent_seconds`."""
+        """Wait as psycopg does, but no longer than `silent_seconds`."""
         return super().wait(gen, interval, self.silent_seconds if timeout is None else timeout)

@@ -1,4 +1,4 @@
-"""What is made of something once, and anew when that is another object. The one entry point is `Latest`."""
+"""What is made of something once, and again when that is replaced. The one entry point is `Latest`."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ class Latest(Generic[_Source, _Made]):
         self._kept: tuple[_Source, _Made] | None = None
 
     def known(self, source: _Source) -> _Made | None:
-        """Return what was made of this very object; None when that is still to be done."""
+        """Return what was made of this very object; None when nothing was yet."""
         kept = self._kept
         return kept[1] if kept is not None and kept[0] is source else None
 

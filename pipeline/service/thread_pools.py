@@ -1,7 +1,8 @@
-"""Work that waits for something else (the warehouse, files, Airflow), in threads apart from those that compute.
+"""Threads for work that waits for the warehouse, for files or for Airflow, apart from those that compute.
 
-However slow it is, predictions go on: they need none of these threads, and only so many requests may be in them or wait
-for one, which leaves room among the requests that are answered at once. Entry points: `warehouse`, `pages`, `aside`.
+However slow that work is, predictions go on: they need none of these threads. Only a bounded number of requests may be
+in a pool or wait for it, which leaves room among the requests that are answered at once. Entry points: `warehouse`,
+`pages` and `files`.
 """
 
 import asyncio
@@ -15,22 +16,21 @@ from typing import ParamSpec, TypeVar
 from pipeline.errors import RequestError
 
 THREADS = 8
-MOST = 64
-"""Of each kind; with all kinds together a quarter of the default `concurrent_requests` is left for predictions."""
-RETRY_SECONDS = "1"
+MOST_WAITING = 64
+"""Of each pool. All pools together leave a quarter of the default `concurrent_requests` for predictions."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _is_let_in: ContextVar[bool] = ContextVar("is_let_in", default=False)
-"""Of a request and the tasks that it starts: what has begun (an upload, a response) is not refused half way."""
+"""Of a request and the tasks that it starts: an upload or a response that has begun is not refused half way."""
 
 
-class Aside:
+class ThreadPool:
     """Threads for one kind of work, so that no kind waits for another."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(THREADS, name)
-        self._room = Semaphore(MOST)
+        self._room = Semaphore(MOST_WAITING)
 
     async def __call__(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
         """Return what `work` returns, called in a thread.
@@ -38,29 +38,25 @@ class Aside:
         Raises
         ------
         RequestError
-            503, when too many are waiting already.
+            503 when too many requests wait already.
         """
         has_room = self._room.acquire(blocking=False)
         if not has_room and not _is_let_in.get():
-            raise _too_many()
+            raise RequestError(
+                503,
+                f"{MOST_WAITING} requests of this kind are waiting already.",
+                "fewer at once.",
+                "try again in a second; predictions of features that are sent whole go on.",
+                headers={"retry-after": "1"},
+            )
         _is_let_in.set(True)
         future = self._pool.submit(partial(work, *arguments, **options))
-        if has_room:  # until the work has ended, though who asked may have gone
+        if has_room:  # until the work has ended, though the client may have gone
             future.add_done_callback(lambda _: self._room.release())
         return await asyncio.wrap_future(future)
 
 
-warehouse = Aside("warehouse")
-pages = Aside("pages")
-aside = Aside("aside")
-"""Files of rows, and Airflow."""
-
-
-def _too_many() -> RequestError:
-    return RequestError(
-        503,
-        f"{MOST} requests of this kind are waiting already.",
-        "fewer at once.",
-        "try again in a second; predictions of features that are sent whole go on.",
-        headers={"retry-after": RETRY_SECONDS},
-    )
+warehouse = ThreadPool("warehouse")
+pages = ThreadPool("pages")
+files = ThreadPool("files")
+"""Files of rows, and Airflow that scores them."""

@@ -30,7 +30,7 @@ def refused(keyring: Keyring, authorization: bytes | None = None, api_key: bytes
     with pytest.raises(RequestError) as caught:
         keyring.check(authorization, api_key)
     assert caught.value.status == 401
-    assert caught.value.headers == ((b"www-authenticate", b'Basic realm="Barometer", Bearer'),)
+    assert caught.value.headers == {"www-authenticate": 'Basic realm="Barometer", Bearer'}
     return caught.value
 
 
@@ -115,7 +115,7 @@ def test_keys_are_rotated_under_a_running_keyring(path):
     assert keyring.check(None, new_key.encode()).name == "shop"
     path.unlink()
     refused(keyring, api_key=new_key.encode())
-    assert "no API keys" in keyring.trouble
+    assert "no API keys" in keyring.problem
 
 
 def test_it_is_looked_at_most_once_a_second(path, monkeypatch):
@@ -142,11 +142,11 @@ def test_it_is_looked_at_most_once_a_second(path, monkeypatch):
 def test_a_broken_file_leaves_the_last_good_keys_and_says_so(path, damage, caplog):
     _, key = key_file.create(path, "shop", ["predict"])
     good, keyring = path.read_text(), Keyring(path)
-    assert keyring.trouble is None
+    assert keyring.problem is None
     damage(path)
     for _ in range(3):
         assert keyring.check(None, key.encode()).name == "shop"
-    assert str(path) in keyring.trouble
+    assert str(path) in keyring.problem
     assert [record.levelname for record in caplog.records] == ["ERROR"], "told once, not with every look"
     assert KEY.search(caplog.text) is None
     assert json.loads(good)["keys"][0]["sha256"] not in caplog.text
@@ -159,17 +159,17 @@ def test_a_broken_file_leaves_the_last_good_keys_and_says_so(path, damage, caplo
     path.write_text(good)
     path.chmod(0o600)
     assert keyring.check(None, key.encode()).name == "shop"
-    assert keyring.trouble is None
+    assert keyring.problem is None
 
 
 def test_a_service_without_keys_opens_to_nobody_and_says_how_to_make_one(path):
     keyring = Keyring(path)
     refused(keyring, api_key=b"bm__")
     refused(keyring)
-    assert "barometer keys create" in keyring.trouble
+    assert "barometer keys create" in keyring.problem
     _, key = key_file.create(path, "shop", ["predict"])
     assert keyring.check(None, key.encode())
-    assert keyring.trouble is None
+    assert keyring.problem is None
 
 
 def test_the_file_holds_no_key_and_only_its_owner_reads_it(path):

@@ -1,7 +1,7 @@
 """The file of API keys: who may ask the service, and for what. It holds digests, never a key itself.
 
-`barometer keys` writes it, `pipeline.service.access.keys` reads it in the service. Entry points: `read`, `create`,
-`revoke`.
+`barometer keys` writes the file; `pipeline.service.access.keys` reads it in the service. Entry points: `read`,
+`create`, `revoke`.
 """
 
 import fcntl
@@ -21,20 +21,20 @@ from pipeline.files import written_atomically
 from pipeline.service.calls import AccessScope
 
 SECRET_BYTES = 32
-"""256 bits of chance: nothing to guess, so a plain digest keeps them."""
+"""256 random bits cannot be guessed, so a plain digest is enough to keep them."""
 
 
 class Entry(BaseModel):
-    """What is known of a key."""
+    """What the file says of a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8,}$")]
     name: Annotated[str, Field(pattern=r"^[\w .@/:-]{1,64}$")]
-    """Whom or what it is for; the log names it."""
+    """Whom or what the key is for; the log names it."""
     scopes: Annotated[tuple[AccessScope, ...], Field(min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of the secret, as it stands in the key."""
+    """Of the secret part of the key."""
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
 
@@ -50,23 +50,20 @@ Identity = tuple[int, ...]
 
 
 def read(path: Path) -> tuple[list[Entry], Identity | None]:
-    """Return the keys of a file, and the identity of what was read; none of either when there is no file.
+    """Return the keys of a file and the file's identity; no keys and None when there is no file.
 
     Raises
     ------
     ConfigError
-        If others can read the file, or it is not as it was written.
+        If others can read the file, or its content is not what `barometer keys` writes.
     """
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             content = file.read()
         if status.st_mode & 0o077:
-            raise ConfigError(
-                f"{path} has mode {status.st_mode & 0o777:o}: others can read who may ask the service.",
-                "mode 600.",
-                f"chmod 600 '{path}'.",
-            )
+            found = f"{path} has mode {status.st_mode & 0o777:o}: others can read who may ask the service."
+            raise ConfigError(found, "mode 600.", f"chmod 600 '{path}'.")
         keys = _Content.model_validate_json(content).keys
     except FileNotFoundError:
         return [], None
@@ -78,34 +75,33 @@ def read(path: Path) -> tuple[list[Entry], Identity | None]:
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Return a file's identity; its mode is part of it, by the time of its last change."""
+    """Return a file's identity. A change of its mode counts too, by the time of the last change."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def create(
-    path: Path, name: str, scopes: Sequence[AccessScope], expires_in: timedelta | None = None
+    path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timedelta | None = None
 ) -> tuple[Entry, str]:
-    """Add a key to a file; return what is known of it, and the key itself, which is kept nowhere.
+    """Add a key to a file. Return its entry and the key itself, which is stored nowhere.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or the name is none.
+        If the file cannot be read, or the name is not allowed.
     """
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with _locked(path):
         keys, _ = read(path)
         taken = {key.id for key in keys}
-        new_id = next(found for found in iter(lambda: secrets.token_hex(4), None) if found not in taken)
         now = datetime.now(UTC).replace(microsecond=0)
         try:
             key = Entry(
-                id=new_id,
+                id=next(found for found in iter(lambda: secrets.token_hex(4), None) if found not in taken),
                 name=name,
                 scopes=tuple(dict.fromkeys(scopes)),
-                sha256=digest(secret.encode()),
+                sha256=hashlib.sha256(secret.encode()).hexdigest(),
                 created_at=now,
-                expires_at=now + expires_in if expires_in else None,
+                expires_at=now + lifetime if lifetime else None,
             )
         except ValidationError as error:
             raise ConfigError(
@@ -118,29 +114,24 @@ def create(
 
 
 def revoke(path: Path, key_id: str) -> Entry:
-    """Take a key out of a file and return what was known of it.
+    """Remove a key from a file and return its entry.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read or has no such key.
+        If the file cannot be read, or does not have the key.
     """
     with _locked(path):
         keys, _ = read(path)
-        gone = next((key for key in keys if key.id == key_id), None)
-        if gone is None:
+        revoked = next((key for key in keys if key.id == key_id), None)
+        if revoked is None:
             raise ConfigError(
                 f"There is no key with the id {key_id[:80]!r}.",
-                "the id of one of those that barometer keys list shows.",
-                "look there; a key's id is its part between the two first underscores.",
+                "the id of a key that barometer keys list shows.",
+                "look it up there; a key's id is the part between its first two underscores.",
             )
-        _write(path, [key for key in keys if key is not gone])
-    return gone
-
-
-def digest(secret: bytes) -> str:
-    """Return what the file keeps of a secret."""
-    return hashlib.sha256(secret).hexdigest()
+        _write(path, [key for key in keys if key is not revoked])
+    return revoked
 
 
 def _write(path: Path, keys: list[Entry]) -> None:
@@ -151,7 +142,7 @@ def _write(path: Path, keys: list[Entry]) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time change a file. Its lock is a file of its own, since the file itself is replaced."""
+    """Let one process at a time change a file. The lock is a file of its own, since the file itself is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -162,10 +153,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:
-    # Of a ValidationError neither text nor input is told: it quotes the file.
-    reason = "it is not as it was written" if isinstance(error, ValidationError) else error
-    return ConfigError(
-        f"{path} cannot be read: {reason}.",
-        "the file that barometer keys wrote.",
-        "restore it from a backup, or move it away and make new keys: barometer keys create.",
-    )
+    # The text of a ValidationError quotes the file, so it is not repeated.
+    reason = "its content is not what barometer keys writes" if isinstance(error, ValidationError) else error
+    do = "restore it from a backup, or move it away and create new keys: barometer keys create."
+    return ConfigError(f"{path} cannot be read: {reason}.", "the file that barometer keys wrote.", do)

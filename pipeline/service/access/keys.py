@@ -1,7 +1,7 @@
 """API keys in the service: who asks, and whether they may. Keys change without a restart.
 
-The front asks before it lets a request through; `pipeline.service.access.key_file` has the file. The entry point is
-`Keyring`.
+`pipeline.service.access.admission` asks before a request goes on; `pipeline.service.access.key_file` has the file. The
+entry point is `Keyring`.
 """
 
 import binascii
@@ -19,10 +19,9 @@ from pipeline.service.access import key_file
 from pipeline.service.calls import AccessScope
 
 LOOK_SECONDS = 1.0
-"""How often it is looked whether the file has changed."""
-NOBODYS = bytes(32)
-"""Compared with for an unknown id, so that the time tells nothing of which ids there are."""
-CHALLENGE = {"www-authenticate": 'Basic realm="Barometer", Bearer'}
+"""How often the keyring looks whether the file has changed."""
+UNKNOWN_DIGEST = bytes(32)
+"""Compared with for an unknown id, so that the time taken does not tell which ids exist."""
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +32,13 @@ class Key:
 
     name: str
     scopes: frozenset[AccessScope]
-    """admin has them all."""
+    """A key with the scope admin has them all."""
+    digest: bytes
+    expires_at: float
+    """Seconds since the epoch; infinite for never."""
 
     def demand(self, scope: AccessScope) -> None:
-        """Refuse what the key is not allowed.
+        """Refuse what the key is not allowed to do.
 
         Raises
         ------
@@ -52,23 +54,10 @@ class Key:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    digest: bytes
-    expires_at: float
-    """Seconds since the epoch; infinite for never."""
-    key: Key
-
-
 class Keyring:
-    """The keys of a file, as it stands.
+    """The keys of a file, read again when it changes.
 
-    A file that is broken leaves those in charge that were read last; one that is taken away leaves none.
-
-    Parameters
-    ----------
-    path
-        The file.
+    While the file is broken, the keys that were read last stay valid; when it is removed, no key is.
 
     Raises
     ------
@@ -78,17 +67,17 @@ class Keyring:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._trouble: str | None = None
+        self._problem: str | None = None
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._seen: key_file.Identity | None = None
-        self._known: dict[bytes, _Known] = {}
+        self._keys: dict[bytes, Key] = {}
         self._take(*key_file.read(path))
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What is wrong with the file, for the operators; None when nothing is."""
         self._look_if_due()
-        return self._trouble
+        return self._problem
 
     def check(self, authorization: bytes | None, api_key: bytes | None) -> Key:
         """Return who asks.
@@ -96,7 +85,7 @@ class Keyring:
         Parameters
         ----------
         authorization, api_key
-            The headers Authorization (Bearer, or Basic with the key as the password) and X-API-Key, which comes first.
+            The headers Authorization (Bearer, or Basic with the key as the password) and X-API-Key, which counts first.
 
         Raises
         ------
@@ -105,18 +94,18 @@ class Keyring:
         """
         self._look_if_due()
         token = api_key if api_key is not None else _token(authorization)
-        _, _, rest = token.partition(b"_")
+        prefix, _, rest = token.partition(b"_")
         key_id, _, secret = rest.partition(b"_")
-        known = self._known.get(key_id)
-        is_same = hmac.compare_digest(sha256(secret).digest(), known.digest if known else NOBODYS)
-        if known is None or not is_same or not token.startswith(b"bm_"):
+        key = self._keys.get(key_id)
+        is_same = hmac.compare_digest(sha256(secret).digest(), key.digest if key else UNKNOWN_DIGEST)
+        if key is None or not is_same or prefix != b"bm":
             raise _refused("The API key is unknown or was revoked." if token else "The request carries no API key.")
-        if known.expires_at <= time.time():
-            raise _refused(f"The API key {known.key.name!r} has expired.")
-        return known.key
+        if key.expires_at <= time.time():
+            raise _refused(f"The API key {key.name!r} has expired.")
+        return key
 
     def _look_if_due(self) -> None:
-        """Read the file again if it has changed, at most once in a while."""
+        """Read the file again if it has changed, at most once every `LOOK_SECONDS`."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
@@ -130,30 +119,28 @@ class Keyring:
             self._take(*key_file.read(self._path))
         except ConfigError as error:
             self._seen = seen
-            self._trouble = f"{error} The keys that were read before stay in charge."
-            log.error("%s", self._trouble)  # noqa: TRY400 - the error says it all
+            self._problem = f"{error} The keys that were read before stay valid."
+            log.error("%s", self._problem)  # noqa: TRY400 - the error says it all
         else:
-            log.info("The API keys were read again: %s", self._trouble or f"{len(self._known)} keys")
+            log.info("The API keys were read again: %s", self._problem or f"{len(self._keys)} keys")
 
     def _take(self, entries: list[key_file.Entry], seen: key_file.Identity | None) -> None:
         self._seen = seen
-        self._known = {entry.id.encode(): _known(entry) for entry in entries}
-        self._trouble = None
+        self._keys = {entry.id.encode(): _key(entry) for entry in entries}
+        self._problem = None
         if not entries:
-            self._trouble = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
+            self._problem = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
 
 
-def _known(entry: key_file.Entry) -> _Known:
+def _key(entry: key_file.Entry) -> Key:
     scopes = frozenset(get_args(AccessScope) if "admin" in entry.scopes else entry.scopes)
     expires_at = entry.expires_at.timestamp() if entry.expires_at else float("inf")
-    return _Known(bytes.fromhex(entry.sha256), expires_at, Key(entry.name, scopes))
+    return Key(entry.name, scopes, bytes.fromhex(entry.sha256), expires_at)
 
 
 def _token(authorization: bytes | None) -> bytes:
-    """Return the key that the header Authorization holds; empty when none."""
-    if authorization is None:
-        return b""
-    scheme, _, given = authorization.partition(b" ")
+    """Return the key that the header Authorization holds; empty when it holds none."""
+    scheme, _, given = (authorization or b"").partition(b" ")
     if (lower := scheme.lower()) == b"bearer":
         return given.strip()
     if lower != b"basic":
@@ -170,5 +157,5 @@ def _refused(found: str) -> RequestError:
         found,
         "a key in the header X-API-Key or Authorization: Bearer, or as the password of a login.",
         "ask the service's operators for one; barometer keys create NAME --scope predict makes it.",
-        headers=CHALLENGE,
+        headers={"www-authenticate": 'Basic realm="Barometer", Bearer'},
     )

@@ -19,7 +19,7 @@ from pipeline.service.batch.jobs import Job, Jobs
 from pipeline.service.batch.upload import idempotency_key, take_in
 from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
 from pipeline.service.instances.forms import negotiated
-from pipeline.service.thread_pools import aside
+from pipeline.service.thread_pools import files as aside
 from pipeline.settings import Settings
 
 PATH = "/batch-predictions"

@@ -18,7 +18,7 @@ from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.batch.form import MEDIA_TYPES, FormReader
 from pipeline.service.calls import Call
-from pipeline.service.thread_pools import aside
+from pipeline.service.thread_pools import files as aside
 from pipeline.settings import Settings
 
 BLOCK_BYTES = 1 << 20

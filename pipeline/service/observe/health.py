@@ -1,10 +1,9 @@
-"""What the service says of itself: whether it lives, whether it is ready, its metrics, its OpenAPI document.
+"""What the service reports of itself: whether it lives, whether it is ready, its metrics, its OpenAPI document.
 
 The entry point is `routes`.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,63 +19,55 @@ from pipeline.service.record.recorder import Recorder
 
 Document = Callable[[], Mapping[str, Any]]
 """Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
-TAG = "The service itself"
-HEALTHY = operation(
-    "Whether the service lives",
-    tag=TAG,
-    responses={200: answer("It does.", {"text/plain": content({"const": "ok\n"})})},
-)
-_READINESS: Schema = {
+READINESS: Schema = {
     "type": "object",
     "required": ["status"],
     "properties": {"status": {"enum": ["ready", "degraded", "not ready"]}},
 }
-READY = operation(
-    "Whether predictions are answered, by which model, and what is wrong",
-    tag=TAG,
-    responses={
-        200: answer("They are; `degraded` when something is wrong nevertheless.", {JSON: content(_READINESS)}),
-        503: answer("They are not: no model is in charge.", {JSON: content(_READINESS)}),
-    },
-)
-METRICS = operation(
-    "Prometheus metrics", tag=TAG, responses={200: answer("All of them.", {"text/plain": content({"type": "string"})})}
-)
-DOCUMENT = operation(
-    "This document", tag=TAG, responses={200: answer("OpenAPI 3.1.", {JSON: content({"type": "object"})})}
-)
 
 
 def routes(
     current: Current, recorder: Recorder | None, keyring: Keyring | None, metrics: Metrics, document: Document
 ) -> list[Route]:
     """Return the routes that every contract has."""
-    made: Latest[Mapping[str, Any], bytes] = Latest(msgspec.json.encode)
+    encoded: Latest[Mapping[str, Any], bytes] = Latest(msgspec.json.encode)
+
+    async def healthz(_call: Call) -> Response:
+        return Response(b"ok\n", media_type=TEXT)
+
+    async def readyz(_call: Call) -> Response:
+        """Answer 200 while predictions are answered, even by the last good model; the body says what is wrong."""
+        readiness = current.readiness()
+        if recorder is not None:
+            readiness["record"] = recorder.state
+        if keyring is not None:
+            readiness["keys"] = keyring.problem or "ok"
+        return as_json(readiness, 503 if readiness["status"] == "not ready" else 200)
+
+    async def scrape(_call: Call) -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    async def openapi(_call: Call) -> Response:
+        return Response(encoded.of(document()), media_type=JSON)
+
     return [
-        Route("GET", "/healthz", _healthy, operation=HEALTHY),
-        Route("GET", "/readyz", partial(_ready, current, recorder, keyring), operation=READY),
-        Route("GET", "/metrics", partial(_metrics, metrics), scope="admin", operation=METRICS),
-        Route("GET", "/openapi.json", partial(_openapi, document, made), operation=DOCUMENT),
+        Route("GET", "/healthz", healthz, operation=_described("Whether the service lives", "text/plain", "ok\n")),
+        Route("GET", "/readyz", readyz, operation=READY),
+        Route("GET", "/metrics", scrape, "admin", _described("Prometheus metrics", "text/plain")),
+        Route("GET", "/openapi.json", openapi, operation=_described("This document, OpenAPI 3.1", JSON)),
     ]
 
 
-async def _healthy(_call: Call) -> Response:
-    return Response(b"ok\n", media_type=TEXT)
+def _described(summary: str, media_type: str, body: str | None = None, tag: str = "The service itself") -> Schema:
+    schema = {"const": body} if body else {"type": "object" if media_type == JSON else "string"}
+    return operation(summary, tag=tag, responses={200: answer(f"{summary}.", {media_type: content(schema)})})
 
 
-async def _ready(current: Current, recorder: Recorder | None, keyring: Keyring | None, _call: Call) -> Response:
-    """Answer 200 while predictions are answered, be it by the last good model; the body says what is wrong."""
-    readiness = current.readiness()
-    if recorder is not None:
-        readiness["record"] = recorder.state
-    if keyring is not None:
-        readiness["keys"] = keyring.trouble or "ok"
-    return as_json(readiness, 503 if readiness["status"] == "not ready" else 200)
-
-
-async def _metrics(metrics: Metrics, _call: Call) -> Response:
-    return Response(metrics.text(), media_type=CONTENT_TYPE)
-
-
-async def _openapi(document: Document, made: Latest[Mapping[str, Any], bytes], _call: Call) -> Response:
-    return Response(made.of(document()), media_type=JSON)
+READY = operation(
+    "Whether predictions are answered, by which model, and what is wrong",
+    tag="The service itself",
+    responses={
+        200: answer("Predictions are answered; `degraded` when something is wrong.", {JSON: content(READINESS)}),
+        503: answer("No model is in charge, so predictions are not answered.", {JSON: content(READINESS)}),
+    },
+)

@@ -1,6 +1,6 @@
-"""The service's log: a JSON object a line on standard error, of each request and of what happens besides.
+"""The service's log: one JSON object a line on standard error, for each request and for what happens besides.
 
-Neither inputs nor keys are in it. Entry points: `RequestLog`, which also counts the requests, and `set_up`.
+It holds neither inputs nor keys. Entry points: `RequestLog`, which also counts the requests, and `set_up`.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -18,18 +18,7 @@ from pipeline.service.observe.metrics import Metrics
 
 GATHER_SECONDS = 0.1
 SERVER_ERROR = 500
-_lines = msgspec.json.Encoder()
-
-
-class Answered(NamedTuple):
-    """What is known of a request once it was answered."""
-
-    at: float
-    """When, in seconds since the epoch."""
-    seconds: float
-    """How long it took."""
-    status: int
-    call: Call
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
@@ -40,7 +29,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     request_id: str
     method: str
     route: str
-    """Not the path, which holds ids of customers."""
+    """The route's pattern, since the path holds ids of customers."""
     status: int
     milliseconds: float
     rows: int = 0
@@ -48,39 +37,38 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class RequestLog:
-    """Counts and logs requests, those of a moment together: one at a time it would cost as much as to score them.
+    """Counts and logs requests, those of a moment together: one at a time would cost as much as scoring them.
 
     Parameters
     ----------
     metrics
-        Where they are counted.
+        Where requests are counted.
     output
-        Where the log goes; standard error when not given.
+        Where the log goes; standard error by default.
     """
 
     def __init__(self, metrics: Metrics, output: BinaryIO | None = None) -> None:
         self._metrics = metrics
         self._output = output or sys.stderr.buffer
-        self._told: list[Answered] = []
+        self._answered: list[tuple[Call, int, float, float]] = []
 
     def note(self, call: Call, status: int, started: float) -> None:
-        """Count and log a request within a moment; `started` as `time.perf_counter` had it."""
-        if not self._told:
+        """Count and log a request within a moment. `started` is a reading of `time.perf_counter`."""
+        if not self._answered:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
-        self._told.append(Answered(time.time(), time.perf_counter() - started, status, call))
+        self._answered.append((call, status, time.time(), time.perf_counter() - started))
 
     def flush(self) -> None:
         """Count and log what was gathered."""
-        told, self._told = self._told, []
-        for one in told:
-            self._metrics.count(one.call.method, one.call.route, one.status, one.seconds, one.call.rows)
-        if told:
-            self._output.write(_lines.encode_lines([_line(one) for one in told]))
+        answered, self._answered = self._answered, []
+        for call, status, _, seconds in answered:
+            self._metrics.count(call.method, call.route, status, seconds, call.rows)
+        if answered:
+            self._output.write(_encode_lines([_line(*each) for each in answered]))
             self._output.flush()
 
 
-def _line(told: Answered) -> Line:
-    at, seconds, status, call = told
+def _line(call: Call, status: int, at: float, seconds: float) -> Line:
     return Line(
         f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",
         "info" if status < SERVER_ERROR else "error",
@@ -118,4 +106,4 @@ def set_up() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request to Airflow
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to Airflow

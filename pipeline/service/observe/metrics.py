@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, rows and times by route and status, and the state of the parts at scrape time.
+"""Metrics for Prometheus: requests, rows and times by route and status, and the state of the parts at scrape time.
 
 The entry point is `Metrics`.
 """
@@ -24,78 +24,64 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
-class _OfRoute:
-    """What is counted of a route."""
-
+class _RouteCounts:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
-    """How many answers took at most so many of `SECONDS`, and longer than those before; the last longer than all."""
+    """Requests by the smallest of `SECONDS` that they did not exceed; the last bucket holds those above all."""
     seconds: float = 0.0
     rows: int = 0
 
 
-class Metrics:
-    """Counts requests, on the loop's thread alone: plain numbers, since prometheus_client's cost a lock each."""
+class Metrics(Collector):
+    """Counts requests on the loop's thread alone: plain numbers, since prometheus_client's cost a lock each."""
 
     def __init__(self, current: Current, predictor: Predictor, recorder: Recorder | None) -> None:
+        self._current, self._predictor, self._recorder = current, predictor, recorder
         self.in_flight = 0
         """Requests that are being answered."""
-        self.requests: Counter[tuple[str, str, int]] = Counter()
+        self._requests: Counter[tuple[str, str, int]] = Counter()
         """By method, route and status."""
-        self.routes: defaultdict[str, _OfRoute] = defaultdict(_OfRoute)
+        self._routes: defaultdict[str, _RouteCounts] = defaultdict(_RouteCounts)
         self._registry = CollectorRegistry()
-        self._registry.register(_State(self, current, predictor, recorder))
+        self._registry.register(self)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     def count(self, method: str, route: str, status: int, seconds: float, rows: int) -> None:
         """Count an answered request."""
-        self.requests[method, route, status] += 1
-        counted = self.routes[route]
-        counted.buckets[bisect_left(SECONDS, seconds)] += 1
-        counted.seconds += seconds
-        counted.rows += rows
+        self._requests[method, route, status] += 1
+        counts = self._routes[route]
+        counts.buckets[bisect_left(SECONDS, seconds)] += 1
+        counts.seconds += seconds
+        counts.rows += rows
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-
-class _State(Collector):
-    """What was counted, and the parts' own numbers, read when somebody asks."""
-
-    def __init__(self, metrics: Metrics, current: Current, predictor: Predictor, recorder: Recorder | None) -> None:
-        self._metrics, self._current, self._predictor, self._recorder = metrics, current, predictor, recorder
-
     def collect(self) -> Iterator[Metric]:
-        """Yield them."""
-        yield from self._counted()
-        yield GaugeMetricFamily("barometer_in_flight", "Requests being answered.", self._metrics.in_flight)
-        readiness = self._current.readiness()
-        ready = GaugeMetricFamily("barometer_ready", "1 for the state of the service.", labels=["status"])
-        ready.add_metric([readiness["status"]], 1)
-        yield ready
-        model = GaugeMetricFamily("barometer_model", "1 for each version in charge.", labels=["role", "version"])
-        for role in ("champion", "challenger"):
-            if readiness.get(role):
-                model.add_metric([role, str(readiness[role])], 1)
-        yield model
-        yield CounterMetricFamily(
-            "barometer_shadow_failures", "Batches not scored in the shadow.", self._predictor.shadow_failures
-        )
-        if self._recorder is not None:
-            yield CounterMetricFamily("barometer_recorded", "Answers written.", self._recorder.written)
-            yield CounterMetricFamily("barometer_record_dropped", "Answers not recorded.", self._recorder.dropped)
-            yield GaugeMetricFamily("barometer_record_waiting", "Answers to be written.", self._recorder.waiting)
-
-    def _counted(self) -> Iterator[Metric]:
+        """Yield the counts and the state of the parts."""
         requests = CounterMetricFamily("barometer_requests", "Requests answered.", labels=["method", "route", "status"])
-        for (method, route, status), count in self._metrics.requests.items():
+        for (method, route, status), count in self._requests.items():
             requests.add_metric([method, route, str(status)], count)
         seconds = HistogramMetricFamily("barometer_request_seconds", "Seconds to answer.", labels=["route"])
         rows = CounterMetricFamily("barometer_rows", "Instances asked for.", labels=["route"])
         limits = [*map(str, SECONDS), "+Inf"]
-        for route, counted in self._metrics.routes.items():
-            buckets = list(zip(limits, accumulate(counted.buckets), strict=True))
-            seconds.add_metric([route], buckets, counted.seconds)
-            rows.add_metric([route], counted.rows)
+        for route, counts in self._routes.items():
+            seconds.add_metric([route], list(zip(limits, accumulate(counts.buckets), strict=True)), counts.seconds)
+            rows.add_metric([route], counts.rows)
         yield from (requests, seconds, rows)
+        yield GaugeMetricFamily("barometer_in_flight", "Requests being answered.", self.in_flight)
+        readiness = self._current.readiness()
+        ready = GaugeMetricFamily("barometer_ready", "1 for the state of the service.", labels=["status"])
+        ready.add_metric([readiness["status"]], 1)
+        model = GaugeMetricFamily("barometer_model", "1 for each version in charge.", labels=["role", "version"])
+        for role in ("champion", "challenger"):
+            if readiness[role]:
+                model.add_metric([role, str(readiness[role])], 1)
+        yield from (ready, model)
+        failures = self._predictor.shadow_failures
+        yield CounterMetricFamily("barometer_shadow_failures", "Batches not scored in the shadow.", failures)
+        if (recorder := self._recorder) is not None:
+            yield CounterMetricFamily("barometer_recorded", "Answers written.", recorder.written)
+            yield CounterMetricFamily("barometer_record_dropped", "Answers not recorded.", recorder.dropped)
+            yield GaugeMetricFamily("barometer_record_waiting", "Answers to be written.", recorder.waiting)

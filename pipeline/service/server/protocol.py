@@ -1,9 +1,12 @@
-"""What uvicorn leaves open in HTTP/1.1: how long a head may be, and how long what is neither read nor sent may take.
+"""What uvicorn leaves open in HTTP/1.1: how long a head may be, and how long a client may take to send and to read.
 
-Without these bounds a stranger who sends a byte a minute, a header without an end, or takes no answer, would hold
-connections and memory, whatever the front says. What it makes slow: an answer that is known at once. And what it gets
-wrong: a request that asks for another protocol, whose body it loses, or takes for the next request.
-The entry points are `Protocol`, which `pipeline.service.server.process` has uvicorn use, and `sent_whole`.
+Without these bounds a client that sends a byte a minute, a header without an end, or never reads its response, would
+hold connections and memory. This module also sends plain responses faster than uvicorn does, and reads a request that
+asks for another protocol, whose body uvicorn loses or takes for the next request.
+
+It is the one place that uses uvicorn's internals (the attributes of `HttpToolsProtocol` and `RequestResponseCycle`).
+tests/service/test_uvicorn.py fails when an upgrade changes them. The entry points are `Protocol`, which
+`pipeline.service.server.process` has uvicorn use, and `send_whole`.
 """
 
 import asyncio
@@ -24,14 +27,15 @@ HEAD_BYTES = 65_536
 HEAD_SECONDS = 10.0
 """From the connection, or a request's first byte, to the end of its head."""
 GATHERED_BYTES = 65_536
-"""More that is written is sent at once."""
+"""More than this is sent at once."""
 LINGER_SECONDS = 5.0
-"""Who was answered before the whole body was read may send on for so long: closed at once, it would not see why."""
+"""How long a client may go on sending a body that was answered before its end. Closed at once, the connection would be
+reset before the client could read why."""
 TAKE_SECONDS = 60.0
-"""Who takes nothing of its answer for so long is cut off."""
+"""Close a connection whose client has read nothing for this long."""
 OK = HTTPStatus.OK.value
-PLAIN = 3
-"""Headers of a plain response: content-length, content-type, x-request-id."""
+PLAIN_HEADERS = 3
+"""content-length, content-type, x-request-id."""
 MALFORMED = "Invalid HTTP request received."
 
 
@@ -46,20 +50,20 @@ class Protocol(HttpToolsProtocol):
         self._writing = _Timer(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first request's head its time."""
+        """Start the time of the first request's head."""
         super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
-        self._reading.start(HEAD_SECONDS, self._head_is_late)
+        self._reading.start(HEAD_SECONDS, self._close_late_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop the timers."""
         self._reading.stop()
         self._writing.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived, and refuse what is no HTTP, or a head that goes on too long."""
+        """Parse what has arrived; refuse what is not HTTP, or a head that goes on too long."""
         self._packet_bytes = len(data)
-        if self._is_reading_head:  # and not in the packet in which it begins, which may end another request
+        if self._is_reading_head:  # but not in the packet in which it begins, which may end another request
             self._head_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
@@ -73,13 +77,13 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES:
             self.send_400_response("")
         elif not self._reading.is_running:
-            self._reading.start(HEAD_SECONDS, self._head_is_late)
+            self._reading.start(HEAD_SECONDS, self._close_late_head)
 
     def _read_without_upgrade(self, rest: memoryview) -> None:
-        """Read a request with Upgrade as if it had none, which RFC 9110 (7.8) leaves to a server; and what follows it.
+        """Read a request with Upgrade as if it had none, as RFC 9110 (7.8) allows, and what follows it.
 
-        The parser has ended it with its head, and would take its body for a request. So a new one is given that head
-        again. That goes on while there are more in what has arrived.
+        The parser ends such a request with its head and would take the body for a request. So a new parser is given the
+        head again, without Upgrade. The packet may hold several such requests.
         """
         while True:
             head = self._head_without_upgrade()
@@ -107,20 +111,20 @@ class Protocol(HttpToolsProtocol):
         self._is_reading_head = True
 
     def on_headers_complete(self) -> None:
-        """Hand the request on, unless it has Upgrade: then its head comes again.
+        """Start the request, unless it has Upgrade: then its head is parsed again.
 
         Raises
         ------
         ValueError
-            If its head is too large, or it is CONNECT; the parser has that answered by `send_400_response`.
+            If the head is too large, or the method is CONNECT; the parser has `send_400_response` answer that.
         """
-        if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # maybe by other requests, or the body: look closely
+        if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # perhaps because of other requests, or of the body
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if self._head_bytes > HEAD_BYTES:
                 raise ValueError("the head is too large")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise ValueError("what follows is no HTTP")
+                raise ValueError("what follows is not HTTP")
             return
         self._is_reading_head = False
         self._head_bytes = 0
@@ -128,13 +132,13 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        """Bound what is still to come of a body that nobody will read."""
+        """Bound the rest of a body that is no longer read."""
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._reading.start(LINGER_SECONDS, self.transport.close)
 
     def on_message_complete(self) -> None:
-        """Wait for the next request, after a body that nobody has read."""
+        """Wait for the next request, also after a body that was not read."""
         if self._is_reading_head:  # it has Upgrade, and does not end here
             return
         super().on_message_complete()
@@ -146,41 +150,45 @@ class Protocol(HttpToolsProtocol):
             )
 
     def pause_writing(self) -> None:
-        """Watch whether what waits to be sent is taken."""
+        """Watch whether the client reads what waits to be sent."""
         super().pause_writing()
-        self._writing.start(TAKE_SECONDS, self._look_at_taking, self.transport.get_write_buffer_size())
+        self._writing.start(TAKE_SECONDS, self._abort_if_not_taken, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         super().resume_writing()
         self._writing.stop()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, or too much of it, and close: what follows could not be told apart."""
-        error = _too_large() if self._head_bytes > HEAD_BYTES else _malformed(msg)
+        """Answer what is not HTTP, or too much of it, and close: where the next request begins is unknown."""
+        if self._head_bytes > HEAD_BYTES:
+            limit = f"at most {HEAD_BYTES:,} bytes, with the request line."
+            error = RequestError(431, "The request's headers are too large.", limit, "send less in them.")
+        else:
+            error = RequestError(400, msg, "HTTP/1.1.", "correct the client.")
         self.logger.warning(error.found)
-        answer = problem(error, "")
+        body = bytes(problem(error, "").body)
         self.transport.write(
-            b"HTTP/1.1 %d %s\r\n" % (answer.status_code, HTTPStatus(answer.status_code).phrase.encode())
-            + b"content-type: %s\r\ncontent-length: %d\r\n" % (PROBLEM.encode(), len(answer.body))
+            b"HTTP/1.1 %d %s\r\n" % (error.status, HTTPStatus(error.status).phrase.encode())
+            + b"content-type: %s\r\ncontent-length: %d\r\n" % (PROBLEM.encode(), len(body))
             + b"connection: close\r\n\r\n"
-            + answer.body
+            + body
         )
         self.transport.close()
 
-    def _head_is_late(self) -> None:
-        """Close, unless the head waits for the answers to the requests before it, while nothing more is read."""
+    def _close_late_head(self) -> None:
+        """Close the connection, unless the head waits for the responses to the requests before it."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
         else:
-            self._reading.start(HEAD_SECONDS, self._head_is_late)
+            self._reading.start(HEAD_SECONDS, self._close_late_head)
 
-    def _look_at_taking(self, waited_bytes: int) -> None:
+    def _abort_if_not_taken(self, waited_bytes: int) -> None:
         waiting_bytes = self.transport.get_write_buffer_size()
         if waiting_bytes >= waited_bytes:
-            self.transport.abort()  # to close would wait for what is not taken
+            self.transport.abort()  # to close would wait for what the client does not read
         else:
-            self._writing.start(TAKE_SECONDS, self._look_at_taking, waiting_bytes)
+            self._writing.start(TAKE_SECONDS, self._abort_if_not_taken, waiting_bytes)
 
 
 def send_whole(send: Any, response: Response) -> bool:
@@ -188,8 +196,8 @@ def send_whole(send: Any, response: Response) -> bool:
 
     uvicorn searches every byte of each header for what could end a line, which takes a tenth of the time of a
     prediction (docs/decisions/0012). So only a response with status 200 and the three headers that the front knows to
-    be clean (length, type, request id) is sent here. Where uvicorn's `send` is not the method that this was written
-    for, nothing is sent, and the caller sends the response by ASGI's messages.
+    be clean is sent here. For any other, and where uvicorn's `send` is not the method that this was written for, the
+    caller sends the response by ASGI's messages.
 
     Parameters
     ----------
@@ -199,17 +207,17 @@ def send_whole(send: Any, response: Response) -> bool:
         Any response.
     """
     cycle = getattr(send, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or response.status_code != OK or len(response.raw_headers) != PLAIN:
+    if type(cycle) is not RequestResponseCycle or response.status_code != OK:
+        return False
+    body = getattr(response, "body", None)  # a response that streams has none
+    if body is None or len(response.raw_headers) != PLAIN_HEADERS:
         return False
     if not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
         return False
-    body = getattr(response, "body", None)
-    if body is None:
-        return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    own = b"".join([b"%b: %b\r\n" % header for header in response.raw_headers])
-    cycle.transport.write(b"".join((STATUS_LINE[OK], _lines(tuple(cycle.default_headers)), own, b"\r\n", body)))
+    head = (STATUS_LINE[OK], _lines(tuple(cycle.default_headers)), *[b"%b: %b\r\n" % h for h in response.raw_headers])
+    cycle.transport.write(b"".join((*head, b"\r\n", body)))
     cycle.message_event.set()
     cycle.on_response()
     return True
@@ -221,10 +229,10 @@ def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 
 class Gathering:
-    """A transport that sends what is written in one turn of the loop together, and that of all connections in a row.
+    """A transport that sends together what is written in one turn of the loop, for all connections in a row.
 
-    An answer is written in two pieces, head and body, and answers of a batch are made one after the other. Sent piece
-    by piece, each would wake the client, which on a virtual machine costs as much as making the answer.
+    A response is written in two pieces, head and body, and the responses of a batch one after the other. Sent piece by
+    piece, each would wake the client, which on a virtual machine costs as much as making the response.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -237,7 +245,7 @@ class Gathering:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send the data with what else is written now."""
+        """Send the data with what else is written in this turn."""
         if not self._pieces:
             self._loop.call_soon(self._send)
         self._pieces.append(data)
@@ -261,7 +269,7 @@ class Gathering:
 
 
 class _Timer:
-    """One call to come."""
+    """A timer for one call at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -279,16 +287,3 @@ class _Timer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-
-
-def _too_large() -> RequestError:
-    return RequestError(
-        431,
-        "The request's headers are too large.",
-        f"at most {HEAD_BYTES:,} bytes, with the request line.",
-        "send less in them.",
-    )
-
-
-def _malformed(found: str) -> RequestError:
-    return RequestError(400, found, "HTTP/1.1.", "mend the client.")
