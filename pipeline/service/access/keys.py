@@ -9,7 +9,7 @@ import hmac
 import logging
 import time
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -33,7 +33,7 @@ class Key:
     name: str
     scopes: frozenset[AccessScope]
     """A key with the scope admin has them all."""
-    digest: bytes
+    digest: bytes = field(repr=False, compare=False)
     expires_at: float
     """Seconds since the epoch; infinite for never."""
 
