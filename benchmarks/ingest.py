@@ -17,9 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from pipeline.duck import connection, literal
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-12-28")

@@ -30,8 +30,8 @@ from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetMan
 from pipeline.models.metrics import Estimate, differences, estimates
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import ROOT, Settings, load_settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.training.training_set import LABEL
-from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import psycopg
 
 from pipeline import warehouse
 from pipeline.duck import connection, literal
-from pipeline.handoffs import Checked, Plan
 from pipeline.local.postgres import embedded
 from pipeline.local.postgres.databases import databases
 from pipeline.settings import Settings, load_settings
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
 

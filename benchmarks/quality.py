@@ -20,7 +20,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from examples.sample import generate, true_probabilities
-from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.local.postgres import embedded
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import open_bundle
@@ -30,6 +29,7 @@ from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
+from pipeline.training.handoffs import TrainingPlan, TrainingSet
 from pipeline.training.measure import TestRows, satisfaction_of
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.scoring import prepare, with_pipeline
-from pipeline.handoffs import Challenger, Routing
+from pipeline.models.pinned import Challenger, Routing
 from pipeline.models.routing import is_challengers
 
 

@@ -23,11 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Plan, Routing, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
 from pipeline.models.bundle import Feature, TrainingData, seal
+from pipeline.models.pinned import Routing
 from pipeline.models.scorer import MISSING
 from pipeline.settings import Settings, Source
+from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score
 
 WEEK = "2026-03-02"

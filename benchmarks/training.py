@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.scoring import FEATURES, made_up
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings, Source
 from pipeline.settings.model import Model, Tuning
+from pipeline.training.handoffs import TrainingPlan, TrainingSet
 from pipeline.training.training_set import LABEL, answers, features_of, frame, read_weeks, split
 from pipeline.weeks import Week
 

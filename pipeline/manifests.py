@@ -50,7 +50,7 @@ class SourceFile(_Manifest):
     rows: int
     rejects: int
     parquet: Path
-    """The cast rows, under the home; see `pipeline.weekly.ingest`."""
+    """The cast rows, under the home; see `pipeline.sources.week_sources`."""
     declaration: str = ""
     """Short digest of what decided how the bytes were read."""
     week: str | None = None

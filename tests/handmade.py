@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Plan, Scored, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
+from pipeline.models.predictions import PREDICTIONS_SCHEMA, Scored
 from pipeline.settings import Settings
 from pipeline.warehouse.runs import open_run
-from pipeline.weekly.score import PREDICTIONS_SCHEMA
+from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")

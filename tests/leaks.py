@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import FeatureColumn, SnapshotManifest, TrainingSetManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.training.collect import collect
 from pipeline.training.plan import plan_training
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score
 from pipeline.weeks import Week
 from tests.tiny_model import tiny_bundle

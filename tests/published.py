@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from pipeline.handoffs import Checked, Plan, Published
+from pipeline.models.predictions import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs, transaction
+from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weekly.publish import publish
-from pipeline.weekly.score import PREDICTIONS_SCHEMA
 from pipeline.weeks import Week
 
 Subject = tuple[str, str, float, str | None]

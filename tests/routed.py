@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.handoffs import Challenger, Plan, Routing
+from pipeline.models.pinned import Challenger, Routing
+from pipeline.weekly.handoffs import Plan
 
 CHALLENGER = "9"
 """Its version."""

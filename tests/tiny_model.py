@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Evaluated, TrainingPlan
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
 from pipeline.models.scorer import MISSING
@@ -17,6 +16,7 @@ from pipeline.settings import Settings
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.export import export
+from pipeline.training.handoffs import Evaluated, TrainingPlan
 from pipeline.weeks import Week
 
 COMPANY_COLUMNS = [

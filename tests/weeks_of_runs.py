@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.handoffs import Checked, Plan
+from pipeline.models.predictions import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
-from pipeline.weekly.score import PREDICTIONS_SCHEMA
+from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weeks import Week
 
 

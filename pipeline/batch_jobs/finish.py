@@ -19,13 +19,11 @@ from pipeline.batch_jobs.read import ROW
 from pipeline.duck import connection, literal, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import write_text
-from pipeline.handoffs import Scored
+from pipeline.models.predictions import Scored, whole_parts, write
 from pipeline.settings import Settings
 from pipeline.sources.casts import RAW, REASON
 from pipeline.sources.stream import MARK
 from pipeline.sources.texts import LINE
-from pipeline.weekly.check import whole_parts
-from pipeline.weekly.score import write
 
 BATCH_ROWS = 65_536
 RESULTS_SCHEMA = pa.schema(

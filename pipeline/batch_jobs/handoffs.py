@@ -4,8 +4,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.handoffs import Handoff, Models
+from pipeline.handoff import Handoff
 from pipeline.manifests import ShardsManifest
+from pipeline.models.pinned import Models
 
 
 class FilePlan(Models):

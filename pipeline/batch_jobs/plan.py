@@ -12,10 +12,9 @@ from pipeline.batch_jobs.handoffs import FilePlan
 from pipeline.batch_jobs.places import job_folder, received
 from pipeline.errors import ConfigError, RunError
 from pipeline.files import write_text
-from pipeline.handoffs import Routing
 from pipeline.models import history, registry
+from pipeline.models.pinned import Routing, pinned, todays_routing
 from pipeline.settings import Settings
-from pipeline.weekly.plan import pinned, todays_routing
 from pipeline.weeks import Week
 
 PLAN_FILE = "plan.json"

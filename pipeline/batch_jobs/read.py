@@ -24,11 +24,11 @@ from pipeline.files import sha256_of_file, written_atomically
 from pipeline.manifests import FeatureColumn, Shard
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.point_in_time.shards import GROUP_ROWS
+from pipeline.point_in_time.snapshot import cast_for_model
 from pipeline.settings import Settings, Source
 from pipeline.sources.casts import RAW, REASON, cast_query
 from pipeline.sources.formats import read_file
 from pipeline.sources.texts import LINE, RECORDS, Texts
-from pipeline.weekly.features import cast_for_model
 
 ROW = "__row"
 """A row's number in the file, from 0."""

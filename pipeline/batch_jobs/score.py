@@ -1,6 +1,6 @@
 """Score, the fourth stage of a file's scoring: one shard's rows through the pinned model versions.
 
-`pipeline.weekly.score` does it, as for a week. The entry point is `score_shard`.
+`pipeline.models.predictions` does it, as for a week. The entry point is `score_shard`.
 """
 
 from datetime import UTC, datetime
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.batch_jobs.read import ROW
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Scored
+from pipeline.models.predictions import Scored, kept_batches, served, write
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.models.scorer import SCORES_SCHEMA
 from pipeline.settings import Settings
-from pipeline.weekly.score import kept_batches, served, write
 
 SCHEMA = pa.schema([(ROW, pa.int64()), *SCORES_SCHEMA, ("role", pa.string()), ("model_version", pa.string())])
 

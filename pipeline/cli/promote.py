@@ -7,7 +7,7 @@ import click
 
 from pipeline.cli.console import StageProgress, WeekArgument, aligned
 from pipeline.errors import ModelError, RunError
-from pipeline.handoffs import Approved, Promoted
+from pipeline.promotion.handoffs import Approved, Promoted
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 

@@ -21,7 +21,7 @@ def report(week: Week | None) -> None:
       barometer report
       xdg-open "$(barometer report --week 2026-03-02)"
     """
-    from pipeline.weekly.report import write_report
+    from pipeline.reporting.week_report import write_report
 
     settings = load_settings()
     path, _ = write_report(settings, week or _latest(settings))

@@ -16,8 +16,7 @@ from pipeline.onboarding.findings import Finding, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings, load
 from pipeline.sources.past_weeks import is_delivered
-from pipeline.validation.suites import load_suite
-from pipeline.weekly.validate_sources import refuse_stray_suites
+from pipeline.validation.suites import load_suite, refuse_stray_suites
 from pipeline.weeks import Week
 
 YEARS_BACK = 20

@@ -12,16 +12,16 @@ from uuid import uuid4
 from pipeline.duck import connection, quoted
 from pipeline.errors import BarometerError, FeatureError
 from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
+from pipeline.models.predictions import PREDICTIONS_SCHEMA
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import split
+from pipeline.validation.budgets import allowed_subjects
 from pipeline.validation.quarantine import create_view, examine
 from pipeline.validation.suites import load_suite, week_parameters
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.score import PREDICTIONS_SCHEMA
-from pipeline.weekly.validate_features import allowed_subjects
 from pipeline.weeks import Week
 
 _UNKNOWN_COLUMN = re.compile(
@@ -95,7 +95,7 @@ def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Pa
 def _suite_findings(
     settings: Settings, snapshot: SnapshotManifest, files: list[Path], folder: Path
 ) -> Iterator[Finding]:
-    parameters = week_parameters(settings, snapshot) | {"recent_subjects": None}
+    parameters = week_parameters(Week.parse(snapshot.week), settings.zone) | {"recent_subjects": None}
     try:
         examined = examine(settings, snapshot, files, parameters, folder / "quarantine.parquet")
         load_suite("predictions", settings.expectations / "predictions.json", PREDICTIONS_SCHEMA.names, parameters)

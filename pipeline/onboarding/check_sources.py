@@ -14,7 +14,8 @@ from pipeline.manifests import SourceRead, SourcesManifest
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings
-from pipeline.weekly.ingest import allowed_rejects, first_reasons, read_sources
+from pipeline.sources.week_sources import first_reasons, read_sources
+from pipeline.validation.budgets import allowed_rejects
 from pipeline.weeks import Week
 
 KEYS = {"customer_id", "product_id"}

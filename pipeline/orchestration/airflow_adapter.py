@@ -32,12 +32,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel, TypeAdapter
 
 from pipeline.errors import BarometerError, RunError, TerminalError
-from pipeline.handoffs import Plan, Scored
+from pipeline.models.predictions import Scored
 from pipeline.orchestration.airflow_connections import lend_connections
 from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.orchestration.facts import FACTS, HANDOFF
 from pipeline.orchestration.resource_use import ResourceUse, measured
 from pipeline.settings import Settings, load_settings
+from pipeline.weekly.handoffs import Plan
 
 ERROR = "error"
 """XCom key of why a stage failed: found, expected, do."""
@@ -236,7 +237,7 @@ def _imported(name: str) -> Callable[..., BaseModel]:
 
 
 def _record(settings: Settings, plan: Plan, stage: str, handoff: BaseModel, use: ResourceUse) -> None:
-    from pipeline.warehouse.run_facts import record_facts
+    from pipeline.orchestration.run_facts import record_facts
     from pipeline.warehouse.runs import record_stage
 
     record_facts(settings, plan.run_id, handoff)

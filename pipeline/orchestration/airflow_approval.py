@@ -11,9 +11,9 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param, XComArg
 
 from pipeline.errors import ModelError, RunError
-from pipeline.handoffs import Approved, Gated
 from pipeline.orchestration.airflow_adapter import hand_on, refusing
 from pipeline.orchestration.facts import is_in_process
+from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.settings import load_settings
 
 DAYS = 7

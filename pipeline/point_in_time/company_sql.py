@@ -1,9 +1,9 @@
 """SQL that a company wrote, checked before it runs: it may read its sources' views and nothing else.
 
-Stands before `pipeline.weekly.features` and the training set: `features.sql` and `labels.sql` are one SELECT each,
-with the
-parameters they are offered. Files, DuckDB's own tables and functions that give something else at every call (`now()`,
-`random()`) are refused, since a snapshot is to be the same whenever it is made. The entry point is `company_query`.
+Stands before `pipeline.point_in_time.snapshot` and the training set: `features.sql` and `labels.sql` are one SELECT
+each, with the parameters they are offered. Files, DuckDB's own tables and functions that give something else at every
+call (`now()`, `random()`) are refused, since a snapshot is to be the same whenever it is made. The entry point is
+`company_query`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A snapshot's shards: its rows split by a stable hash of the subject's key, sorted by key, equal bytes for equal rows.
 
-The last step of `pipeline.weekly.features`. The entry point is `write_shards`.
+The last step of `pipeline.point_in_time.snapshot`. The entry point is `write_shards`.
 """
 
 import math

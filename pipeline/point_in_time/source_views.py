@@ -1,6 +1,6 @@
 """The sources as SQL sees them: views that hide what was not known yet, so that a leak is impossible by construction.
 
-Stands between `pipeline.weekly.ingest` and every SQL a company writes. The rules:
+Stands between `pipeline.sources.week_sources` and every SQL a company writes. The rules:
 
 - A row whose `event_time` or `arrived_at` is at or after the cutoff, or NULL (it has not happened yet), is gone.
 - A cell of a column declared `known_at = "other"` is NULL until the time in `other` lies before the cutoff; a NULL

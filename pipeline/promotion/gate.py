@@ -10,12 +10,12 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from pipeline.errors import ConservationError, ModelError
-from pipeline.handoffs import Gated
 from pipeline.manifests import SnapshotManifest
 from pipeline.models import history, registry
 from pipeline.models.history import Role
 from pipeline.promotion.checks import Check, files, judge
 from pipeline.promotion.evidence import collect_evidence
+from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week

@@ -6,10 +6,10 @@ The last task of `train_model`, and the second half of `barometer promote`. Entr
 from sqlalchemy import Connection
 
 from pipeline.errors import ModelError
-from pipeline.handoffs import Approved, Gated, Promoted
 from pipeline.models import history, registry
 from pipeline.models.history import Entry
 from pipeline.promotion.checks import files
+from pipeline.promotion.handoffs import Approved, Gated, Promoted
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

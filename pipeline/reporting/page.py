@@ -3,13 +3,13 @@
 Used by `pipeline.weekly.report`. The one entry point is `page`.
 """
 
+import json
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.errors import ModelError, WeekError
-from pipeline.handoffs import Plan
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.reporting import charts, figures
 from pipeline.reporting.figures import Row, records
@@ -114,8 +114,8 @@ def _routing(questions: Questions, run: Row, week: Week) -> str:
 def _training(plan_file: Path) -> TrainingData | None:
     """Return what the model was trained on; None when its files were removed since."""
     try:
-        plan = Plan.model_validate_json(plan_file.read_text(encoding="utf-8"))
-        return open_bundle(plan.bundle, plan.bundle_digest).training
+        plan = json.loads(plan_file.read_text(encoding="utf-8"))
+        return open_bundle(Path(plan["bundle"]), plan["bundle_digest"]).training
     except (FileNotFoundError, ModelError):
         return None
 

@@ -1,6 +1,6 @@
 """From text to typed values, and the reason for every value that is not of its declared type, as one SQL query.
 
-Stands between the readers (`sources`) and `pipeline.weekly.ingest`. DuckDB's own casts are lenient (`225.5` becomes the
+Stands between the readers (`sources`) and `week_sources`. DuckDB's own casts are lenient (`225.5` becomes the
 integer 226, a date alone becomes midnight, a time's zone is dropped in silence), so what a text must look like is
 checked first. The entry point is `cast_query`.
 

@@ -1,6 +1,6 @@
 """The sources' readers: every format as batches of text, so that one mechanism (`casts`) finds the bad values.
 
-Stands between `landing`, which finds the files, and `pipeline.weekly.ingest`, which casts the text and keeps it. The
+Stands between `landing`, which finds the files, and `week_sources`, which casts the text and keeps it. The
 entry point is `read_file`; a table or query is read by `pipeline.sources.database.read_database`.
 """
 

@@ -8,7 +8,7 @@ from pipeline.errors import SourceError
 from pipeline.manifests import SourcesManifest
 from pipeline.settings import Settings
 from pipeline.sources.landing import locate
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 
 

@@ -6,13 +6,13 @@ Written into the bundle as `model_card.md` before it is sealed. The entry point 
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.handoffs import TrainingPlan
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.estimator import HANDLING
 from pipeline.training.evaluation import Evaluation
+from pipeline.training.handoffs import TrainingPlan
 from pipeline.training.training_set import split
 
 CARD_FILE = "model_card.md"

@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.training.training_set import LABEL
 from pipeline.validation.quarantine import Examined, examine
 from pipeline.validation.suites import week_parameters
+from pipeline.weeks import Week
 
 
 def clean(
@@ -39,7 +40,9 @@ def clean(
     """
     files = snapshot.checked_files(folder)
     quarantine = folder / "quarantine.parquet"
-    parameters = week_parameters(settings, snapshot) | {"recent_subjects": None}  # what was published does not matter
+    parameters = week_parameters(Week.parse(snapshot.week), settings.zone) | {
+        "recent_subjects": None
+    }  # what was published does not matter
     examined = examine(settings, snapshot, files, parameters, quarantine)
     with connection(settings) as con:
         con.register("known", labels)

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipeline.errors import FeatureError, WeekError
 from pipeline.files import sha256_of_text
-from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.manifests import (
     FeatureColumn,
     SnapshotManifest,
@@ -22,10 +21,11 @@ from pipeline.manifests import (
     WeekCleaning,
 )
 from pipeline.point_in_time.labels import counted_labels
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
 from pipeline.training.cleaning import clean
-from pipeline.weekly.features import build_snapshot
+from pipeline.training.handoffs import TrainingPlan, TrainingSet
 from pipeline.weeks import Week
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 from pipeline.code_version import code_version
 from pipeline.errors import ModelError
 from pipeline.files import write_text
-from pipeline.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models import registry
 from pipeline.models.bundle import ONNX_FILE, Bundle, Feature, open_bundle, seal
@@ -25,6 +24,7 @@ from pipeline.training.card import CARD_FILE, card
 from pipeline.training.evaluation import EVALUATION_FILE, AgainstChampion, Evaluation
 from pipeline.training.export import libraries
 from pipeline.training.feature_auc import feature_auc
+from pipeline.training.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.training.measure import TestRows, measured, satisfaction_of
 from pipeline.training.training_set import read_weeks, segments, split
 

@@ -8,12 +8,12 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pipeline.files import write_text
-from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, TrainingData
 from pipeline.settings import Settings
 from pipeline.training.estimator import calibrated, estimator, rounded, threads_for
 from pipeline.training.export import export
+from pipeline.training.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.training.own_pipeline import fitted_on, own_pipeline
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 from pipeline.training.trials import TRIALS_FILE

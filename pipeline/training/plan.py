@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
-from pipeline.handoffs import TrainingPlan
 from pipeline.settings import Settings
+from pipeline.training.handoffs import TrainingPlan
 from pipeline.training.own_pipeline import admitted
 from pipeline.weeks import Week
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pipeline.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.models import history, registry
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
 from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.feature_auc import suspects
+from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.training.trials import TRIALS_FILE, Trials, log_trials
 from pipeline.weeks import Week
 

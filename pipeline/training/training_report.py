@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.files import write_text
-from pipeline.handoffs import Evaluated, Registered, Reported, TrainingPlan, TrainingSet
+from pipeline.handoff import Reported
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.metrics import Estimate
@@ -27,6 +27,7 @@ from pipeline.training.card import CARD_FILE
 from pipeline.training.estimator import HANDLING
 from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
 from pipeline.training.exploration import Exploration, explore
+from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan, TrainingSet
 from pipeline.training.importance import importance
 from pipeline.training.training_set import Split, read_weeks, split
 from pipeline.training.trials import TRIALS_FILE, Trials

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.files import write_text
-from pipeline.handoffs import TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
 from pipeline.training.estimator import LOGISTIC_REGRESSION, SPACES, estimator
+from pipeline.training.handoffs import TrainingPlan, TrainingSet, Tuned
 from pipeline.training.own_pipeline import own_parameters
 from pipeline.training.training_set import FEWEST_OF_A_CLASS, answers, features_of, frame, read_weeks, segments, split
 from pipeline.training.trials import TRIALS_FILE, Parameters, Trial, Trials

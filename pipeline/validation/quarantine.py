@@ -81,7 +81,7 @@ def examine(
     parameters
         Of the suite; see `pipeline.validation.suites`.
     path
-        The quarantine's file; see `pipeline.handoffs.FeaturesValidated`.
+        The quarantine's file; see `pipeline.weekly.handoffs.FeaturesValidated`.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def write_quarantine(
     failures
         Who fails what.
     path
-        The Parquet file; see `pipeline.handoffs.FeaturesValidated`.
+        The Parquet file; see `pipeline.weekly.handoffs.FeaturesValidated`.
     """
     queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
     con.execute(

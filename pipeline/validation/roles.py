@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConservationError
-from pipeline.handoffs import Plan
+from pipeline.models.pinned import Models, Routing
 from pipeline.models.routing import CHALLENGER, CHAMPION, is_challengers
 
 BATCH_ROWS = 65_536
 COLUMNS = ["customer_id", "role", "model_version", "trained_after_cutoff"]
 
 
-def check_roles(plan: Plan, files: Sequence[Path]) -> None:
+def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
     """Check each served row's role, version and flag against the plan, and in an A/B test the role against the split.
 
     Raises
@@ -26,34 +26,34 @@ def check_roles(plan: Plan, files: Sequence[Path]) -> None:
     ConservationError
         If a row is by another model than its customer's.
     """
-    challenger = plan.routing.challenger if plan.routing.mode == "ab" else None
-    allowed = {(CHAMPION, plan.model_version, plan.trained_after_cutoff)}
+    challenger = models.routing.challenger if models.routing.mode == "ab" else None
+    allowed = {(CHAMPION, models.model_version, models.trained_after_cutoff)}
     if challenger:
         allowed.add((CHALLENGER, challenger.model_version, challenger.trained_after_cutoff))
     for file in files:
         for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=COLUMNS):
-            _check_makers(batch, allowed, plan)
+            _check_makers(batch, allowed, run_id)
             if challenger:
-                _check_split(batch, plan)
+                _check_split(batch, models.routing, run_id)
 
 
-def _check_makers(batch: pa.RecordBatch, allowed: set[tuple[str, str, bool]], plan: Plan) -> None:
+def _check_makers(batch: pa.RecordBatch, allowed: set[tuple[str, str, bool]], run_id: str) -> None:
     found = pa.Table.from_batches([batch]).group_by(COLUMNS[1:]).aggregate([])
     strange = {tuple(row.values()) for row in found.to_pylist()} - allowed
     if strange:
-        raise _wrong(f"There are predictions by {_in_words(strange)}", f"only {_in_words(allowed)}", plan)
+        raise _wrong(f"There are predictions by {_in_words(strange)}", f"only {_in_words(allowed)}", run_id)
 
 
-def _check_split(batch: pa.RecordBatch, plan: Plan) -> None:
-    expected = pa.array(is_challengers(batch.column("customer_id"), plan.routing.fraction, plan.routing.salt))
+def _check_split(batch: pa.RecordBatch, routing: Routing, run_id: str) -> None:
+    expected = pa.array(is_challengers(batch.column("customer_id"), routing.fraction, routing.salt))
     wrong = batch.filter(pc.not_equal(pc.equal(batch.column("role"), CHALLENGER), expected))
     if wrong.num_rows:
         customer, role = (wrong.column(name)[0].as_py() for name in ("customer_id", "role"))
         raise _wrong(
             f"{wrong.num_rows} predictions are by the other model than their customer's, for example {customer!r}, who"
             f" was served by the {role}",
-            f"the challenger for a fraction of {plan.routing.fraction:g} of the customers, as the split draws them",
-            plan,
+            f"the challenger for a fraction of {routing.fraction:g} of the customers, as the split draws them",
+            run_id,
         )
 
 
@@ -64,9 +64,9 @@ def _in_words(makers: set[tuple[str, str, bool]]) -> str:
     )
 
 
-def _wrong(found: str, expected: str, plan: Plan) -> ConservationError:
+def _wrong(found: str, expected: str, run_id: str) -> ConservationError:
     return ConservationError(
-        f"{found}, in the run {plan.run_id}.",
+        f"{found}, in the run {run_id}.",
         f"{expected}.",
         "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
     )

@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ConfigError
-from pipeline.handoffs import Plan
-from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -117,10 +116,22 @@ def load_suite(
     return Suite(name, file, dict(sorted(filled.items())), skipped)
 
 
-def week_parameters(settings: Settings, of: Plan | SnapshotManifest) -> dict[str, Any]:
-    """Return the parameters that say which week it is, as instants."""
-    week = Week.parse(of.week)
-    return {"week_start": week.start(settings.zone).isoformat(), "cutoff": of.cutoff.isoformat()}
+def week_parameters(week: Week, zone: ZoneInfo) -> dict[str, Any]:
+    """Return the parameters of every suite of a week: when it starts, and when it ends."""
+    return {"week_start": week.start(zone).isoformat(), "cutoff": week.cutoff(zone).isoformat()}
+
+
+def refuse_stray_suites(settings: Settings) -> None:
+    """Refuse a suite that is for no source, and so would never be evaluated."""
+    folder = settings.expectations / "sources"
+    known = {suite for source in settings.sources for suite in (f"{source}.json", f"whole/{source}.json")}
+    stray = sorted({str(file.relative_to(folder)) for file in folder.rglob("*.json")} - known)
+    if stray:
+        raise ConfigError(
+            f"The folder {folder} has {', '.join(stray)}, a suite for no source.",
+            f"<source>.json and whole/<source>.json, for the sources {', '.join(settings.sources)}.",
+            "rename or remove the file, or declare the source.",
+        )
 
 
 def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:

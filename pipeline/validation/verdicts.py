@@ -5,10 +5,10 @@ Used by the three stages that validate, before they let the run go on or stop it
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pipeline.errors import ExpectationError
 from pipeline.files import write_text
-from pipeline.handoffs import Plan
 from pipeline.settings import Settings
 from pipeline.validation.data_docs import run_page, write_pages
 from pipeline.validation.gx import Result
@@ -16,15 +16,23 @@ from pipeline.validation.gx import Result
 _STAGES = ("validate_sources", "validate_features", "check")
 
 
-def record(settings: Settings, plan: Plan, stage: str, results: Sequence[Result], sections: Mapping[str, str]) -> None:
+def record(
+    settings: Settings,
+    run_id: str,
+    folder: Path,
+    *,
+    stage: str,
+    results: Sequence[Result],
+    sections: Mapping[str, str],
+) -> None:
     """Commit a stage's results: `validation/<stage>.json` of the run, its Data Docs, and its record in the warehouse.
 
     Parameters
     ----------
     settings
         The configuration.
-    plan
-        The run.
+    run_id, folder
+        The run, and its folder.
     stage
         Which stage's results they are; an earlier attempt's are replaced.
     results
@@ -35,12 +43,12 @@ def record(settings: Settings, plan: Plan, stage: str, results: Sequence[Result]
     from pipeline.warehouse.runs import record_validation
 
     rows = [{"stage": stage, **result.model_dump(mode="json")} for result in results]
-    folder = plan.folder / "validation"
+    folder = folder / "validation"
     write_text(folder / f"{stage}.json", json.dumps(rows, indent=1))
     files = [folder / f"{name}.json" for name in _STAGES]
     so_far = [row for file in files if file.exists() for row in json.loads(file.read_text(encoding="utf-8"))]
-    write_pages(settings, plan.run_id, so_far, sections)
-    record_validation(settings, plan.run_id, so_far)
+    write_pages(settings, run_id, so_far, sections)
+    record_validation(settings, run_id, so_far)
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
@@ -49,7 +57,7 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
     return {"expectations": len(results), "warnings": warnings}
 
 
-def stop_on(failures: Sequence[Result], settings: Settings, plan: Plan, *, about: str) -> None:
+def stop_on(failures: Sequence[Result], settings: Settings, run_id: str, *, about: str) -> None:
     """Stop the run when there are failures.
 
     Raises
@@ -63,6 +71,6 @@ def stop_on(failures: Sequence[Result], settings: Settings, plan: Plan, *, about
     raise ExpectationError(
         f"{len(failures)} critical expectation{'s' * (len(failures) > 1)} on {about} failed. {found}.",
         f"{'; '.join(result.expected for result in failures)}.",
-        f"read {settings.site / run_page(plan.run_id)}; mend the data, or the suite in {settings.expectations} if "
+        f"read {settings.site / run_page(run_id)}; mend the data, or the suite in {settings.expectations} if "
         "the data is right; then run the week again. What was published before still stands.",
     )

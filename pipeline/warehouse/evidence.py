@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from pipeline.duck import connection, literal, parquet, quoted
-from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourceFile
 from pipeline.settings import Settings
 from pipeline.sources.stream import MARK, NUL, original
@@ -96,25 +95,25 @@ def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence
         )
 
 
-def record_quarantine(settings: Settings, plan: Plan, snapshot_manifest: Path, quarantine: Path) -> None:
+def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, quarantine: Path) -> None:
     """Record who is kept out of the run, with all the features; a retry of the stage replaces the run's rows.
 
     Parameters
     ----------
     settings
         The settings.
-    plan
+    run_id
         The run.
     snapshot_manifest
         `SnapshotManifest` as JSON, beside the shards.
     quarantine
-        Who; see `pipeline.handoffs.FeaturesValidated`.
+        Who; see `pipeline.weekly.handoffs.FeaturesValidated`.
     """
     manifest = SnapshotManifest.read(snapshot_manifest)
     query = _quarantined_subjects(manifest, snapshot_manifest.parent, quarantine)
     with connection(settings) as duck, loading(settings) as cursor:
-        cursor.execute("DELETE FROM quarantine WHERE run_id = $1", (plan.run_id,))
-        subjects = duck.sql(query, params={"run_id": plan.run_id, "version": JSONB_VERSION})
+        cursor.execute("DELETE FROM quarantine WHERE run_id = $1", (run_id,))
+        subjects = duck.sql(query, params={"run_id": run_id, "version": JSONB_VERSION})
         cursor.adbc_ingest("quarantine", subjects.to_arrow_reader(BATCH_ROWS), mode="append")
 
 

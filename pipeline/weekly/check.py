@@ -16,15 +16,16 @@ import duckdb
 
 from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
-from pipeline.files import sha256_of_file
-from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Shadow, Snapshot
-from pipeline.manifests import ShardsManifest, SnapshotManifest
+from pipeline.manifests import SnapshotManifest
+from pipeline.models.predictions import Scored, check_file, whole_parts
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.validation.gx import Result, validate
 from pipeline.validation.roles import check_roles
 from pipeline.validation.suites import load_suite, week_parameters
 from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
+from pipeline.weeks import Week
 
 _AGAIN = (
     "run the week again; if it happens twice, the stage that wrote the files has a bug: report it with the run's id."
@@ -62,16 +63,18 @@ def check(
         )
         if outside := _rows_outside(con, plan, "predictions", files):
             raise _no_probabilities(plan, outside)
-        check_roles(plan, files)
+        check_roles(plan, plan.run_id, files)
         predicted = conserved(parts=files)
         shadow_files, results = _shadow(con, plan, parts, conserved)
         columns = [row[0] for row in con.execute("DESCRIBE predictions").fetchall()]
         file = settings.expectations / "predictions.json"
-        suite = load_suite("predictions", file, columns, week_parameters(settings, plan))
+        suite = load_suite("predictions", file, columns, week_parameters(Week.parse(plan.week), settings.zone))
         evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=["customer_id", "product_id"])
     results += evaluated.results
-    record(settings, plan, "check", results, {"predictions": evaluated.sections})
-    stop_on([result for result in results if result.stops], settings, plan, about="the predictions")
+    record(
+        settings, plan.run_id, plan.folder, stage="check", results=results, sections={"predictions": evaluated.sections}
+    )
+    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the predictions")
     return Checked(
         files=files,
         shadow_files=shadow_files,
@@ -79,39 +82,6 @@ def check(
         quarantined=features_validated.quarantined,
         **counts(results),
     )
-
-
-def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the parts in the order of their shards, each there once and as it was written.
-
-    Raises
-    ------
-    ConservationError
-        If one is missing, there twice or not what was handed over.
-    """
-    parts = sorted(scored, key=lambda part: part.shard)
-    if [part.shard for part in parts] != list(range(len(manifest.shards))):
-        raise ConservationError(
-            f"The scored shards are {', '.join(str(part.shard) for part in parts) or 'none'}.",
-            f"each of the {len(manifest.shards)} shards, from 0, exactly once.",
-            "clear the scoring tasks and let them run again.",
-        )
-    for part in parts:
-        _check_file(part.shard, part)
-    return parts
-
-
-def _check_file(shard: int, part: Scored | Shadow) -> None:
-    try:
-        digest = sha256_of_file(part.file)
-    except OSError as error:
-        digest = f"nothing: {error.strerror}"
-    if digest != part.digest:
-        raise ConservationError(
-            f"The predictions of shard {shard}, {part.file}, have the digest {digest}.",
-            f"{part.digest}, as handed over when they were scored.",
-            "clear the scoring task of this shard and let it run again.",
-        )
 
 
 def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: Sequence[Path]) -> int:
@@ -155,7 +125,7 @@ def _shadow(
     files = [shadow.file for _, shadow in shadows]
     if failure is None:
         for shard, shadow in shadows:
-            _check_file(shard, shadow)
+            check_file(shard, shadow)
         if outside := _rows_outside(con, plan, "shadow_predictions", files):
             failure = f"{outside} rows have no satisfaction between 0 and 1"
         else:

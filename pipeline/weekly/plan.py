@@ -5,16 +5,15 @@ decided once, here; every later stage only reads the `Plan`. The entry point is 
 """
 
 from pathlib import Path
-from typing import Any
 
 from pipeline.code_version import code_version
-from pipeline.errors import BarometerError, ModelError
+from pipeline.errors import BarometerError
 from pipeline.files import sha256_of_text, write_text
-from pipeline.handoffs import Challenger, Plan, Routing
 from pipeline.models import history, registry
-from pipeline.models.routing import blaming_challenger
+from pipeline.models.pinned import Routing, pinned, todays_routing, with_challenger
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Plan
 from pipeline.weeks import Week
 
 
@@ -86,33 +85,9 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
     )
 
 
-def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
-    """Return the fields of `Models`."""
-    return {
-        "model_version": choice.version,
-        "model_reason": choice.reason,
-        "trained_after_cutoff": choice.trained_after_cutoff,
-        "bundle": choice.bundle,
-        "bundle_digest": choice.bundle_digest,
-        "routing": routing,
-    }
-
-
 def _routing(settings: Settings, week: Week, choice: registry.ModelChoice, repeated: runs.RunRecord | None) -> Routing:
     """Return the routing of the run that is repeated, as recorded; else today's, where today's champion serves."""
     return _repeated_routing(settings, week, repeated) if repeated else todays_routing(settings, week, choice)
-
-
-def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice) -> Routing:
-    """Return today's routing, where today's champion serves."""
-    if not choice.is_current:
-        return Routing(reason="only today's champion has a challenger beside it")
-    if settings.routing.mode == "off":
-        return Routing()
-    version = registry.challenger(settings)
-    if version in {None, choice.version}:
-        return Routing(reason=f"{settings.routing.mode} is configured, but there is no challenger beside the champion")
-    return _with_challenger(settings, week, version, Routing(**settings.routing.model_dump(), reason="as configured"))
 
 
 def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) -> Routing:
@@ -122,28 +97,7 @@ def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) 
     if challenger is None:
         return Routing(reason=reason)
     routing = Routing.model_validate({**recorded, "challenger": None, "reason": reason})
-    return _with_challenger(settings, week, challenger["model_version"], routing, challenger["bundle_digest"])
-
-
-def _with_challenger(
-    settings: Settings, week: Week, version: str, routing: Routing, recorded_digest: str | None = None
-) -> Routing:
-    """Return the routing with its challenger; one that cannot score ends an A/B run, and only the shadow of another."""
-    try:
-        with blaming_challenger(version):
-            choice = registry.choose_model(settings, week=week, requested=version, published_version=None)
-    except ModelError as error:
-        if routing.mode == "ab":
-            raise
-        failure = error.found.rstrip(".")
-        return Routing(reason=f"{routing.reason}, but nothing is scored in the shadow. {failure}")
-    challenger = Challenger(
-        model_version=version,
-        trained_after_cutoff=choice.trained_after_cutoff,
-        bundle=choice.bundle,
-        bundle_digest=recorded_digest or choice.bundle_digest,
-    )
-    return routing.model_copy(update={"challenger": challenger})
+    return with_challenger(settings, week, challenger["model_version"], routing, challenger["bundle_digest"])
 
 
 def _knows_later_data(made: Plan) -> bool:

@@ -21,12 +21,12 @@ from sqlalchemy import Connection, text
 
 from pipeline.duck import literal
 from pipeline.errors import ConservationError
-from pipeline.handoffs import Checked, Plan, Published
 from pipeline.settings import Settings
 from pipeline.warehouse import available, engine
-from pipeline.warehouse.export import export
 from pipeline.warehouse.loading import JSONB_VERSION, loading
 from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
+from pipeline.warehouse.week_export import export_week
+from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weeks import Week
 
 BATCH_ROWS = 65_536
@@ -51,7 +51,7 @@ def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
             with connection.begin():
                 _check_conservation(connection, plan, checked)
                 _switch(connection, plan, checked)
-        manifest = export(settings, plan, checked)
+        manifest = export_week(settings.home, plan.week, plan.run_id, checked.files)
         drop_superseded(connection)
     return Published(
         week=plan.week,

@@ -9,14 +9,16 @@ The one entry point is `validate_features`.
 """
 
 from pipeline.errors import BudgetError
-from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
+from pipeline.validation.budgets import allowed_subjects
 from pipeline.validation.data_docs import run_page
-from pipeline.validation.history import recent_subjects
 from pipeline.validation.quarantine import examine
 from pipeline.validation.suites import week_parameters
 from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.warehouse.recent_weeks import recent_subjects
+from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
+from pipeline.weeks import Week
 
 
 def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> FeaturesValidated:
@@ -37,20 +39,23 @@ def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> Fea
 
     manifest = SnapshotManifest.read(snapshot.manifest)
     files = manifest.checked_files(snapshot.manifest.parent)
+    week = Week.parse(plan.week)
     path = plan.folder / "quarantine.parquet"
-    parameters = week_parameters(settings, plan) | {"recent_subjects": recent_subjects(settings, plan)}
+    parameters = week_parameters(week, settings.zone) | {"recent_subjects": recent_subjects(settings, week)}
     examined = examine(settings, manifest, files, parameters, path)
-    record_quarantine(settings, plan, snapshot.manifest, path)
-    record(settings, plan, "validate_features", examined.results, {"features": examined.sections})
+    record_quarantine(settings, plan.run_id, snapshot.manifest, path)
+    record(
+        settings,
+        plan.run_id,
+        plan.folder,
+        stage="validate_features",
+        results=examined.results,
+        sections={"features": examined.sections},
+    )
     on_the_table = [result for result in examined.results if result.stops and result not in examined.about_rows]
-    stop_on(on_the_table, settings, plan, about="the features")
+    stop_on(on_the_table, settings, plan.run_id, about="the features")
     _check_budget(settings, plan, examined.quarantined, snapshot.subjects)
     return FeaturesValidated(quarantine=path, quarantined=examined.quarantined, **counts(examined.results))
-
-
-def allowed_subjects(settings: Settings, subjects: int) -> int:
-    """Return how many of so many subjects may be quarantined."""
-    return int(max(settings.budget.quarantine_rows, settings.budget.quarantine_fraction * subjects))
 
 
 def _check_budget(settings: Settings, plan: Plan, quarantined: int, subjects: int) -> None:

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 import duckdb
 
 from pipeline.duck import connection, quoted
-from pipeline.errors import ConfigError
-from pipeline.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.manifests import SourcesManifest
 from pipeline.settings import Settings
 from pipeline.validation.gx import Evaluated, Result, validate
-from pipeline.validation.history import RECENT_WEEKS, recent_rows
-from pipeline.validation.suites import load_suite, week_parameters
+from pipeline.validation.suites import load_suite, refuse_stray_suites, week_parameters
 from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.warehouse.recent_weeks import RECENT_WEEKS, recent_rows
+from pipeline.weekly.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.weeks import Week
 
 
@@ -36,21 +35,22 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
     """
     if ingested.manifest is None:
         results = _results_of_published_run(settings, plan)
-        record(settings, plan, "validate_sources", results, {})
+        record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections={})
         return SourcesValidated(**counts(results))
     from pipeline.point_in_time.source_views import create_raw_views
 
     manifest = SourcesManifest.read(ingested.manifest)
     refuse_stray_suites(settings)
+    week = Week.parse(plan.week)
     with connection(settings) as con:
         create_raw_views(con, manifest)
         evaluated = {
-            suite: result for name in manifest.sources for suite, result in _evaluated(con, settings, plan, name)
+            suite: result for name in manifest.sources for suite, result in _evaluated(con, settings, week, name)
         }
     results = [result for suite in evaluated.values() for result in suite.results]
     sections = {name: suite.sections for name, suite in evaluated.items() if suite.sections}
-    record(settings, plan, "validate_sources", results, sections)
-    stop_on([result for result in results if result.stops], settings, plan, about="the sources")
+    record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections=sections)
+    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the sources")
     return SourcesValidated(**counts(results))
 
 
@@ -66,31 +66,18 @@ def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
     ]
 
 
-def refuse_stray_suites(settings: Settings) -> None:
-    """Refuse a suite that is for no source, and so would never be evaluated."""
-    folder = settings.expectations / "sources"
-    known = {suite for source in settings.sources for suite in (f"{source}.json", f"whole/{source}.json")}
-    stray = sorted({str(file.relative_to(folder)) for file in folder.rglob("*.json")} - known)
-    if stray:
-        raise ConfigError(
-            f"The folder {folder} has {', '.join(stray)}, a suite for no source.",
-            f"<source>.json and whole/<source>.json, for the sources {', '.join(settings.sources)}.",
-            "rename or remove the file, or declare the source.",
-        )
-
-
 def _evaluated(
-    con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str
+    con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str
 ) -> Iterator[tuple[str, Evaluated]]:
     """Yield the results of the source's suites by their names: on the week's rows, and on all rows."""
-    conditions = {f"sources/{source}": _in_week(settings, plan, source), f"sources/whole/{source}": ""}
+    conditions = {f"sources/{source}": _in_week(settings, week, source), f"sources/whole/{source}": ""}
     files = {name: settings.expectations / f"{name}.json" for name in conditions}
     for name, condition in conditions.items():
         if not files[name].exists():
             continue
         con.execute(f"CREATE OR REPLACE VIEW {quoted(source)} AS SELECT * FROM raw.{quoted(source)}{condition}")
-        recent = _recent_rows(con, settings, plan, source) if condition else recent_rows(settings, plan, source)
-        parameters = week_parameters(settings, plan) | {"recent_rows": recent}
+        recent = _recent_rows(con, settings, week, source) if condition else recent_rows(settings, week, source)
+        parameters = week_parameters(week, settings.zone) | {"recent_rows": recent}
         suite = load_suite(name, files[name], list(settings.sources[source].columns), parameters)
         yield name, validate(con, source, suite, timezone=settings.timezone)
     if not any(file.exists() for file in files.values()):
@@ -109,12 +96,12 @@ def _no_suite(name: str) -> Result:
     )
 
 
-def _in_week(settings: Settings, plan: Plan, source: str) -> str:
+def _in_week(settings: Settings, week: Week, source: str) -> str:
     time = _time_column(settings, source)
     if time is None:
         return ""
-    start = Week.parse(plan.week).start(settings.zone)
-    return f" WHERE {time} >= TIMESTAMPTZ '{start.isoformat()}' AND {time} < TIMESTAMPTZ '{plan.cutoff.isoformat()}'"
+    start, cutoff = week.start(settings.zone), week.cutoff(settings.zone)
+    return f" WHERE {time} >= TIMESTAMPTZ '{start.isoformat()}' AND {time} < TIMESTAMPTZ '{cutoff.isoformat()}'"
 
 
 def _time_column(settings: Settings, source: str) -> str | None:
@@ -123,7 +110,7 @@ def _time_column(settings: Settings, source: str) -> str | None:
     return quoted(column) if column else None
 
 
-def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, source: str) -> float | None:
+def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str) -> float | None:
     """Return the median number of rows of the weeks before, None without history.
 
     It is counted in what was read, where that dates its rows and reaches back; else taken from the record of published
@@ -132,8 +119,7 @@ def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan,
     time = _time_column(settings, source)
     lookback = settings.sources[source].lookback_weeks
     if time is None or lookback == 1:
-        return recent_rows(settings, plan, source)
-    week = Week.parse(plan.week)
+        return recent_rows(settings, week, source)
     earliest = week.plus(-min(RECENT_WEEKS, (lookback or RECENT_WEEKS + 1) - 1))
     # Without lookback the first week in the data may have begun before the data did.
     whole = "" if lookback else f"AND date_trunc('week', {time}) > (SELECT date_trunc('week', min({time})) FROM rows)"

@@ -18,7 +18,7 @@ from pipeline.batch_jobs.read import read_rows
 from pipeline.batch_jobs.score import score_shard
 from pipeline.batch_jobs.validate import validate_rows
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Routing
+from pipeline.models.pinned import Routing
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 

@@ -16,8 +16,9 @@ from pipeline.batch_jobs.score import score_shard
 from pipeline.batch_jobs.validate import validate_rows
 from pipeline.errors import BarometerError, ConservationError, SourceError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Challenger, Routing, Scored
 from pipeline.manifests import FeatureColumn
+from pipeline.models.pinned import Challenger, Routing
+from pipeline.models.predictions import Scored
 from pipeline.models.routing import is_challengers
 from pipeline.models.scorer import Scorer
 from pipeline.orchestration.resource_use import measured

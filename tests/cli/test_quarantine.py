@@ -59,7 +59,7 @@ def week(settings: Settings) -> None:
     runs.fail_run(settings, plan.run_id, str(refused.value))
     snapshot = make_snapshot(settings.home / "snapshot", [[feature_row("c1"), feature_row("c2", amount=float("inf"))]])
     kept_out = make_quarantine(plan.folder / "quarantine.parquet", [(0, 0, "c1", "p0"), (0, 1, "c2", "p0")])
-    record_quarantine(settings, plan, snapshot.manifest, kept_out.quarantine)
+    record_quarantine(settings, plan.run_id, snapshot.manifest, kept_out.quarantine)
     runs.update_run(settings, plan.run_id, subjects=300, snapshot_manifest=str(snapshot.manifest))
 
 

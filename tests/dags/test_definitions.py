@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
-from pipeline.handoffs import Approved
+from pipeline.promotion.handoffs import Approved
 from pipeline.settings import ROOT, Settings
 
 

@@ -10,11 +10,11 @@ import pytest
 from pipeline.code_version import code_version
 from pipeline.errors import BarometerError, ModelError, RunError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest
 from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.warehouse import runs
 from pipeline.weekly import check
+from pipeline.weekly.handoffs import Plan
 from tests.dags.weeks import AS_OF, WEEK, digest, rows
 
 # skops looks at every module that is loaded, Airflow's deprecated ones among them

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from pipeline.errors import BudgetError, DatabaseUnavailableError
 from pipeline.settings import Settings
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 
 

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.errors import ModelError
-from pipeline.handoffs import Registered
 from pipeline.models.bundle import BUNDLE_FILE, open_bundle
 from pipeline.models.history import LOCK
 from pipeline.models.registry import CHAMPION, champion, choose_model
 from pipeline.settings import Settings
+from pipeline.training.handoffs import Registered
 from pipeline.training.register import register
 from pipeline.weeks import Week
 from tests.company import company_settings

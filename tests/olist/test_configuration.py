@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.labels import known_labels
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 from tests.leaks import settings_of
 from tests.olist.conftest import CONFIG

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.onboarding.init import init
 from pipeline.settings import Settings, load_settings
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 
 WEEK = Week.parse("2026-03-02")

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import FeatureError
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK, company_settings
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from tests.feeds import WEEK
 
 CUTOFF = "2026-03-09 00:00:00"  # local; the week's end

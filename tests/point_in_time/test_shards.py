@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings
 

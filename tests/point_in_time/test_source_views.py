@@ -8,7 +8,7 @@ import pytest
 from pipeline.duck import connection
 from pipeline.point_in_time.source_views import create_raw_views, create_views
 from pipeline.settings import Settings
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file, sha256_of_text
-from pipeline.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
 from pipeline.models.metrics import metrics
@@ -24,6 +23,7 @@ from pipeline.settings import Settings
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.evaluation import EVALUATION_FILE
 from pipeline.training.export import export
+from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.training.measure import satisfaction_of
 from pipeline.training.register import register
 from pipeline.training.training_set import LABEL, answers, frame

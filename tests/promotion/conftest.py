@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.handoffs import Gated
 from pipeline.models import history, registry
 from pipeline.models.history import Role
 from pipeline.models.mlflow_client import mlflow_client
+from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import transaction

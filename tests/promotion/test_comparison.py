@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.handoffs import Checked, Plan
 from pipeline.models.metrics import differences, metrics, unpaired_differences
+from pipeline.models.predictions import PREDICTIONS_SCHEMA, SHADOW_SCHEMA
 from pipeline.models.routing import is_challengers
 from pipeline.promotion.comparison import Comparison, compare
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weekly.publish import publish
-from pipeline.weekly.score import PREDICTIONS_SCHEMA, SHADOW_SCHEMA
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
 from tests.weeks_of_runs import plan_of

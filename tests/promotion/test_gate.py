@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.errors import ModelError
-from pipeline.handoffs import Gated
 from pipeline.manifests import FeatureColumn, SnapshotManifest
 from pipeline.models import history, registry
 from pipeline.promotion.gate import gate
+from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 from tests.company import company_settings

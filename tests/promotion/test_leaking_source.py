@@ -7,13 +7,13 @@ from uuid import uuid4
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.handoffs import Registered
 from pipeline.models import registry
 from pipeline.promotion.gate import gate
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
+from pipeline.training.handoffs import Registered
 from pipeline.training.plan import plan_training
 from pipeline.training.register import register
 from pipeline.training.tune import tune

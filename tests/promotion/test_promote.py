@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.errors import ModelError
-from pipeline.handoffs import Approved, Gated
 from pipeline.models import history, registry
 from pipeline.models.mlflow_client import mlflow_client
+from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.promotion.promote import promote, reject
 from pipeline.settings import Settings
 from pipeline.weeks import Week

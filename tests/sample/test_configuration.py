@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from pipeline.duck import connection
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, Source, load_settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.validation.gx import validate
 from pipeline.validation.suites import load_suite
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)

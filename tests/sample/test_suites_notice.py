@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ExpectationError
-from pipeline.handoffs import Ingested, Plan
 from pipeline.settings import Settings, load_settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.warehouse.runs import open_run, run, update_run
-from pipeline.weekly.ingest import read_sources
+from pipeline.weekly.handoffs import Ingested, Plan
 from pipeline.weekly.validate_sources import validate_sources
 from tests.handmade import make_plan
 from tests.sample.conftest import END, ROOT

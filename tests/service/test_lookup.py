@@ -21,15 +21,15 @@ from sqlalchemy import event, text
 from pipeline.errors import RequestError
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.shards import hash_of_key
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.service import connection
 from pipeline.service.published import lookup
 from pipeline.service.published.lookup import Lookup, Wanted
 from pipeline.service.published.lookup_operation import EXAMPLE
 from pipeline.service.published.snapshot_rows import shard_of
 from pipeline.settings import Settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.warehouse import engine, transaction
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.handmade import WEEK, feature_row, make_snapshot

@@ -11,10 +11,10 @@ import pytest
 from pipeline.manifests import SnapshotManifest
 from pipeline.models import registry
 from pipeline.models.mlflow_client import mlflow_client
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from tests.company import company_settings
 from tests.handmade import WEEK
 from tests.published import publish_week

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from pipeline.handoffs import Approved
+from pipeline.promotion.handoffs import Approved
 from pipeline.promotion.promote import promote
 from pipeline.promotion.rollback import rollback
 from pipeline.service.instances.signature import Values

@@ -11,9 +11,9 @@ import pytest
 
 from examples.sample import generate
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import ROOT, load_settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 from tests.published import publish_week
 from tests.service.readme import ASK, KEYS, in_a_shell

@@ -9,7 +9,6 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from pipeline.handoffs import Gated
 from pipeline.manifests import FeatureColumn
 from pipeline.models import history, registry
 from pipeline.models.bundle import Feature, TrainingData, seal
@@ -17,6 +16,7 @@ from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
+from pipeline.promotion.handoffs import Gated
 from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
-from pipeline.weekly.features import build_snapshot
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
 from tests.published import publish_week
 from tests.service.server import Server, running
 from tests.service.versions import MARCH, add_version, standing, with_service

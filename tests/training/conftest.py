@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.handoffs import Evaluated, Fitted, Registered, TrainingPlan, TrainingSet, Tuned
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
+from pipeline.training.handoffs import Evaluated, Fitted, Registered, TrainingPlan, TrainingSet, Tuned
 from pipeline.training.plan import plan_training
 from pipeline.training.register import register
 from pipeline.training.tune import tune

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.handoffs import Evaluated
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.models.metrics import metrics
@@ -17,6 +16,7 @@ from pipeline.training.card import CARD_FILE
 from pipeline.training.evaluate import evaluate, satisfaction_of
 from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
 from pipeline.training.feature_auc import feature_auc
+from pipeline.training.handoffs import Evaluated
 from pipeline.training.measure import TestRows, measured
 from pipeline.training.training_set import LABEL, answers, read_weeks
 from pipeline.training.trials import TRIALS_FILE

@@ -18,11 +18,11 @@ from sklearn.pipeline import FunctionTransformer, Pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.handoffs import TrainingPlan
 from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
+from pipeline.training.handoffs import TrainingPlan
 from pipeline.training.own_pipeline import _is_scikit_learns, admitted, fitted_on, own_parameters, own_pipeline
 from pipeline.training.plan import plan_training
 from pipeline.training.training_set import LABEL

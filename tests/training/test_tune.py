@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.handoffs import Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings.model import Span, Tuning
 from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
+from pipeline.training.handoffs import Tuned
 from pipeline.training.search import Watched, _Drawn
 from pipeline.training.training_set import split
 from pipeline.training.trials import Trial, Trials

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConservationError
-from pipeline.handoffs import Plan
 from pipeline.models.routing import is_challengers
 from pipeline.settings import Settings
 from pipeline.validation.roles import check_roles
+from pipeline.weekly.handoffs import Plan
 from tests.handmade import make_plan, make_predictions, prediction_row
 from tests.routed import CHALLENGER, with_challenger
 
@@ -33,9 +33,9 @@ def served(folder: Path, plan: Plan, **spoilt: dict[str, object]) -> list[Path]:
 
 
 def test_rows_by_their_models_pass(tmp_path: Path, plan: Plan) -> None:
-    check_roles(plan, served(tmp_path, plan))
+    check_roles(plan, plan.run_id, served(tmp_path, plan))
     split = with_challenger(plan, "ab")
-    check_roles(split, served(tmp_path, split))
+    check_roles(split, split.run_id, served(tmp_path, split))
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_rows_by_their_models_pass(tmp_path: Path, plan: Plan) -> None:
 def test_a_row_by_nobody_the_plan_knows_is_refused(tmp_path: Path, plan: Plan, mode: str, strange: dict) -> None:
     routed = with_challenger(plan, mode) if mode != "off" else plan
     with pytest.raises(ConservationError, match="There are predictions by the"):
-        check_roles(routed, served(tmp_path, routed, c1=strange))
+        check_roles(routed, routed.run_id, served(tmp_path, routed, c1=strange))
 
 
 def test_in_the_shadow_nobody_is_served_by_the_challenger(tmp_path: Path, plan: Plan) -> None:
     with pytest.raises(ConservationError, match=f"by the challenger, version {CHALLENGER}, trained after the cutoff"):
-        check_roles(with_challenger(plan, "shadow"), served(tmp_path, plan, c7=THEIRS))
+        check_roles(with_challenger(plan, "shadow"), plan.run_id, served(tmp_path, plan, c7=THEIRS))
 
 
 def test_a_customer_served_by_the_other_model_is_refused_and_named(tmp_path: Path, plan: Plan) -> None:
     split = with_challenger(plan, "ab")
     champions = {"role": "champion", "model_version": "3", "trained_after_cutoff": False}
     with pytest.raises(ConservationError, match=r"1 predictions .* 'c6', who was served by the champion"):
-        check_roles(split, served(tmp_path, split, c6=champions))
+        check_roles(split, split.run_id, served(tmp_path, split, c6=champions))
     with pytest.raises(ConservationError, match=r"'c1', who was served by the challenger"):
-        check_roles(split, served(tmp_path, split, c1=THEIRS))
+        check_roles(split, split.run_id, served(tmp_path, split, c1=THEIRS))
     with pytest.raises(ConservationError, match="other model than their customer's"):
-        check_roles(with_challenger(plan, "ab", salt="another"), served(tmp_path, split))
+        check_roles(with_challenger(plan, "ab", salt="another"), plan.run_id, served(tmp_path, split))

@@ -144,7 +144,7 @@ def test_quarantined_subjects_are_whole_and_a_retry_leaves_one_set(
     )
     plan = plan_of(warehouse_settings, run_id)
     for _ in range(2):
-        evidence.record_quarantine(warehouse_settings, plan, manifest, quarantine)
+        evidence.record_quarantine(warehouse_settings, plan.run_id, manifest, quarantine)
     found = rows(warehouse_settings, "SELECT * FROM quarantine ORDER BY customer_id")
     c1 = {"customer_id": "c1", "product_id": "p", "amount": "inf", "kind": f"a{NUL}\\u0000"}
     c2 = {"customer_id": "c2", "product_id": "p", "amount": "nan", "kind": '"'}

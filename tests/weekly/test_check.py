@@ -15,11 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ConservationError, ExpectationError
-from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Snapshot
+from pipeline.models.predictions import Scored
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.warehouse.runs import run
 from pipeline.weekly.check import check
+from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
 from tests.company import company_settings
 from tests.handmade import (
     QUARANTINE_SCHEMA,

@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.errors import ConservationError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Checked, FeaturesValidated, Plan, Scored, Shadow, Snapshot
+from pipeline.models.predictions import SHADOW_SCHEMA, Scored, Shadow
 from pipeline.settings import Settings
 from pipeline.warehouse.runs import run
 from pipeline.weekly.check import check
-from pipeline.weekly.score import SHADOW_SCHEMA
+from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
 from tests.handmade import (
     feature_row,
     make_predictions,

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConservationError, FeatureError, WeekError
-from pipeline.handoffs import Ingested, Plan
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
-from pipeline.weekly.features import build_snapshot, features
-from pipeline.weekly.ingest import read_sources
+from pipeline.sources.week_sources import read_sources
+from pipeline.weekly.features import features
+from pipeline.weekly.handoffs import Ingested, Plan
 from tests.company import FEATURES_SQL
 from tests.feeds import WEEK, feed_settings
 

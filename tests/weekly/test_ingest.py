@@ -16,14 +16,14 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import BudgetError, ConservationError, SourceError
-from pipeline.handoffs import Plan
 from pipeline.manifests import SnapshotManifest, SourcesManifest
 from pipeline.settings import Settings
 from pipeline.sources.texts import Texts
+from pipeline.sources.week_sources import read_sources
 from pipeline.warehouse import transaction
 from pipeline.warehouse.runs import open_run, run
-from pipeline.weekly import ingest as ingest_module
-from pipeline.weekly.ingest import ingest, read_sources
+from pipeline.weekly.handoffs import Plan
+from pipeline.weekly.ingest import ingest
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings, good, read
@@ -57,7 +57,7 @@ def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_file_is_cast_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read_sources(settings, WEEK)
-    monkeypatch.setattr(ingest_module, "_write", lambda *_: pytest.fail("a file is read again"))
+    monkeypatch.setattr("pipeline.sources.week_sources.read_file", lambda *_: pytest.fail("a file is read again"))
     assert read_sources(settings, WEEK) == first
 
 
@@ -84,9 +84,8 @@ def test_two_readers_at_once_agree(company: Path, tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from pipeline.weekly import ingest
-from pipeline.files import written_atomically
 from pipeline.settings import load_settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def killed(self, target):
     os.kill(os.getpid(), signal.SIGKILL)
 
 Path.replace = killed
-ingest.read_sources(load_settings(), Week.parse(sys.argv[1]))
+read_sources(load_settings(), Week.parse(sys.argv[1]))
 """
 
 

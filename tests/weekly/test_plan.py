@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.handoffs import Plan
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.plan import config_digest, plan
 from pipeline.weeks import Week
 from tests.company import company_settings

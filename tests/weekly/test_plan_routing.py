@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.handoffs import Plan
 from pipeline.models.bundle import BUNDLE_FILE, seal
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.registry import CHALLENGER, DIGEST_TAG
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.plan import plan
 from pipeline.weeks import Week
 from tests.company import company_settings

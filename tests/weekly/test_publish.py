@@ -17,9 +17,9 @@ from sqlalchemy import event, text
 
 from pipeline import warehouse
 from pipeline.errors import ConservationError
-from pipeline.handoffs import Checked, Plan
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK

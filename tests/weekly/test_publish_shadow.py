@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConservationError
-from pipeline.handoffs import Checked, Plan
+from pipeline.models.predictions import SHADOW_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse.superseded import KINDS, run_table
-from pipeline.weekly.publish import _load, publish
-from pipeline.weekly.score import SHADOW_SCHEMA
+from pipeline.weekly.handoffs import Checked, Plan
+from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
 from tests.routed import CHALLENGER
@@ -178,7 +178,8 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
 def test_killed_and_tried_again_without_the_shadow_leaves_none(warehouse_settings: Settings) -> None:
     """Its challenger's files were lost meanwhile: what the first attempt had loaded must not come to light."""
     plan, checked = shadowed_run(warehouse_settings)
-    _load(warehouse_settings, plan, checked)
+    with pytest.raises(ConservationError):  # after it has loaded both
+        publish(warehouse_settings, plan, checked.model_copy(update={"quarantined": 1}))
     publish(warehouse_settings, plan, checked.model_copy(update={"shadow_files": []}))
     assert seen_now(warehouse_settings) == [{plan.run_id: SUBJECTS}, {}]
     assert tables(warehouse_settings) == ["predictions_20260105_1"]

@@ -12,13 +12,14 @@ from sqlalchemy import text
 
 from pipeline.errors import WeekError
 from pipeline.models.bundle import TrainingData, seal
+from pipeline.reporting import week_report
 from pipeline.reporting.questions import Questions
+from pipeline.reporting.week_report import write_report
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.warehouse.query import run_query
 from pipeline.warehouse.runs import record_stage
-from pipeline.weekly import report as report_module
-from pipeline.weekly.report import report, write_report
+from pipeline.weekly.report import report
 from pipeline.weeks import Week
 from tests.published import Subject, publish_week
 
@@ -220,7 +221,7 @@ def test_a_slow_report_of_an_older_run_never_replaces_a_newer_one(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     first = publish_week(warehouse_settings, WEEK, NOW)
-    has_read, may_write, render = Event(), Event(), report_module.render
+    has_read, may_write, render = Event(), Event(), week_report.render
 
     def slowly(settings: Settings, template: str, **facts: object) -> str:
         if template == "report.html" and not has_read.is_set():
@@ -228,7 +229,7 @@ def test_a_slow_report_of_an_older_run_never_replaces_a_newer_one(
             assert may_write.wait(60)
         return render(settings, template, **facts)
 
-    monkeypatch.setattr(report_module, "render", slowly)
+    monkeypatch.setattr(week_report, "render", slowly)
     with ThreadPoolExecutor() as pool:
         older = pool.submit(report, warehouse_settings, *first)
         assert has_read.wait(60)

@@ -11,11 +11,12 @@ import pytest
 
 from pipeline.errors import ConservationError, ModelError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
+from pipeline.models.predictions import PREDICTIONS_SCHEMA, kept_batches
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.weekly.score import PREDICTIONS_SCHEMA, _batches, score
+from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
+from pipeline.weekly.score import score
 from tests.tiny_model import COMPANY_COLUMNS, made_up_rows, tiny_bundle
 
 WEEK = "2026-03-02"
@@ -196,11 +197,12 @@ def test_a_snapshot_without_one_of_the_features_is_refused_and_leaves_nothing(se
     assert not list((plan.folder / "predictions").iterdir())
 
 
-def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_shard(settings: Settings, tmp_path: Path) -> None:
     random = np.random.default_rng(7)
     table = pa.table({f"number_{n}": random.random(400_000) for n in range(4)})
     pq.write_table(table, tmp_path / "shard.parquet", row_group_size=20_000)
     del table
+    nobody = validated(tmp_path, []).quarantine
     before = pa.total_allocated_bytes()
-    most = max(pa.total_allocated_bytes() for _ in _batches(tmp_path / "shard.parquet", 4_096))
+    most = max(pa.total_allocated_bytes() for _ in kept_batches(settings, tmp_path / "shard.parquet", nobody, 0))
     assert most - before < 4_000_000, "of 12.8 MB"

@@ -9,13 +9,14 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import Plan, Snapshot
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import ONNX_FILE
+from pipeline.models.predictions import SHADOW_SCHEMA
 from pipeline.models.routing import is_challengers
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.weekly.score import SHADOW_SCHEMA, score
+from pipeline.weekly.handoffs import Plan, Snapshot
+from pipeline.weekly.score import score
 from tests.routed import with_challenger
 from tests.tiny_model import COMPANY_COLUMNS, tiny_bundle
 from tests.weekly.test_score import ROWS, WEEK, features_table, snapshot_of, validated

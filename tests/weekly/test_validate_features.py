@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import BudgetError, ConfigError, ConservationError, ExpectationError
-from pipeline.handoffs import FeaturesValidated, Plan
 from pipeline.settings import Settings
 from pipeline.validation.data_docs import run_page
 from pipeline.warehouse import transaction
 from pipeline.warehouse.runs import open_run, run, update_run
+from pipeline.weekly.handoffs import FeaturesValidated, Plan
 from pipeline.weekly.validate_features import validate_features
 from pipeline.weeks import Week
 from tests.company import company_settings

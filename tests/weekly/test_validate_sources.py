@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import ConfigError, ExpectationError
-from pipeline.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.settings import Settings
+from pipeline.sources.week_sources import read_sources
 from pipeline.validation.data_docs import run_page
 from pipeline.warehouse import transaction
 from pipeline.warehouse.runs import open_run, run, update_run
-from pipeline.weekly.ingest import read_sources
+from pipeline.weekly.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.weekly.validate_sources import validate_sources
 from tests.company import company_settings
 from tests.handmade import WEEK, make_plan, make_run

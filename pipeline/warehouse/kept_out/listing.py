@@ -7,10 +7,9 @@ from typing import Any
 
 from pipeline.manifests import SourceRead
 from pipeline.settings import Settings
+from pipeline.validation.budgets import allowed_rejects, allowed_subjects
 from pipeline.warehouse.kept_out import queries as kept_out
 from pipeline.warehouse.runs import RunRecord
-from pipeline.weekly.ingest import allowed_rejects
-from pipeline.weekly.validate_features import allowed_subjects
 
 
 def listing(settings: Settings, run: RunRecord) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def quarantined(settings: Settings, shards: list[list[dict[str, object]]]) -> tu
         for at, row in enumerate(rows)
     ]
     kept = make_quarantine(plan.folder / "quarantine.parquet", places)
-    record_quarantine(settings, plan, snapshot.manifest, kept.quarantine)
+    record_quarantine(settings, plan.run_id, snapshot.manifest, kept.quarantine)
     runs.update_run(settings, plan.run_id, snapshot_manifest=str(snapshot.manifest))
     rows = pa.concat_tables(pq.read_table(folder / f"shard-{number:04d}.parquet") for number in range(len(shards)))
     return runs.run(settings, plan.run_id), rows

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.handoffs import Ingested, Snapshot
 from pipeline.manifests import SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
+from pipeline.weekly.handoffs import Ingested, Snapshot
 
 
 def record_facts(settings: Settings, run_id: str, handoff: BaseModel) -> None:

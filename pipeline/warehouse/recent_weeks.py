@@ -6,26 +6,25 @@ Used by the stages that validate. The entry points are `recent_rows` and `recent
 from statistics import median
 from typing import Any
 
-from pipeline.handoffs import Plan
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
 RECENT_WEEKS = 8
 
 
-def recent_rows(settings: Settings, plan: Plan, source: str) -> float | None:
+def recent_rows(settings: Settings, week: Week, source: str) -> float | None:
     """Return the median number of rows that were read from a source for the weeks before, None without history."""
-    reads = _recent(settings, plan, "sources -> CAST(:source AS text)", source=source)
+    reads = _recent(settings, week, "sources -> CAST(:source AS text)", source=source)
     return median(sum(file["rows"] for file in read["files"]) for read in reads) if reads else None
 
 
-def recent_subjects(settings: Settings, plan: Plan) -> float | None:
+def recent_subjects(settings: Settings, week: Week) -> float | None:
     """Return the median number of subjects of the weeks before, None without history."""
-    subjects = _recent(settings, plan, "subjects")
+    subjects = _recent(settings, week, "subjects")
     return median(subjects) if subjects else None
 
 
-def _recent(settings: Settings, plan: Plan, fact: str, **values: str) -> list[Any]:
+def _recent(settings: Settings, week: Week, fact: str, **values: str) -> list[Any]:
     """Return a fact of each published run of the weeks before, where the run knows it."""
     from sqlalchemy import text
 
@@ -35,7 +34,6 @@ def _recent(settings: Settings, plan: Plan, fact: str, **values: str) -> list[An
         f"SELECT fact FROM (SELECT week, {fact} AS fact FROM prediction_runs WHERE state = 'published') AS published"
         " WHERE week >= :earliest AND week < :week AND fact IS NOT NULL"
     )
-    week = Week.parse(plan.week)
     bounds = {"earliest": week.plus(-RECENT_WEEKS).monday, "week": week.monday}
     with transaction(settings) as warehouse:
         return list(warehouse.execute(query, bounds | values).scalars())

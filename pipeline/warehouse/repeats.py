@@ -1,6 +1,6 @@
 """A feed that came before: the file of another week, delivered again under this week's name, or the same part twice.
 
-Stands behind `pipeline.weekly.ingest`, which has read the files. Only sources whose rows have times are held to
+Asked by `pipeline.weekly.ingest`, which has read the files. Only sources whose rows have times are held to
 this: a list
 of products may well be the same next week. The one entry point is `refuse_repeats`.
 """

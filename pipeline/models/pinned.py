@@ -1,0 +1,98 @@
+"""The model versions that a run uses, chosen once in its first task and pinned for every later one.
+
+Used by the weekly run and by the scoring of a file of rows. Entry points: `Models`, `pinned`, `todays_routing` and
+`with_challenger`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import ModelError
+from pipeline.handoff import Handoff
+from pipeline.models import registry
+from pipeline.models.routing import blaming_challenger
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+
+class Challenger(Handoff):
+    """The model version that takes part beside the run's own, the champion."""
+
+    model_version: str
+    trained_after_cutoff: bool
+    bundle: Path
+    bundle_digest: str
+
+
+class Routing(Handoff):
+    """Which part the challenger has in a run."""
+
+    mode: Literal["off", "ab", "shadow"] = "off"
+    """ab: it serves a fraction of the customers; shadow: it scores everybody into `shadow_predictions`."""
+    fraction: float = 0
+    """With ab: of the customers."""
+    salt: str = ""
+    challenger: Challenger | None = None
+    """None when off."""
+    reason: str = "routing is off"
+    """Why this mode: in words."""
+
+
+class Models(Handoff):
+    """Which model versions score, decided once in a run's first task and pinned."""
+
+    model_version: str
+    model_reason: str
+    """Why this version: in words."""
+    trained_after_cutoff: bool
+    """Whether the model saw data from after the cutoff of the week it scores."""
+    bundle: Path
+    """Folder of the model version's files."""
+    bundle_digest: str
+    """sha256 of the folder's `bundle.json`, as the registry holds it."""
+    routing: Routing = Routing()
+
+
+def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
+    """Return the fields of `Models`."""
+    return {
+        "model_version": choice.version,
+        "model_reason": choice.reason,
+        "trained_after_cutoff": choice.trained_after_cutoff,
+        "bundle": choice.bundle,
+        "bundle_digest": choice.bundle_digest,
+        "routing": routing,
+    }
+
+
+def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice) -> Routing:
+    """Return today's routing, where today's champion serves."""
+    if not choice.is_current:
+        return Routing(reason="only today's champion has a challenger beside it")
+    if settings.routing.mode == "off":
+        return Routing()
+    version = registry.challenger(settings)
+    if version in {None, choice.version}:
+        return Routing(reason=f"{settings.routing.mode} is configured, but there is no challenger beside the champion")
+    return with_challenger(settings, week, version, Routing(**settings.routing.model_dump(), reason="as configured"))
+
+
+def with_challenger(
+    settings: Settings, week: Week, version: str, routing: Routing, recorded_digest: str | None = None
+) -> Routing:
+    """Return the routing with its challenger; one that cannot score ends an A/B run, and only the shadow of another."""
+    try:
+        with blaming_challenger(version):
+            choice = registry.choose_model(settings, week=week, requested=version, published_version=None)
+    except ModelError as error:
+        if routing.mode == "ab":
+            raise
+        failure = error.found.rstrip(".")
+        return Routing(reason=f"{routing.reason}, but nothing is scored in the shadow. {failure}")
+    challenger = Challenger(
+        model_version=version,
+        trained_after_cutoff=choice.trained_after_cutoff,
+        bundle=choice.bundle,
+        bundle_digest=recorded_digest or choice.bundle_digest,
+    )
+    return routing.model_copy(update={"challenger": challenger})

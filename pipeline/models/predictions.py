@@ -1,0 +1,185 @@
+"""Predictions of one shard: made by the pinned versions, streamed to a file, and handed over whole.
+
+Used by the weekly run (`pipeline.weekly.score`, then `check`) and by the scoring of a file of rows
+(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `write` and `whole_parts`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.errors import ConservationError
+from pipeline.files import sha256_of_file, written_atomically
+from pipeline.handoff import Handoff
+from pipeline.manifests import ShardsManifest
+from pipeline.models.pinned import Models
+from pipeline.models.routing import blaming_challenger, is_challengers, routed_scores
+from pipeline.models.scorer import Scorer, inputs
+from pipeline.settings import Settings
+
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("week", pa.date32()),
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("satisfaction", pa.float64()),
+        ("likely_satisfied", pa.bool_()),
+        ("role", pa.string()),
+        ("model_version", pa.string()),
+        ("run_id", pa.string()),
+        ("trained_after_cutoff", pa.bool_()),
+        ("info", pa.string()),
+    ]
+)
+SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name not in {"role", "info"}])
+
+Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
+"""From features to each row's scores, and whether they are the challenger's."""
+
+
+class Shadow(Handoff):
+    """One shard's shadow scores: the challenger's, which nobody is served."""
+
+    file: Path
+    """Parquet, columns as `SHADOW_SCHEMA`."""
+    digest: str
+    """sha256 of the file."""
+
+
+class Scored(Handoff):
+    """One shard's predictions."""
+
+    shard: int
+    file: Path
+    """Parquet, columns as `PREDICTIONS_SCHEMA`."""
+    rows: int
+    digest: str
+    """sha256 of the file."""
+    shadow: Shadow | None = None
+    shadow_failure: str | None = None
+    """Why the challenger could not score in the shadow."""
+    started_at: datetime
+    finished_at: datetime
+
+
+def kept_batches(settings: Settings, features: Path, quarantine: Path, shard: int) -> Iterator[pa.RecordBatch]:
+    """Yield the shard's rows that are not in quarantine, in order.
+
+    Parameters
+    ----------
+    settings
+        Says how many rows at once.
+    features, shard
+        The shard's file and number.
+    quarantine
+        Who is kept out; see `pipeline.validation.quarantine`.
+    """
+    quarantined = _quarantined_rows(quarantine, shard)
+    position = 0
+    for batch in _batches(features, settings.resources.batch_rows):
+        first, last = np.searchsorted(quarantined, [position, position + batch.num_rows])
+        keep = np.ones(batch.num_rows, dtype=bool)
+        keep[quarantined[first:last] - position] = False
+        position += batch.num_rows
+        if keep.any():
+            yield batch if keep.all() else batch.filter(pa.array(keep))
+
+
+def _quarantined_rows(quarantine: Path, shard: int) -> np.ndarray:
+    rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
+    return np.sort(rows.column("row").to_numpy())
+
+
+def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the shard by row groups: asked for all of them at once, pyarrow keeps what it has read."""
+    with pq.ParquetFile(features) as file:
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
+
+
+def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write the batches to a Parquet file, atomically, one at a time; return how many rows they hold."""
+    rows = 0
+    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def served(settings: Settings, models: Models, features: Path) -> Predict:
+    """Return what makes the scores that people are served: the champion's, or in an A/B test either's.
+
+    Parameters
+    ----------
+    settings
+        Gives the threshold.
+    models
+        The pinned versions.
+    features
+        A file of what will be scored, for its columns.
+
+    Raises
+    ------
+    ModelError
+        If a model version fails its checks, or the challenger wants other features.
+    """
+    champion = Scorer.load(models.bundle, models.bundle_digest, threshold=settings.model.threshold)
+    if models.routing.mode != "ab":
+        return lambda batch: (champion.score(batch), np.zeros(len(batch), bool))
+    challenger = loaded_challenger(settings, models, features)
+
+    def predict(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
+        challengers = is_challengers(batch.column("customer_id"), models.routing.fraction, models.routing.salt)
+        return routed_scores(batch, challengers, champion, challenger), challengers
+
+    return predict
+
+
+def loaded_challenger(settings: Settings, models: Models, features: Path) -> Scorer:
+    """Return the challenger's scorer; that it wants other features than there are is noticed before it scores."""
+    challenger = models.routing.challenger
+    assert challenger is not None, "the plan pins it where routing is on"
+    with blaming_challenger(challenger.model_version):
+        scorer = Scorer.load(challenger.bundle, challenger.bundle_digest, threshold=settings.model.threshold)
+        inputs(pq.read_schema(features).empty_table(), scorer.features)
+    return scorer
+
+
+def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
+    """Return the parts in the order of their shards, each there once and as it was written.
+
+    Raises
+    ------
+    ConservationError
+        If one is missing, there twice or not what was handed over.
+    """
+    parts = sorted(scored, key=lambda part: part.shard)
+    if [part.shard for part in parts] != list(range(len(manifest.shards))):
+        raise ConservationError(
+            f"The scored shards are {', '.join(str(part.shard) for part in parts) or 'none'}.",
+            f"each of the {len(manifest.shards)} shards, from 0, exactly once.",
+            "clear the scoring tasks and let them run again.",
+        )
+    for part in parts:
+        check_file(part.shard, part)
+    return parts
+
+
+def check_file(shard: int, part: Scored | Shadow) -> None:
+    """Refuse the file of a shard that is not the one handed over."""
+    try:
+        digest = sha256_of_file(part.file)
+    except OSError as error:
+        digest = f"nothing: {error.strerror}"
+    if digest != part.digest:
+        raise ConservationError(
+            f"The predictions of shard {shard}, {part.file}, have the digest {digest}.",
+            f"{part.digest}, as handed over when they were scored.",
+            "clear the scoring task of this shard and let it run again.",
+        )

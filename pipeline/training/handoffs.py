@@ -1,0 +1,78 @@
+"""What one stage of a training hands to the next: addresses and counts, never data."""
+
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.handoff import Handoff
+
+
+class TrainingPlan(Handoff):
+    """What a training will do, decided once in its first task and pinned."""
+
+    training_id: str
+    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
+    as_of: str
+    """The week at whose end the training stands."""
+    cutoff: datetime
+    """That week's end, in UTC: nothing that became known at or after it is used."""
+    weeks: list[str]
+    """The past weeks that have matured by then, oldest first."""
+    folder: Path
+    """The training's own folder under the home: `training/<training_id>`."""
+    pipeline: Path | None = None
+    """A team's own pipeline, a copy in that folder, to fit instead of searching for one."""
+
+
+class TrainingSet(Handoff):
+    """The features of past weeks joined with their labels."""
+
+    manifest: Path
+    """`TrainingSetManifest` as JSON, beside the weeks' files."""
+    digest: str
+    weeks: int
+    rows: int
+    satisfied: int
+
+
+class Tuned(Handoff):
+    """The hyperparameters that the search chose."""
+
+    family: str
+    """`logistic_regression`, `hist_gradient_boosting`, or `own`: a team's pipeline, for which nothing is searched."""
+    parameters: dict[str, float | int | str | bool]
+    trials: Path
+    """`pipeline.training.trials.Trials` as JSON."""
+    left_out: list[str]
+    """What was not tried, and why, in words: then another machine may choose otherwise on the same data."""
+    seconds: float
+
+
+class Fitted(Handoff):
+    """A fitted and calibrated pipeline, exported to ONNX and found equal there."""
+
+    model: Path
+    """Folder of the version's files, not sealed yet."""
+    facts: Path
+    """JSON: what `bundle.json` will say of it."""
+    parity_rows: int
+    """Rows on which scikit-learn and ONNX were compared."""
+
+
+class Evaluated(Handoff):
+    """A sealed bundle with its metrics on the test weeks."""
+
+    bundle: Path
+    bundle_digest: str
+    test_rows: int
+    metrics: dict[str, float]
+
+
+class Registered(Handoff):
+    """A model version in the registry."""
+
+    version: str
+    is_champion: bool
+    from_week: str | None
+    """The week from which the version is in force; None when another one is in force by then."""
+    reason: str
+    metrics: dict[str, float]
