@@ -24,14 +24,14 @@ from pipeline.handoffs import TrainingPlan, TrainingSet
 from pipeline.local.postgres import embedded
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import open_bundle
-from pipeline.models.metrics import estimates
+from pipeline.models.evaluation_metrics import estimates
 from pipeline.models.scorer import Scorer
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
+from pipeline.training.evaluation.measures import TestRows, satisfaction_of
 from pipeline.training.fit import fit
-from pipeline.training.measure import TestRows, satisfaction_of
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 from pipeline.training.tune import tune
 from pipeline.weeks import Week

@@ -72,8 +72,8 @@ def measured(side: str, folder: str) -> dict[str, float]:
 
 def prepare(folder: Path, rows: int) -> None:
     """Write a snapshot of one shard and a bundle."""
-    from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-    from pipeline.training.export import export
+    from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+    from pipeline.training.pipelines.onnx_export import export
     from pipeline.training.training_set import frame
 
     random = np.random.default_rng(7)

@@ -146,7 +146,7 @@ def registered(folder: Path, settings: Settings) -> Path:
     from pipeline.files import sha256_of_file
     from pipeline.handoffs import Evaluated, TrainingPlan
     from pipeline.models.bundle import BUNDLE_FILE
-    from pipeline.training.evaluation import EVALUATION_FILE
+    from pipeline.training.evaluation.measures import EVALUATION_FILE
     from pipeline.training.register import register
 
     made = folder / "made"

@@ -153,8 +153,8 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     from sklearn.model_selection import HalvingRandomSearchCV
 
     from pipeline.settings.model import Span
-    from pipeline.training.estimator import SPACES, estimator
-    from pipeline.training.search import CLASSIFIER, FACTOR, _Drawn
+    from pipeline.training.pipelines.families import SPACES, estimator
+    from pipeline.training.search.halving import CLASSIFIER, FACTOR, _Drawn
     from pipeline.training.tune import folds
 
     settings = settings_of(folder, tuning)

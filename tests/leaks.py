@@ -12,7 +12,7 @@ from pipeline.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.manifests import FeatureColumn, SnapshotManifest, TrainingSetManifest
 from pipeline.settings import Settings, load_settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.weekly.features import build_snapshot
 from pipeline.weekly.ingest import read_sources
 from pipeline.weekly.score import score

@@ -1,6 +1,6 @@
 """The training profile: how each feature and the predictions were distributed, for drift to be measured against.
 
-Stored as `profile.json` with a version. `pipeline.models.profiling` makes it, and counts other rows in its bins; who
+Stored as `profile.json` with a version. `pipeline.models.histograms` makes it, and counts other rows in its bins; who
 only reads it needs this module alone. The entry point is `Profile`.
 """
 

@@ -15,7 +15,7 @@ from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetMan
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import split
 from pipeline.validation.quarantine import create_view, examine
 from pipeline.validation.suites import load_suite, week_parameters

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from pipeline import warehouse
 from pipeline.duck import literal
 from pipeline.errors import ModelError
-from pipeline.models.metrics import Estimate, Rows, differences, estimates, unpaired_differences
+from pipeline.models.evaluation_metrics import Estimate, Rows, differences, estimates, unpaired_differences
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings

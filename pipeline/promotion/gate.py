@@ -14,8 +14,8 @@ from pipeline.handoffs import Gated
 from pipeline.manifests import SnapshotManifest
 from pipeline.models import history, registry
 from pipeline.models.history import Role
-from pipeline.promotion.checks import Check, files, judge
-from pipeline.promotion.evidence import collect_evidence
+from pipeline.promotion.gate_checks import Check, files, judge
+from pipeline.promotion.gate_evidence import collect_evidence
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week

@@ -13,7 +13,7 @@ from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import files
 from pipeline.promotion.rollback import published_weeks
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction

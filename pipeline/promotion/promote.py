@@ -9,7 +9,7 @@ from pipeline.errors import ModelError
 from pipeline.handoffs import Approved, Gated, Promoted
 from pipeline.models import history, registry
 from pipeline.models.history import Entry
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import files
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

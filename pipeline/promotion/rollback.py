@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import files
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week

@@ -16,16 +16,22 @@ from pipeline.handoffs import Evaluated, Fitted, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models import registry
 from pipeline.models.bundle import ONNX_FILE, Bundle, Feature, open_bundle, seal
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
+from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.training.card import CARD_FILE, card
-from pipeline.training.evaluation import EVALUATION_FILE, AgainstChampion, Evaluation
-from pipeline.training.export import libraries
-from pipeline.training.feature_auc import feature_auc
-from pipeline.training.measure import TestRows, measured, satisfaction_of
+from pipeline.training.evaluation.feature_auc import feature_auc
+from pipeline.training.evaluation.measures import (
+    EVALUATION_FILE,
+    AgainstChampion,
+    Evaluation,
+    TestRows,
+    measured,
+    satisfaction_of,
+)
+from pipeline.training.evaluation.model_card import CARD_FILE, card
+from pipeline.training.pipelines.onnx_export import libraries
 from pipeline.training.training_set import read_weeks, segments, split
 
 if TYPE_CHECKING:

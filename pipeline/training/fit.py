@@ -12,11 +12,11 @@ from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, TrainingData
 from pipeline.settings import Settings
-from pipeline.training.estimator import calibrated, estimator, rounded, threads_for
-from pipeline.training.export import export
-from pipeline.training.own_pipeline import fitted_on, own_pipeline
+from pipeline.training.pipelines.families import calibrated, estimator, rounded, threads_for
+from pipeline.training.pipelines.onnx_export import export
+from pipeline.training.pipelines.own_pipeline import fitted_on, own_pipeline
+from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
-from pipeline.training.trials import TRIALS_FILE
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -17,9 +17,9 @@ from pipeline.models import history, registry
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.feature_auc import suspects
-from pipeline.training.trials import TRIALS_FILE, Trials, log_trials
+from pipeline.training.evaluation.feature_auc import suspects
+from pipeline.training.evaluation.measures import EVALUATION_FILE
+from pipeline.training.search.trials import TRIALS_FILE, Trials, log_trials
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:

@@ -18,18 +18,18 @@ from pipeline.files import write_text
 from pipeline.handoffs import Evaluated, Registered, Reported, TrainingPlan, TrainingSet
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle, open_bundle
-from pipeline.models.metrics import Estimate
+from pipeline.models.evaluation_metrics import Estimate
 from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
-from pipeline.training.card import CARD_FILE
-from pipeline.training.estimator import HANDLING
-from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
-from pipeline.training.exploration import Exploration, explore
-from pipeline.training.importance import importance
+from pipeline.training.evaluation.exploration import Exploration, explore
+from pipeline.training.evaluation.importance import importance
+from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
+from pipeline.training.evaluation.model_card import CARD_FILE
+from pipeline.training.pipelines.families import HANDLING
+from pipeline.training.search.trials import TRIALS_FILE, Trials
 from pipeline.training.training_set import Split, read_weeks, split
-from pipeline.training.trials import TRIALS_FILE, Trials
 
 Facts = dict[str, Any]
 

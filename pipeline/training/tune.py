@@ -17,10 +17,10 @@ from pipeline.files import write_text
 from pipeline.handoffs import TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
-from pipeline.training.estimator import LOGISTIC_REGRESSION, SPACES, estimator
-from pipeline.training.own_pipeline import own_parameters
+from pipeline.training.pipelines.families import LOGISTIC_REGRESSION, SPACES, estimator
+from pipeline.training.pipelines.own_pipeline import own_parameters
+from pipeline.training.search.trials import TRIALS_FILE, Parameters, Trial, Trials
 from pipeline.training.training_set import FEWEST_OF_A_CLASS, answers, features_of, frame, read_weeks, segments, split
-from pipeline.training.trials import TRIALS_FILE, Parameters, Trial, Trials
 
 OWN = "own"
 """The family of a pipeline that a team brought."""
@@ -87,7 +87,7 @@ def _searched(
     places: list[tuple[slice, slice]],
 ) -> tuple[Trial, Trials]:
     """Search each family; return the best trial and all of them."""
-    from pipeline.training.search import search
+    from pipeline.training.search.halving import search
 
     features = features_of(manifest, table)
     rows, labels = frame(table, features), answers(table)

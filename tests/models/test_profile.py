@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.models.bundle import Feature
+from pipeline.models.histograms import BINS, MOST_CATEGORIES, counted, profile
 from pipeline.models.profile import Categories, Numbers, Profile
-from pipeline.models.profiling import BINS, MOST_CATEGORIES, counted, profile
 from pipeline.settings import Settings
 
 HARD = ["", "it's", "[1]", "ü 日本"]

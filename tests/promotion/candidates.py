@@ -18,16 +18,15 @@ from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.export import export
-from pipeline.training.measure import satisfaction_of
+from pipeline.training.evaluation.measures import EVALUATION_FILE, satisfaction_of
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
+from pipeline.training.search.trials import Parameters
 from pipeline.training.training_set import LABEL, answers, frame
-from pipeline.training.trials import Parameters
 from pipeline.weeks import Week
 from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, made_up_rows
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.handoffs import Checked, Plan
-from pipeline.models.metrics import differences, metrics, unpaired_differences
+from pipeline.models.evaluation_metrics import differences, metrics, unpaired_differences
 from pipeline.models.routing import is_challengers
 from pipeline.promotion.comparison import Comparison, compare
 from pipeline.settings import Settings

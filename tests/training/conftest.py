@@ -11,8 +11,8 @@ from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
-from pipeline.training.plan import plan_training
 from pipeline.training.register import register
+from pipeline.training.training_plan import plan_training
 from pipeline.training.tune import tune
 from tests.company import FIRST_WEEK, company_settings
 

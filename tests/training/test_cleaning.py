@@ -10,7 +10,7 @@ import pytest
 from pipeline.manifests import TrainingSetManifest, WeekCleaning
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from tests.company import FEATURES_SQL, FIRST_WEEK, LABELS_SQL, company_settings
 
 AS_OF = FIRST_WEEK.plus(4)

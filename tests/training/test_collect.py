@@ -11,7 +11,7 @@ from pipeline.errors import ModelError, SourceError
 from pipeline.manifests import SnapshotManifest, TrainingSetManifest
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import LABEL, split
 from pipeline.weekly.features import build_snapshot
 from pipeline.weekly.ingest import read_sources

@@ -8,15 +8,15 @@ from sklearn.metrics import roc_auc_score
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Feature
 from pipeline.models.scorer import Scorer, inputs
-from pipeline.training.estimator import (
+from pipeline.training.pipelines.families import (
     LOGISTIC_REGRESSION,
     SPACES,
     calibrated,
     estimator,
     rounded,
 )
-from pipeline.training.export import to_onnx
-from pipeline.training.parity import PARITY_ROWS, check_parity
+from pipeline.training.pipelines.onnx_export import to_onnx
+from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
 
 LARGEST = np.finfo("f4").max
 ROWS = 3_000

@@ -10,16 +10,15 @@ from pipeline.errors import ConfigError
 from pipeline.handoffs import Evaluated
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import Scorer
-from pipeline.training.card import CARD_FILE
 from pipeline.training.evaluate import evaluate, satisfaction_of
-from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
-from pipeline.training.feature_auc import feature_auc
-from pipeline.training.measure import TestRows, measured
+from pipeline.training.evaluation.feature_auc import feature_auc
+from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation, TestRows, measured
+from pipeline.training.evaluation.model_card import CARD_FILE
+from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import LABEL, answers, read_weeks
-from pipeline.training.trials import TRIALS_FILE
 from tests.training.conftest import Training
 
 

@@ -16,11 +16,11 @@ from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
 from pipeline.models.scorer import Scorer
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.export import export, to_onnx
 from pipeline.training.fit import fit
-from pipeline.training.parity import PARITY_ROWS, check_parity
-from pipeline.training.plan import plan_training
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export, to_onnx
+from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import frame, read_weeks
 from tests.tiny_model import PARAMETERS, made_up_rows
 from tests.training.conftest import LAST_WEEK, Training

@@ -23,8 +23,14 @@ from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
-from pipeline.training.own_pipeline import _is_scikit_learns, admitted, fitted_on, own_parameters, own_pipeline
-from pipeline.training.plan import plan_training
+from pipeline.training.pipelines.own_pipeline import (
+    _is_scikit_learns,
+    admitted,
+    fitted_on,
+    own_parameters,
+    own_pipeline,
+)
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import LABEL
 from pipeline.training.tune import tune
 from tests.training.conftest import LAST_WEEK, Training

@@ -12,10 +12,10 @@ from pipeline.errors import ConfigError
 from pipeline.handoffs import Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings.model import Span, Tuning
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
-from pipeline.training.search import Watched, _Drawn
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
+from pipeline.training.search.halving import Watched, _Drawn
+from pipeline.training.search.trials import Trial, Trials
 from pipeline.training.training_set import split
-from pipeline.training.trials import Trial, Trials
 from pipeline.training.tune import folds, tune
 from tests.training.conftest import Training
 

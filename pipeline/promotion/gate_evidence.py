@@ -20,8 +20,7 @@ from pipeline.models import registry
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.measure import satisfaction_of
+from pipeline.training.evaluation.measures import EVALUATION_FILE, satisfaction_of
 from pipeline.training.training_set import answers, read_weeks
 
 

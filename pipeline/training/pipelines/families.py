@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Space, Span
-from pipeline.training.trials import Parameters
+from pipeline.training.search.trials import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
 from pipeline.handoffs import TrainingPlan
 from pipeline.settings import Settings
-from pipeline.training.own_pipeline import admitted
+from pipeline.training.pipelines.own_pipeline import admitted
 from pipeline.weeks import Week
 
 

@@ -14,10 +14,10 @@ from pipeline.errors import ModelError
 from pipeline.files import sha256_of_text
 from pipeline.manifests import FeatureColumn, SnapshotManifest
 from pipeline.models.bundle import open_bundle
-from pipeline.models.metrics import Estimate, chance_calibration_error, differences, estimates, metrics
-from pipeline.promotion.evidence import Evidence
+from pipeline.models.evaluation_metrics import Estimate, chance_calibration_error, differences, estimates, metrics
+from pipeline.promotion.gate_evidence import Evidence
 from pipeline.settings import Settings
-from pipeline.training.feature_auc import suspects
+from pipeline.training.evaluation.feature_auc import suspects
 from pipeline.training.training_set import FEWEST_OF_A_CLASS
 from pipeline.weeks import Week
 

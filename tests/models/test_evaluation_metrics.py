@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from pipeline.models.metrics import calibration_curve, differences, estimates, metrics, unpaired_differences
+from pipeline.models.evaluation_metrics import calibration_curve, differences, estimates, metrics, unpaired_differences
 
 
 def drawn(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

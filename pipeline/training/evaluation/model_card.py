@@ -11,8 +11,8 @@ from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
-from pipeline.training.estimator import HANDLING
-from pipeline.training.evaluation import Evaluation
+from pipeline.training.evaluation.measures import Evaluation
+from pipeline.training.pipelines.families import HANDLING
 from pipeline.training.training_set import split
 
 CARD_FILE = "model_card.md"

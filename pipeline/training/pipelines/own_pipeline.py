@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.training.export import DATA_TYPES
+from pipeline.training.pipelines.onnx_export import DATA_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd

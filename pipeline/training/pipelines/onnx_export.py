@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature
 from pipeline.models.scorer import INPUT_PREFIX, Scorer
-from pipeline.training.parity import check_parity
+from pipeline.training.pipelines.parity import check_parity
 
 if TYPE_CHECKING:
     import pandas as pd

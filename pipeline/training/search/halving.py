@@ -21,8 +21,8 @@ from sklearn.model_selection import HalvingRandomSearchCV
 
 from pipeline.errors import ConfigError
 from pipeline.settings.model import Space, Span
-from pipeline.training.estimator import threads_for
-from pipeline.training.trials import Trial
+from pipeline.training.pipelines.families import threads_for
+from pipeline.training.search.trials import Trial
 
 FACTOR = 3
 """One candidate in three comes to the next rung, which has three times the rows."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.models.bundle import Feature
-from pipeline.models.metrics import roc_auc
+from pipeline.models.evaluation_metrics import roc_auc
 from pipeline.models.scorer import inputs
 from pipeline.training.training_set import answers
 

@@ -6,7 +6,7 @@ For the training report. The entry point is `importance`.
 import numpy as np
 import pyarrow as pa
 
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import Scorer
 from pipeline.training.training_set import answers
 
