@@ -29,7 +29,7 @@ from pipeline.models.scorer import Scorer
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
-from pipeline.training.evaluation.measures import TestRows, satisfaction_of
+from pipeline.training.evaluation.measures import ScoredRows, score_rows
 from pipeline.training.fit import fit
 from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
@@ -61,7 +61,7 @@ def main() -> int:
             predictions, test = trained(settings, plan, training_set)
         finally:
             embedded.remove(settings.home)
-        rows = TestRows.of(test, predictions["tuned"], None, seed=settings.model.seed)
+        rows = ScoredRows.of(test, predictions["tuned"], None, seed=settings.model.seed)
     return reported(rows, predictions)
 
 
@@ -90,7 +90,7 @@ def trained(
     scorer = Scorer.load(evaluated.bundle, evaluated.bundle_digest, threshold=settings.model.threshold)
     print(f"{train.num_rows:,} train rows, {test.num_rows:,} test rows, {len(bundle.features)} features\n")
     return {
-        "tuned": satisfaction_of(scorer, test),
+        "tuned": score_rows(scorer, test),
         "best reachable": truth(settings.landing, parts.test, test),
         "plain logistic": plain.predict_proba(frame(test, features))[:, 1],
         "base rate": np.full(test.num_rows, answers(train).mean()),
@@ -127,7 +127,7 @@ def truth(landing: Path, weeks: list[TrainingWeek], test: pa.Table) -> NDArray[n
     return np.array(found)
 
 
-def reported(rows: TestRows, predictions: dict[str, NDArray[np.float64]]) -> int:
+def reported(rows: ScoredRows, predictions: dict[str, NDArray[np.float64]]) -> int:
     """Print a line for each; return 1 when the tuned model is not as good as claimed."""
     names = ("roc_auc", "pr_auc", "log_loss", "brier", "calibration_error")
     print(f"{'':16}", *(f"{name:>26}" for name in names))

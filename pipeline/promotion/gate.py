@@ -122,7 +122,7 @@ def _refuse_needless(settings: Settings, version: str, role: Role, from_week: We
 
 def _checks(settings: Settings, version: str, role: Role, from_week: Week, champion: str | None) -> list[Check]:
     """Return all checks, or those up to the one that leaves nothing to judge."""
-    intact = files(*registry.bundle_of(settings, version))
+    intact = files(settings, version)
     if not intact.passed:
         return [intact]
     try:

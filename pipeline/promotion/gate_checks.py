@@ -1,24 +1,23 @@
-"""The gate's checks: each a small function of the evidence that says whether it passed, by how much, and in words.
+"""The gate's checks: each takes the evidence and returns whether the version passed, by how much, and in words.
 
-The entry point is `judge`; `files` comes before there is any evidence, since it says whether there can be.
+Entry points: `files`, which comes first because damaged files give no evidence, and `judge` for all others.
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_text
 from pipeline.manifests import FeatureColumn, SnapshotManifest
-from pipeline.models.bundle import open_bundle
-from pipeline.models.evaluation_metrics import Estimate, chance_calibration_error, differences, estimates, metrics
+from pipeline.models import registry
+from pipeline.models.bundle import open_intact
+from pipeline.models.evaluation_metrics import Estimate, chance_calibration_error
 from pipeline.promotion.gate_evidence import Evidence
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import suspects
-from pipeline.training.training_set import FEWEST_OF_A_CLASS
+from pipeline.training.evaluation.measures import PRODUCT
 from pipeline.weeks import Week
 
 LATENCY_ROWS = 200
@@ -37,12 +36,10 @@ class Check(BaseModel):
     limit: float | None = None
 
 
-def files(folder: Path, digest: str) -> Check:
-    """Ask that every file of the version is the one that was sealed."""
+def files(settings: Settings, version: str) -> Check:
+    """Check that every file of the version is as it was sealed."""
     try:
-        bundle = open_bundle(folder, digest)
-        for name in bundle.files:
-            bundle.read(folder, name)
+        bundle = open_intact(*registry.bundle_of(settings, version))
     except ModelError as error:
         return Check(name="files", passed=False, words=f"{error.found} Expected: {error.expected}")
     return Check(name="files", passed=True, words=f"all {len(bundle.files)} files are as they were sealed")
@@ -51,7 +48,7 @@ def files(folder: Path, digest: str) -> Check:
 def judge(
     settings: Settings, evidence: Evidence, *, role: str, from_week: Week, snapshot: SnapshotManifest | None
 ) -> list[Check]:
-    """Return every check that needs evidence; a challenger need not be as good as the champion.
+    """Return the results of all checks that need evidence; a challenger is not compared with the champion.
 
     Parameters
     ----------
@@ -60,11 +57,11 @@ def judge(
     evidence
         The test rows, scored.
     role
-        The role the version is to have.
+        The role that is asked for.
     from_week
-        The first week it is to be in force.
+        The first week the version would be in force.
     snapshot
-        The latest one, if there is any: the columns that features.sql returned.
+        The latest one, for the columns that features.sql returned; None if no week is published yet.
     """
     compared = [_not_worse(settings, evidence), _segments(settings, evidence)] if role == "champion" else []
     return [
@@ -78,7 +75,7 @@ def judge(
 
 
 def _as_of(settings: Settings, evidence: Evidence, from_week: Week) -> Check:
-    """Ask that it knows nothing from after the first week it is to be in force."""
+    """Check that it was trained on nothing from after the first week it would be in force."""
     cutoff = evidence.bundle.training.cutoff
     known = f"it was trained on what was known by {cutoff:%Y-%m-%d %H:%M} UTC"
     if cutoff <= from_week.cutoff(settings.zone):
@@ -89,7 +86,7 @@ def _as_of(settings: Settings, evidence: Evidence, from_week: Week) -> Check:
 
 
 def _signature(settings: Settings, evidence: Evidence, snapshot: SnapshotManifest | None) -> Check:
-    """Ask that features.sql returns what it wants, of the same kinds."""
+    """Check that features.sql returns all its features, of the same kinds."""
     columns, source = _current_columns(settings, evidence, snapshot)
     kinds = {column.name: column.kind for column in columns}
     unlike = [
@@ -112,9 +109,8 @@ def _current_columns(
 
 
 def _no_leak(settings: Settings, evidence: Evidence) -> Check:
-    """Ask that neither it nor a feature alone is better than anything honest can be."""
-    limit = settings.promotion.suspicious_auc
-    own = metrics(evidence.labels, evidence.satisfaction)["roc_auc"]
+    """Check that neither the version nor a feature alone predicts better than an honest one can."""
+    limit, own = settings.promotion.suspicious_auc, evidence.metrics["roc_auc"]
     found = suspects(limit, own, evidence.feature_auc)
     best = max(own, *evidence.feature_auc.values())
     words = "; ".join(found) + ": it has probably seen the answer" if found else f"the highest ROC AUC is {best:.4f}"
@@ -122,77 +118,56 @@ def _no_leak(settings: Settings, evidence: Evidence) -> Check:
 
 
 def _not_worse(settings: Settings, evidence: Evidence) -> Check:
-    """Ask that it is worse than the champion by no more than the margin, at the bad end of the interval."""
-    seed, margin = settings.model.seed, settings.promotion.margin
-    labels, subjects = evidence.labels, evidence.subjects
-    if evidence.champion is None:
-        auc = estimates(labels, evidence.satisfaction, subjects, seed=seed)["roc_auc"]
-        words = f"ROC AUC {_interval(auc)}, against {evidence.compared_to}: 0.5"
-        return Check(name="not worse", passed=auc.low > 0.5, value=auc.low, limit=0.5, words=words)  # noqa: PLR2004
-    change = differences(labels, evidence.champion, evidence.satisfaction, subjects, seed=seed)["roc_auc"]
+    """Check that it is worse than the champion by at most the margin, at the low end of the interval."""
+    if evidence.rows.champion is None:
+        auc, limit = evidence.rows.overall()["roc_auc"], 0.5
+        words = f"ROC AUC {_interval(auc)}, against {evidence.compared_to}: {limit}"
+        return Check(name="not worse", passed=auc.low > limit, value=auc.low, limit=limit, words=words)
+    change, limit = evidence.rows.against(evidence.rows.champion)["roc_auc"], -settings.promotion.margin
     words = f"ROC AUC differs by {_interval(change)} from {evidence.compared_to}"
-    return Check(name="not worse", passed=change.low >= -margin, value=change.low, limit=-margin, words=words)
+    return Check(name="not worse", passed=change.low >= limit, value=change.low, limit=limit, words=words)
 
 
 def _segments(settings: Settings, evidence: Evidence) -> Check:
-    """Ask that it is much worse in no product and no segment, beyond what chance explains."""
-    margin = settings.promotion.segment_margin
+    """Check that in no product and no segment it is worse by more than the margin and by more than chance."""
+    limit = -settings.promotion.segment_margin
     worse, judged, worst = [], 0, 0.0
-    for column in ("product_id", *settings.model.segments):
-        for value, rows in _groups(evidence.rows, column):
-            if _is_too_small(evidence.labels[rows]):
+    for column in (PRODUCT, *settings.model.segments):
+        for value, rows in evidence.rows.by_value(evidence.table[column]):
+            if value is None or not rows.is_measurable:
                 continue
             judged += 1
-            change = _change(settings, evidence, rows)
+            champion = np.zeros(len(rows.labels)) if rows.champion is None else rows.champion  # all equal: AUC 0.5
+            change = rows.against(champion)["roc_auc"]
             worst = min(worst, change.value)
-            if change.value < -margin and change.high < 0:
+            if change.value < limit and change.high < 0:
                 worse.append(f"{column} {value}: {_interval(change)}")
     words = f"ROC AUC in {judged} products and segments, against {evidence.compared_to}"
-    words += f"; much worse in {'; '.join(worse)}" if worse else "; much worse in none"
-    return Check(name="segments", passed=not worse, value=worst, limit=-margin, words=words)
-
-
-def _groups(rows: pa.Table, column: str) -> list[tuple[str, np.ndarray]]:
-    codes = rows.column(column).combine_chunks().dictionary_encode()
-    indices = codes.indices.fill_null(-1).to_numpy()
-    return [(value, np.flatnonzero(indices == code)) for code, value in enumerate(codes.dictionary.to_pylist())]
-
-
-def _is_too_small(labels: np.ndarray) -> bool:
-    return bool(min(labels.sum(), len(labels) - labels.sum()) < FEWEST_OF_A_CLASS)
-
-
-def _change(settings: Settings, evidence: Evidence, rows: np.ndarray) -> Estimate:
-    labels, subjects = evidence.labels[rows], evidence.subjects[rows]
-    champion = np.zeros(len(rows)) if evidence.champion is None else evidence.champion[rows]  # all equal: AUC 0.5
-    return differences(labels, champion, evidence.satisfaction[rows], subjects, seed=settings.model.seed)["roc_auc"]
+    words += f"; much worse in {'; '.join(worse) or 'none'}"
+    return Check(name="segments", passed=not worse, value=worst, limit=limit, words=words)
 
 
 def _calibrated(settings: Settings, evidence: Evidence) -> Check:
-    """Ask that its probabilities are what happened, as far as so few rows can tell."""
-    limit = settings.promotion.calibration_error
-    error = metrics(evidence.labels, evidence.satisfaction)["calibration_error"]
-    chance = chance_calibration_error(evidence.satisfaction, seed=settings.model.seed)
-    words = f"error {error:.4f} on {len(evidence.labels)} test rows, where chance alone gives up to {chance:.4f}"
-    return Check(
-        name="calibrated", passed=error <= max(limit, chance), value=error, limit=max(limit, chance), words=words
-    )
+    """Check that its calibration error is below the limit, or small enough to be chance on this number of rows."""
+    error = evidence.metrics["calibration_error"]
+    chance = chance_calibration_error(evidence.rows.satisfaction, seed=settings.model.seed)
+    limit = max(settings.promotion.calibration_error, chance)
+    words = f"error {error:.4f} on {evidence.table.num_rows} test rows, where chance alone gives up to {chance:.4f}"
+    return Check(name="calibrated", passed=error <= limit, value=error, limit=limit, words=words)
 
 
 def _latency(settings: Settings, evidence: Evidence) -> Check:
-    """Ask that one row is scored quickly enough for the sidecar."""
+    """Check that one row is scored fast enough for the service."""
     limit = settings.promotion.latency_milliseconds
-    rows = [
-        evidence.rows.slice(n, 1).combine_chunks().to_batches()[0]
-        for n in range(min(LATENCY_ROWS, len(evidence.labels)))
-    ]
+    rows = evidence.table.slice(0, LATENCY_ROWS).combine_chunks().to_batches()[0]
     times = []
-    for row in rows:
+    for number in range(rows.num_rows):
+        row = rows.slice(number, 1)
         started = time.perf_counter()
         evidence.scorer.score(row)
         times.append(time.perf_counter() - started)
     median = float(np.median(times)) * 1000
-    words = f"one row takes {median:.2f} ms (median of {len(rows)})"
+    words = f"one row takes {median:.2f} ms (median of {len(times)})"
     return Check(name="latency", passed=median <= limit, value=median, limit=limit, words=words)
 
 

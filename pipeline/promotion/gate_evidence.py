@@ -1,45 +1,44 @@
 """What the gate judges by: the candidate's test weeks, scored by the candidate and by the champion.
 
-The rows were kept by the training, outside the reach of both models; their digests are checked against the version's
-own. The entry point is `collect_evidence`.
+The training kept these rows, and neither model has learned from them unless `compared_to` says so. Their digests are
+checked against the version's own. The entry point is `collect_evidence`.
 """
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from pipeline.errors import ConservationError, ModelError
+from pipeline.errors import ConservationError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models import registry
 from pipeline.models.bundle import Bundle, open_bundle
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.training.evaluation.measures import EVALUATION_FILE, satisfaction_of
-from pipeline.training.training_set import answers, read_weeks
+from pipeline.training.evaluation.measures import (
+    EVALUATION_FILE,
+    AgainstChampion,
+    ScoredRows,
+    score_rows,
+    score_with_champion,
+)
+from pipeline.training.training_set import read_weeks
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The test rows of a version, and what it and the champion say of them."""
+    """The test rows of a version, and what it and the champion predict for them."""
 
     bundle: Bundle
     scorer: Scorer
     manifest: TrainingSetManifest
-    rows: pa.Table
-    labels: NDArray[Any]
-    subjects: NDArray[Any]
-    """A code for each row; a subject's rows of several weeks share it."""
-    satisfaction: NDArray[np.float64]
+    table: pa.Table
+    rows: ScoredRows
+    metrics: dict[str, float]
+    """The version's metrics on the rows."""
     feature_auc: dict[str, float]
-    """ROC AUC of each feature alone, as the version's evaluation has it."""
-    champion: NDArray[np.float64] | None
-    """The champion's answers; None when it has none."""
+    """ROC AUC of each feature alone, from the version's evaluation."""
     compared_to: str
     """What the version is compared to, in words."""
 
@@ -52,31 +51,29 @@ def collect_evidence(settings: Settings, version: str, champion: str | None) -> 
     ModelError
         If the version does not pass its own checks.
     ConservationError
-        If its test rows are gone or are not those it was evaluated on.
+        If its test rows are gone, or are not those it was evaluated on.
     """
     folder, digest = registry.bundle_of(settings, version)
     bundle = open_bundle(folder, digest)
-    manifest, rows = _test_rows(settings, version, bundle)
+    manifest, table = _test_rows(settings, version, bundle)
     scorer = Scorer.load(folder, digest, threshold=settings.model.threshold)
-    champions, compared_to = _champion_on(settings, champion, rows, bundle)
-    subjects = pc.binary_join_element_wise(rows.column("customer_id"), rows.column("product_id"), "\0")
+    against, champions = score_with_champion(settings, champion, table, bundle.training.test_weeks)
+    rows = ScoredRows.of(table, score_rows(scorer, table), champions, settings.model.seed)
     return Evidence(
         bundle=bundle,
         scorer=scorer,
         manifest=manifest,
+        table=table,
         rows=rows,
-        labels=answers(rows).to_numpy(),
-        subjects=np.unique(subjects.to_numpy(), return_inverse=True)[1],
-        satisfaction=satisfaction_of(scorer, rows),
+        metrics=metrics(rows.labels, rows.satisfaction),
         feature_auc=json.loads(bundle.read(folder, EVALUATION_FILE))["feature_auc"],
-        champion=champions,
-        compared_to=compared_to,
+        compared_to=_compared_to(against),
     )
 
 
 def _test_rows(settings: Settings, version: str, bundle: Bundle) -> tuple[TrainingSetManifest, pa.Table]:
     training = registry.tags_of(settings, version).get(registry.TRAINING_TAG, "?")
-    path: Path = settings.home / "training" / training / "set" / "manifest.json"
+    path = settings.home / "training" / training / "set" / "manifest.json"
     manifest = TrainingSetManifest.read(path)
     if manifest.digest != bundle.training.digest:
         raise ConservationError(
@@ -84,22 +81,16 @@ def _test_rows(settings: Settings, version: str, bundle: Bundle) -> tuple[Traini
             f"sha256 {bundle.training.digest[:12]}…, as the version says.",
             "restore the folder from a backup, or train a new version: barometer train.",
         )
-    return manifest, read_weeks(
-        path.parent, [week for week in manifest.weeks if week.week in bundle.training.test_weeks]
-    )
+    weeks = [week for week in manifest.weeks if week.week in bundle.training.test_weeks]
+    return manifest, read_weeks(path.parent, weeks)
 
 
-def _champion_on(
-    settings: Settings, champion: str | None, rows: pa.Table, candidate: Bundle
-) -> tuple[NDArray[np.float64] | None, str]:
+def _compared_to(champion: AgainstChampion | None) -> str:
     if champion is None:
-        return None, "the base rate, because there is no champion"
-    try:
-        folder, digest = registry.bundle_of(settings, champion)
-        known = open_bundle(folder, digest).training
-        satisfaction = satisfaction_of(Scorer.load(folder, digest, threshold=settings.model.threshold), rows)
-    except ModelError as error:
-        return None, f"the base rate, because the champion, version {champion}, cannot score these rows: {error.found}"
-    learnt = {*known.train_weeks, *known.validation_weeks} & set(candidate.training.test_weeks)
-    flattered = f", which learnt from {len(learnt)} of these weeks and looks the better for it" if learnt else ""
-    return satisfaction, f"the champion, version {champion}{flattered}"
+        return "the base rate, because there is no champion"
+    name = f"the champion, version {champion.version}"
+    if champion.refusal:
+        return f"the base rate, because {name}, cannot score these rows: {champion.refusal}"
+    if champion.knows_weeks:
+        return f"{name}, which learned from {len(champion.knows_weeks)} of these weeks and so looks better than it is"
+    return name

@@ -77,7 +77,7 @@ def files_of(settings: Settings, version: str) -> Files:
         folder, digest = registry.bundle_of(settings, version)
     except ModelError as error:
         return Files(intact=False, words=error.found, folder="")
-    check = files(folder, digest)
+    check = files(settings, version)
     if not check.passed:
         return Files(intact=False, words=check.words, folder=str(folder))
     bundle = open_bundle(folder, digest)

@@ -53,7 +53,7 @@ def reject(settings: Settings, gated: Gated, *, decided_by: str, comment: str) -
 
 def _check_still_holds(settings: Settings, entry: Entry) -> None:
     version = str(entry.to_version)
-    intact = files(*registry.bundle_of(settings, version))
+    intact = files(settings, version)
     found = None
     if entry.state in {"refused", "rejected"}:
         found = f"Its promotion was {entry.state}"

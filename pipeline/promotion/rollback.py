@@ -129,7 +129,7 @@ def _to_put_back(settings: Settings, connection: Connection, out: str, to: str |
             "put another one in its place through the gate: barometer promote VERSION.",
         )
     back = to or before[0]
-    intact = files(*registry.bundle_of(settings, back))
+    intact = files(settings, back)
     if not intact.passed:
         raise ModelError(
             f"Version {back} cannot be put back. {intact.words}",

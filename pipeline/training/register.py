@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from pipeline.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.models import history, registry
-from pipeline.models.bundle import Bundle, open_bundle
+from pipeline.models.bundle import Bundle, open_intact
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import suspects
@@ -36,9 +36,7 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     ModelError
         If the bundle is not what evaluate sealed.
     """
-    bundle = open_bundle(evaluated.bundle, evaluated.bundle_digest)
-    for name in bundle.files:
-        bundle.read(evaluated.bundle, name)
+    bundle = open_intact(evaluated.bundle, evaluated.bundle_digest)
     client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
     suspected = _suspected(settings, evaluated, bundle)

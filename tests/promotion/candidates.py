@@ -21,7 +21,7 @@ from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
 from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
-from pipeline.training.evaluation.measures import EVALUATION_FILE, satisfaction_of
+from pipeline.training.evaluation.measures import EVALUATION_FILE, score_rows
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
@@ -85,7 +85,7 @@ def candidate(
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     export(pipeline, features, rows, model)
-    satisfaction = satisfaction_of(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
+    satisfaction = score_rows(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))
