@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -152,10 +151,9 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    from pipeline.settings.model import Span
     from pipeline.training.pipelines.families import SPACES, estimator
-    from pipeline.training.search.halving import CLASSIFIER, FACTOR, _Drawn
-    from pipeline.training.tune import folds
+    from pipeline.training.search.halving import CLASSIFIER, FACTOR, distributions
+    from pipeline.training.tune import fold_rows, folds
 
     settings = settings_of(folder, tuning)
     manifest = TrainingSetManifest.read(folder / "manifest.json")
@@ -163,23 +161,17 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     table = read_weeks(folder, weeks)
     features = features_of(manifest, table)
     rows, labels = frame(table, features), answers(table)
-    ends = [0, *accumulate(week.rows for week in weeks)]
-    places = [
-        (np.arange(ends[past.stop]), np.arange(ends[later.start], ends[later.stop]))
-        for past, later in folds(weeks, tuning.folds)
-    ]
     candidates = tuning.candidates // len(SPACES)
     started, cpu_before = time.perf_counter(), time.process_time()  # with the frame already built
     searches = []
     for family, space in SPACES.items():
-        drawn = {CLASSIFIER + k: _Drawn(v) if isinstance(v, Span) else v for k, v in space.items()}
         halving = HalvingRandomSearchCV(
             estimator(features, family, {}, settings.model.seed),
-            drawn,
+            {CLASSIFIER + name: values for name, values in distributions(space).items()},
             n_candidates=candidates,
             factor=FACTOR,
             min_resources=len(rows) // FACTOR ** floor(log(candidates, FACTOR)),
-            cv=places,
+            cv=fold_rows(weeks, folds(weeks, tuning.folds)),
             scoring="roc_auc",
             refit=False,
             return_train_score=False,

@@ -13,7 +13,7 @@ from pipeline.handoffs import Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings.model import Span, Tuning
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
-from pipeline.training.search.halving import Watched, _Drawn
+from pipeline.training.search.halving import FamilySearch, SpanDistribution
 from pipeline.training.search.trials import Trial, Trials
 from pipeline.training.training_set import split
 from pipeline.training.tune import folds, tune
@@ -121,20 +121,20 @@ def trial(rung: int, score: float, rows: int = 100, seconds: float = 1) -> Trial
 
 
 def test_a_rung_that_was_cut_short_decides_nothing() -> None:
-    watched = Watched("f", deadline=0, trials=[trial(0, 0.6), trial(0, 0.8), trial(1, 0.7)], asked=[2, 2])
-    assert watched.best.score == 0.8
-    assert watched.left_out == 1
-    watched.trials.append(trial(1, 0.75))
-    assert watched.best.score == 0.75
-    assert watched.left_out == 0
+    found = FamilySearch("f", deadline=0, trials=[trial(0, 0.6), trial(0, 0.8), trial(1, 0.7)], asked=[2, 2])
+    assert found.best.score == 0.8
+    assert found.left_out == 1
+    found.trials.append(trial(1, 0.75))
+    assert found.best.score == 0.75
+    assert found.left_out == 0
 
 
 def test_what_would_not_be_done_in_time_is_not_begun() -> None:
-    watched = Watched("f", deadline=time.monotonic() + 20, asked=[2])
-    assert watched.has_time_for(10**9), "something must be tried"
-    watched.trials += [trial(0, 0.6, seconds=0.1), trial(0, 0.6, seconds=5)]
-    assert watched.has_time_for(300), "three times as many rows as the slowest of the rung had: 15 s"
-    assert not watched.has_time_for(600)
+    found = FamilySearch("f", deadline=time.monotonic() + 20, asked=[2])
+    assert found.has_time_for(10**9), "something must be tried"
+    found.trials += [trial(0, 0.6, seconds=0.1), trial(0, 0.6, seconds=5)]
+    assert found.has_time_for(300), "three times as many rows as the slowest of the rung had: 15 s"
+    assert not found.has_time_for(600)
 
 
 def test_one_train_week_leaves_nothing_to_compare(training: Training, tmp_path: Path) -> None:
@@ -175,10 +175,10 @@ def test_without_a_space_both_families_have_their_own(training: Training, tmp_pa
 def test_a_span_is_drawn_between_its_ends() -> None:
     random = np.random.RandomState(1)
     for span in (Span(low=2, high=5), Span(low=0.001, high=10, log=True)):
-        drawn = [_Drawn(span).rvs(random) for _ in range(500)]
+        drawn = [SpanDistribution(span).rvs(random) for _ in range(500)]
         assert span.low <= min(drawn) < span.low * 1.1
         assert span.high * 0.9 < max(drawn) <= span.high
         assert type(drawn[0]) is float
-    magnitudes = np.log10([_Drawn(Span(low=0.001, high=10, log=True)).rvs(random) for _ in range(500)])
+    magnitudes = np.log10([SpanDistribution(Span(low=0.001, high=10, log=True)).rvs(random) for _ in range(500)])
     assert np.mean(magnitudes < -1) == pytest.approx(0.5, abs=0.07)
-    assert {type(_Drawn(Span(low=1, high=9, integer=True)).rvs(random)) for _ in range(9)} == {int}
+    assert {type(SpanDistribution(Span(low=1, high=9, integer=True)).rvs(random)) for _ in range(9)} == {int}
