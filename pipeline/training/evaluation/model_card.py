@@ -1,8 +1,10 @@
-"""The model card: what a version is for, what it was made from, how good it is, and where its limits are, for people.
+"""The model card: what a version is for, what it was made from, how good it is, and where its limits are.
 
-Written into the bundle as `model_card.md` before it is sealed. The entry point is `card`.
+It is written into the bundle as `model_card.md` before the bundle is sealed. Entry points: `card`, and
+`cleaning_summary`, which the training report shows too.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +19,7 @@ from pipeline.training.training_set import split
 
 CARD_FILE = "model_card.md"
 MOST_GROUPS = 40
-"""So many products and segments stand on the card, the largest ones."""
+"""The card lists at most this many products and segments, largest first."""
 
 
 def card(
@@ -27,20 +29,8 @@ def card(
     facts: Mapping[str, Any],
     evaluation: Evaluation,
 ) -> str:
-    """Return the card as Markdown.
-
-    Parameters
-    ----------
-    settings, plan, manifest
-        The training.
-    facts
-        What `bundle.json` will say, as `seal` takes it.
-    evaluation
-        On the test weeks.
-    """
+    """Return the card as Markdown; `facts` are the fields of `bundle.json`, as `seal` takes them."""
     bundle = Bundle.model_validate({**facts, "files": {}})
-    parts = split(settings, manifest)
-    known = {feature.name for feature in bundle.features}
     return render(
         settings,
         "model_card.md",
@@ -50,13 +40,30 @@ def card(
         manifest=manifest,
         bundle=bundle,
         evaluation=evaluation,
-        parts=[("train", parts.train), ("validation", parts.validation), ("test", parts.test)],
-        rows_seen=sum(week.feature_rows for week in manifest.cleaning),
-        quarantined=sum(week.quarantined_rows for week in manifest.cleaning),
-        unlabelled=sum(week.unlabelled_rows for week in manifest.cleaning),
-        trained=sum(week.rows for week in manifest.weeks),
-        dropped=[c.name for c in manifest.columns if c.kind != "info" and c.name not in known],
-        handling=HANDLING.get(str(bundle.parameters.get("family"))),
+        parts=split(settings, manifest).by_name,
+        cleaning=cleaning_summary(manifest, bundle),
         groups=sorted(evaluation.groups, key=lambda group: -group.rows)[:MOST_GROUPS],
         timeless=[name for name, source in manifest.sources.items() if source.timeless],
     )
+
+
+def cleaning_summary(manifest: TrainingSetManifest, bundle: Bundle) -> dict[str, Any]:
+    """Return what became of all rows, labels and columns; the numbers add up."""
+    names = (
+        *("feature_rows", "quarantined_rows", "unlabelled_rows", "rows"),
+        *("labels", "labels_without_row", "labels_of_quarantined"),
+    )
+    sums = {name: sum(getattr(week, name) for week in manifest.cleaning) for name in names}
+    reasons: Counter[str] = Counter()
+    for week in manifest.cleaning:
+        reasons.update(week.quarantined)
+    known = {feature.name for feature in bundle.features}
+    return {
+        **sums,
+        "labels_elsewhere": manifest.labels.known - sums["labels"] if manifest.labels else 0,
+        "reasons": reasons.most_common(),
+        "info": [column.name for column in manifest.columns if column.kind == "info"],
+        "dropped": [column.name for column in manifest.columns if column.kind != "info" and column.name not in known],
+        "handling": HANDLING.get(str(bundle.parameters.get("family"))),
+        "failures": [(week.week, failure) for week in manifest.cleaning for failure in week.failures],
+    }
