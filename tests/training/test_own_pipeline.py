@@ -23,8 +23,8 @@ from pipeline.models.bundle import open_bundle
 from pipeline.models.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
+from pipeline.training.pipelines.onnx_export import trusted_types
 from pipeline.training.pipelines.own_pipeline import (
-    _is_scikit_learns,
     admitted,
     fitted_on,
     own_parameters,
@@ -138,15 +138,26 @@ def test_objects_that_are_not_scikit_learns_classes_are_refused(tmp_path: Path):
         admitted(dumped(pipeline, tmp_path), tmp_path / "own")
 
 
-def test_what_scikit_learn_merely_imports_is_not_its_own():
+def test_a_class_that_scikit_learn_defines_is_trusted():
+    tree = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+    assert trusted_types([tree, "numpy.dtype"], "file") == [tree, "numpy.dtype"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sklearn.datasets._base.urlretrieve",
+        "sklearn.utils._testing.subprocess",
+        "sklearn.datasets._base.load_iris",
+        "sklearn.nowhere.Evil",
+        "sklearn.datasets._base.Path",
+        "sklearnx.Evil",
+    ],
+)
+def test_a_function_or_what_scikit_learn_merely_imports_is_not_trusted(name: str):
     """A name below `sklearn.` may lead elsewhere: skops resolves it by import and attribute."""
-    assert _is_scikit_learns("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
-    assert not _is_scikit_learns("sklearn.datasets._base.urlretrieve")
-    assert not _is_scikit_learns("sklearn.utils._testing.subprocess")
-    assert not _is_scikit_learns("sklearn.datasets._base.load_iris"), "a function is code, whoever wrote it"
-    assert not _is_scikit_learns("sklearn.nowhere.Evil")
-    assert not _is_scikit_learns("sklearn.datasets._base.Path")
-    assert not _is_scikit_learns("sklearnx.Evil")
+    with pytest.raises(ModelError, match=f"The file holds objects of {name}"):
+        trusted_types([name], "file")
 
 
 @pytest.mark.parametrize(

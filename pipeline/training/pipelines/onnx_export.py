@@ -1,11 +1,13 @@
-"""Export: the one door from a fitted scikit-learn pipeline to the files of a model version.
+"""Export: the one way from a fitted scikit-learn pipeline to the files of a model version.
 
-It writes the pipeline itself (skops, for people and for MLflow) and the same model compiled to ONNX (for scoring),
-and refuses a pipeline whose two forms differ. The entry point is `export`.
+It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model compiled to ONNX (for
+scoring). It refuses a pipeline whose two forms differ. The entry point is `export`.
 """
 
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 DATA_TYPES = {"numpy.dtype"}
-"""Types beside scikit-learn's that hold no code: an imputer keeps that of the numbers it was fitted on."""
+"""Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was fitted on."""
 
 
 def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
-    """Write the version's files to `folder` and return on how many rows its two forms were compared.
+    """Write the version's files to `folder`, which must not exist, and return how many rows its two forms agree on.
 
     Parameters
     ----------
@@ -32,14 +34,14 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
     features
         The signature.
     rows
-        Training rows.
+        Training rows, as such a frame.
     folder
-        Must not exist.
+        The new folder.
 
     Raises
     ------
     ModelError
-        If the pipeline cannot be converted, differs in ONNX, or holds what skops would not load as safe.
+        If the pipeline cannot be converted, differs in ONNX, or holds objects of other libraries.
     """
     model = to_onnx(pipeline, features)
     compared = check_parity(pipeline, Scorer(model, features, threshold=0.5), rows)
@@ -49,7 +51,13 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
 
 
 def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
-    """Return the pipeline as an ONNX file with one input for each feature, in order."""
+    """Return the pipeline as an ONNX file with one input for each feature, in order.
+
+    Raises
+    ------
+    ModelError
+        If a step cannot be converted.
+    """
     import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -57,73 +65,78 @@ def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
     try:
         model = skl2onnx.to_onnx(
             pipeline,
-            name="satisfaction",  # the default is a random one
+            name="satisfaction",  # by default the name is random
             initial_types=[(feature.name, types[feature.kind]([None, 1])) for feature in features],
             options={id(pipeline): {"zipmap": False}},
         )
-    except Exception as error:  # noqa: BLE001 - its errors have no other common base
+    except Exception as error:  # noqa: BLE001 - its errors have no common base class
         raise ModelError(
             f"The pipeline cannot be converted to ONNX: {type(error).__name__}: {str(error).splitlines()[0]}.",
-            "steps that skl2onnx converts (docs/decisions/0006-float32-and-onnx.md names the exact ones).",
+            "steps that skl2onnx converts (docs/decisions/0006-float32-and-onnx.md lists the exact ones).",
             "replace the step that is named.",
         ) from None
-    _name_inputs(model.graph, features)
+    # skl2onnx changes names that are no identifiers, so name the inputs after their features again.
+    names = {
+        given.name: INPUT_PREFIX + feature.name for given, feature in zip(model.graph.input, features, strict=True)
+    }
+    for given in model.graph.input:
+        given.name = names[given.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def _name_inputs(graph: Any, features: list[Feature]) -> None:
-    """Give the inputs their features' names; skl2onnx mangles names that are no identifiers."""
-    names = {given.name: INPUT_PREFIX + feature.name for given, feature in zip(graph.input, features, strict=True)}
-    for given in graph.input:
-        given.name = names[given.name]
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-
-
 def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> None:
-    """Write an MLflow model: the pipeline as skops, its signature, an input example, its requirements."""
+    """Write an MLflow model: the pipeline in skops' format, its signature, an input example, its requirements."""
     import mlflow.sklearn
-
-    example = rows.head(5)
-    mlflow.sklearn.save_model(
-        pipeline,
-        folder,
-        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-        skops_trusted_types=_types_to_trust(pipeline),
-        signature=_mlflow_signature(features),
-        input_example=example,
-        pip_requirements=[f"{name}=={version}" for name, version in libraries().items()],  # else guessed, slowly
-        pyfunc_predict_fn="predict_proba",
-    )
-
-
-def _mlflow_signature(features: list[Feature]) -> Any:
-    """Return the signature in MLflow's words; every input may be absent."""
+    import skops.io
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     types = {"number": "float", "category": "string"}
-    given = Schema([ColSpec(types[feature.kind], feature.name, required=False) for feature in features])
-    return ModelSignature(inputs=given, outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
+    inputs = Schema([ColSpec(types[feature.kind], feature.name, required=False) for feature in features])
+    mlflow.sklearn.save_model(
+        pipeline,
+        folder,
+        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+        skops_trusted_types=trusted_types(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)), "pipeline"),
+        signature=ModelSignature(inputs=inputs, outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))])),
+        input_example=rows.head(5),
+        pip_requirements=[f"{name}=={number}" for name, number in libraries().items()],  # MLflow guesses slowly
+        pyfunc_predict_fn="predict_proba",
+    )
 
 
-def _types_to_trust(pipeline: "Pipeline") -> list[str]:
-    """Return the types that skops must be told to trust; only scikit-learn's own can be."""
-    import skops.io
+def trusted_types(names: list[str], holder: str) -> list[str]:
+    """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's.
 
-    types = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    foreign = [name for name in types if not name.startswith("sklearn.") and name not in DATA_TYPES]
+    Raises
+    ------
+    ModelError
+        If one is not; it names `holder` as what holds it.
+    """
+    foreign = [name for name in names if name not in DATA_TYPES and not _is_scikit_learns(name)]
     if foreign:
         raise ModelError(
-            f"The pipeline holds objects of {', '.join(foreign)}.",
+            f"The {holder} holds objects of {', '.join(foreign)}.",
             "only scikit-learn's own classes, which load without running code of the file.",
-            "replace the step by one of scikit-learn's.",
+            "replace the step by one of scikit-learn's; see docs/own-model.md.",
         )
-    return list(types)
+    return names
+
+
+def _is_scikit_learns(name: str) -> bool:
+    """Return whether it names a class that scikit-learn defines, and not one it only imports, or a function."""
+    module, _, attribute = name.rpartition(".")
+    if not module.startswith("sklearn."):
+        return False
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__.startswith("sklearn.")
 
 
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that a version's files depend on."""
-    from importlib.metadata import version
-
     return {name: version(name) for name in ("scikit-learn", "skops", "numpy", "pandas", "skl2onnx", "onnxruntime")}

@@ -1,18 +1,18 @@
-"""A team's own scikit-learn pipeline, admitted to the door that ours goes through: `barometer train --pipeline FILE`.
+"""A team's own scikit-learn pipeline: `barometer train --pipeline FILE`.
 
-What a file brings is the recipe: its steps and their parameters. It is fitted anew on our train weeks, then calibrated,
-exported, compared and evaluated as ours, so that its figures mean the same (docs/decisions/0008-own-pipelines.md). The
-file is in skops' format and may hold scikit-learn's own classes only; nothing is unpickled. Entry points, in the order
-of their use: `admitted` (plan), `own_pipeline` and `fitted_on` (fit), `own_parameters` (the version's facts).
+Only the recipe is taken from the file: the steps and their parameters. It is fitted anew on our train weeks, then
+calibrated, exported, compared and evaluated as ours, so that its figures mean the same; see
+docs/decisions/0008-own-pipelines.md. The file is in skops' format and may hold only scikit-learn's own classes. Nothing
+is unpickled. Entry points, in the order of their use: `admitted` (plan), `own_parameters` (tune), `own_pipeline` and
+`fitted_on` (fit).
 """
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.training.pipelines.onnx_export import DATA_TYPES
+from pipeline.training.pipelines.onnx_export import trusted_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,14 @@ HOW_TO = "docs/own-model.md"
 
 
 def admitted(file: Path, folder: Path) -> Path:
-    """Check a pipeline's file, and return the copy in `folder` that the training uses from here on.
+    """Check the file of a pipeline, and return the copy in `folder` that the training uses.
 
     Raises
     ------
     ConfigError
         If the file cannot be read.
     ModelError
-        If it is not a scikit-learn pipeline in skops' format that ends in a classifier.
+        If it does not hold a scikit-learn pipeline that ends in a classifier, in skops' format.
     """
     try:
         content = file.read_bytes()
@@ -42,22 +42,29 @@ def admitted(file: Path, folder: Path) -> Path:
     copy = folder / file.name
     with written_atomically(copy) as temporary:
         temporary.write_bytes(content)
-    _checked(_loaded(copy))
+    _load(copy)
     return copy
 
 
+def own_parameters(path: Path) -> dict[str, float | int | str]:
+    """Return what a version's `bundle.json` says of the file it came from."""
+    steps = " > ".join(type(step).__name__ for _, step in _load(path).steps)
+    return {"pipeline": path.name, "pipeline_digest": sha256_of_file(path), "steps": steps}
+
+
 def own_pipeline(path: Path, seed: int) -> "Pipeline":
-    """Return the pipeline in `path`, not fitted; what it would leave to chance follows `seed`."""
+    """Return the pipeline in `path`, not fitted; `seed` is set wherever it gives no `random_state`."""
     from sklearn.base import clone
 
-    pipeline = clone(_checked(_loaded(path)))
-    parameters = pipeline.get_params()
-    by_chance = [
-        name for name, value in parameters.items() if name.rpartition("__")[2] == "random_state" and value is None
-    ]
-    # A cache would be a folder of pickles that the file names.
-    caches = [name for name in parameters if name.rpartition("__")[2] == "memory"]
-    return pipeline.set_params(**dict.fromkeys(by_chance, seed), **dict.fromkeys(caches))
+    pipeline = clone(_load(path))
+    changes: dict[str, int | None] = {}
+    for name, value in pipeline.get_params().items():
+        parameter = name.rpartition("__")[2]
+        if parameter == "random_state" and value is None:
+            changes[name] = seed
+        elif parameter == "memory":  # a cache, which would be a folder of pickles
+            changes[name] = None
+    return pipeline.set_params(**changes)
 
 
 def fitted_on(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
@@ -66,68 +73,40 @@ def fitted_on(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int
     Raises
     ------
     ModelError
-        If it cannot be fitted on these rows, as when it names other columns.
+        If it cannot be fitted on these rows, for example because it names other columns.
     """
     try:
         return pipeline.fit(rows, labels)
-    except Exception as error:  # noqa: BLE001 - anybody's pipeline may fail in any way
+    except Exception as error:  # noqa: BLE001 - a team's pipeline may fail in any way
         reason = " ".join(f"{error}".split())
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise ModelError(
             f"The pipeline cannot be fitted on the train weeks: {type(error).__name__}: {reason}{cause}.",
             f"one that takes a frame with the columns {', '.join(rows)}: numbers as float32 with NaN for an"
             " absent one, categories as text.",
-            f"mend the pipeline and try it on such a frame first; {HOW_TO} shows how.",
+            f"correct the pipeline and try it on such a frame first; {HOW_TO} shows how.",
         ) from None
 
 
-def own_parameters(path: Path) -> dict[str, float | int | str]:
-    """Return what a version says of the file it came from."""
-    steps = " > ".join(type(step).__name__ for _, step in _loaded(path).steps)
-    return {"pipeline": path.name, "pipeline_digest": sha256_of_file(path), "steps": steps}
-
-
-def _loaded(path: Path) -> Any:
-    """Return the object in a skops file, once every class in it was found to be one of scikit-learn's."""
+def _load(path: Path) -> "Pipeline":
+    """Return the pipeline in a skops file, after checking that every class in it is one of scikit-learn's."""
     import skops.io
+    from sklearn.base import is_classifier
+    from sklearn.pipeline import Pipeline
 
     try:
-        unknown = skops.io.get_untrusted_types(file=path)
-        foreign = [name for name in unknown if name not in DATA_TYPES and not _is_scikit_learns(name)]
-        found = None if foreign else skops.io.load(path, trusted=unknown)
-    except Exception as error:  # noqa: BLE001 - a file that is not skops' fails in any way
+        trusted = trusted_types(skops.io.get_untrusted_types(file=path), f"file {path.name}")
+        found = skops.io.load(path, trusted=trusted)
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a file in another format fails in any way
         raise ModelError(
             f"The file {path.name} is not in skops' format: {type(error).__name__}: {error}.",
             "a scikit-learn pipeline written by skops.io.dump; a pickle or joblib file is never opened.",
             f"write it with skops.io.dump(pipeline, file) and the installed versions; see {HOW_TO}.",
         ) from None
-    if foreign:
-        raise ModelError(
-            f"The file {path.name} holds objects of {', '.join(foreign)}.",
-            "only scikit-learn's own classes, which load without running code of the file.",
-            f"replace the step by one of scikit-learn's; see {HOW_TO}.",
-        )
-    return found
-
-
-def _is_scikit_learns(name: str) -> bool:
-    """Return whether it names a class that scikit-learn defines, rather than one it merely imports, or a function."""
-    module, _, attribute = name.rpartition(".")
-    if not module.startswith("sklearn."):
-        return False
-    try:
-        found = getattr(import_module(module), attribute, None)
-    except ImportError:
-        return False
-    return isinstance(found, type) and found.__module__.startswith("sklearn.")
-
-
-def _checked(found: Any) -> Any:
-    from sklearn.base import is_classifier
-    from sklearn.pipeline import Pipeline
-
     is_pipeline = isinstance(found, Pipeline) and len(found.steps) > 1
-    if not is_pipeline or not is_classifier(found) or not _has_a_margin(found):
+    if not is_pipeline or not is_classifier(found) or not _has_margin(found[-1]):
         steps = f" of {' > '.join(type(step).__name__ for _, step in found.steps)}" if is_pipeline else ""
         raise ModelError(
             f"The file holds a {type(found).__name__}{steps}, which is no pipeline with a classifier.",
@@ -138,5 +117,5 @@ def _checked(found: Any) -> Any:
     return found
 
 
-def _has_a_margin(pipeline: "Pipeline") -> bool:
-    return hasattr(pipeline[-1], "decision_function") or hasattr(pipeline[-1], "predict_proba")
+def _has_margin(classifier: Any) -> bool:
+    return hasattr(classifier, "decision_function") or hasattr(classifier, "predict_proba")
