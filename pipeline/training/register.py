@@ -38,7 +38,8 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     bundle = open_intact(evaluated.bundle, evaluated.bundle_digest)
     client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
-    suspected = _suspected(settings, evaluated, bundle)
+    features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
+    suspected = suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
     with history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
         if not suspected:
@@ -55,11 +56,6 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     )
 
 
-def _suspected(settings: Settings, evaluated: Evaluated, bundle: Bundle) -> list[str]:
-    features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
-    return suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
-
-
 def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Evaluated) -> str | None:
     found = client.search_model_versions(
         f"name = '{settings.model.name}' AND tags.`{registry.DIGEST_TAG}` = '{evaluated.bundle_digest}'"
@@ -70,15 +66,33 @@ def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Ev
 def _create(
     settings: Settings, client: "MlflowClient", plan: TrainingPlan, evaluated: Evaluated, bundle: Bundle
 ) -> str:
-    """Log the training as a run of the experiment, copy the bundle to MLflow's artifacts, create the version."""
+    """Log the training as a run with its trials below it, copy the bundle to MLflow's artifacts, create the version."""
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
     name, artifacts = settings.model.name, settings.home / "mlflow"
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts.as_uri())
-    run_id = _log_training(client, experiment, plan, bundle)
+    facts = {
+        **bundle.parameters,
+        "training_cutoff": bundle.training.cutoff.isoformat(),
+        "training_rows": bundle.training.rows,
+        "training_set_digest": bundle.training.digest,
+        "code_version": bundle.code_version,
+    }
+    run = client.create_run(
+        experiment, run_name=plan.training_id, tags={registry.TRAINING_TAG: plan.training_id}
+    ).info.run_id
+    _log(client, run, facts, bundle.metrics)
     if TRIALS_FILE in bundle.files:
-        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE))
-        _log_trials(client, experiment, run_id, trials)
-    model = client.create_logged_model(experiment, name=name, source_run_id=run_id)
+        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)).trials
+        for number, trial in enumerate(trials, start=1):
+            nested = client.create_run(
+                experiment, run_name=f"{trial.family} {number}", tags={MLFLOW_PARENT_RUN_ID: run}
+            ).info.run_id
+            facts = {"family": trial.family, "rung": trial.rung, "rows": trial.rows, **trial.parameters}
+            _log(client, nested, facts, {"validation_roc_auc": trial.score, "seconds": trial.seconds})
+            client.set_terminated(nested)
+    model = client.create_logged_model(experiment, name=name, source_run_id=run)
     client.log_model_artifacts(model.model_id, str(evaluated.bundle))
     client.finalize_logged_model(model.model_id, "READY")
     if not client.search_registered_models(f"name = '{name}'"):
@@ -89,55 +103,20 @@ def _create(
         registry.DIGEST_TAG: evaluated.bundle_digest,
         registry.TRAINING_TAG: plan.training_id,
     }
-    made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run_id, tags=tags)
-    client.set_terminated(run_id)
+    made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run, tags=tags)
+    client.set_terminated(run)
     return str(made.version)
 
 
-def _log_training(client: "MlflowClient", experiment: str, plan: TrainingPlan, bundle: Bundle) -> str:
-    facts = {
-        **bundle.parameters,
-        "training_cutoff": bundle.training.cutoff.isoformat(),
-        "training_rows": bundle.training.rows,
-        "training_set_digest": bundle.training.digest,
-        "code_version": bundle.code_version,
-    }
-    tags = {registry.TRAINING_TAG: plan.training_id}
-    return _log_run(client, experiment, plan.training_id, tags, parameters=facts, metrics=bundle.metrics)
-
-
-def _log_trials(client: "MlflowClient", experiment: str, training_run_id: str, trials: Trials) -> None:
-    """Log each trial as a run nested below the training's."""
-    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-
-    tags = {MLFLOW_PARENT_RUN_ID: training_run_id}
-    for number, trial in enumerate(trials.trials, start=1):
-        facts = {"family": trial.family, "rung": trial.rung, "rows": trial.rows, **trial.parameters}
-        measured = {"validation_roc_auc": trial.score, "seconds": trial.seconds}
-        name = f"{trial.family} {number}"
-        client.set_terminated(_log_run(client, experiment, name, tags, parameters=facts, metrics=measured))
-
-
-def _log_run(
-    client: "MlflowClient",
-    experiment: str,
-    name: str,
-    tags: dict[str, str],
-    *,
-    parameters: dict[str, Any],
-    metrics: dict[str, float],
-) -> str:
-    """Return the id of a new run with these parameters and metrics, logged in one batch."""
+def _log(client: "MlflowClient", run_id: str, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
     from mlflow.entities import Metric, Param
 
-    run_id: str = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     logged_at = int(time.time() * 1000)
     client.log_batch(
         run_id,
         metrics=[Metric(name, value, logged_at, 0) for name, value in metrics.items()],
         params=[Param(name, str(value)) for name, value in parameters.items()],
     )
-    return run_id
 
 
 def _put_into_force(settings: Settings, connection: Connection, week: Week, version: str) -> None:

@@ -14,25 +14,25 @@ from pipeline.weeks import Week
 def plan_training(
     settings: Settings, *, as_of: Week | None, airflow_run_id: str, pipeline: Path | None = None
 ) -> TrainingPlan:
-    """Return what a training will do.
+    """Return what a training will do, after checking and copying a team's own `pipeline`.
 
     Parameters
     ----------
     settings
         The settings.
     as_of
-        Train as at the end of this week; of the last complete one when not given.
+        The week to train as of: only what was known at its end is used. By default the last complete week.
     airflow_run_id
-        The DAG run on whose behalf this is.
+        The DAG run; it decides the training's id.
     pipeline
-        File of a team's own pipeline, which is checked and copied.
+        File of a team's own pipeline.
 
     Raises
     ------
     WeekError
         If the week is not complete yet.
     ConfigError, ModelError
-        If the team's own pipeline is not there, or is none.
+        If the team's own pipeline cannot be read or is not accepted.
     """
     last_complete = Week.last_complete(datetime.now(UTC), settings.zone)
     as_of = as_of or last_complete
@@ -44,16 +44,12 @@ def plan_training(
         )
     training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
     folder = settings.home / "training" / training_id
+    last = as_of.plus(-settings.model.maturity_weeks)
     return TrainingPlan(
         training_id=training_id,
         as_of=str(as_of),
         cutoff=as_of.cutoff(settings.zone),
-        weeks=[str(week) for week in _matured_weeks(settings, as_of)],
+        weeks=[str(last.plus(-back)) for back in reversed(range(settings.model.training_weeks))],
         folder=folder,
         pipeline=admitted(pipeline, folder / "own") if pipeline else None,
     )
-
-
-def _matured_weeks(settings: Settings, as_of: Week) -> list[Week]:
-    last = as_of.plus(-settings.model.maturity_weeks)
-    return [last.plus(-back) for back in reversed(range(settings.model.training_weeks))]

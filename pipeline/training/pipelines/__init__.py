@@ -1,1 +1,1 @@
-"""The scikit-learn pipelines that a training fits, and the one way from a fitted pipeline to a version's files."""
+"""scikit-learn pipelines: the two families, a team's own, and their export to ONNX."""

@@ -127,7 +127,7 @@ def _rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
 
 
 def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
-    """Return the pipeline with a sigmoid on its classifier's margin, fitted to rows that the classifier has not seen."""
+    """Return the pipeline with a sigmoid on its classifier's margin, fitted to rows unknown to the classifier."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
     from sklearn.pipeline import Pipeline
