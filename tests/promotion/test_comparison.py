@@ -189,7 +189,7 @@ def test_a_pair_is_compared_on_its_own_weeks_only(warehouse_settings, knowing) -
         "2": ("3", "2", [str(WEEKS[1])]),
         "4": ("3", "4", [str(WEEKS[2]), str(WEEKS[3])]),
     }
-    with pytest.raises(ModelError, match="in which version 9 was the challenger"):
+    with pytest.raises(ModelError, match="has version 9 as challenger"):
         compared(warehouse_settings, challenger="9")
 
 
