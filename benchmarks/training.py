@@ -1,11 +1,11 @@
-"""Training on a million rows, against the same scikit-learn search by itself.
+"""Training on a million rows, compared with the same scikit-learn search alone.
 
     python -m benchmarks.training [--rows 1000000] [--candidates 8] [--folds 2]
 
-Both sides search the same candidates on the same folds with the same rows in memory, each in a process of its own.
-Barometer's side is everything from the collected training set to the sealed bundle: reading and checking the files,
-the search, fitting the winner, calibration, ONNX, parity, evaluation with intervals, profile and card. scikit-learn's
-is HalvingRandomSearchCV for each family with its frame already built, and the refit of the winner.
+Each side runs in its own process and searches the same candidates on the same folds and rows. Barometer's side is
+everything from the collected training set to the sealed bundle: reading and checking the files, the search, fitting the
+winner, calibration, ONNX, parity, evaluation with intervals, profile and card. scikit-learn's side is
+HalvingRandomSearchCV for each family, with its frame already built, and the refit of the winner.
 """
 
 import argparse
@@ -38,9 +38,9 @@ AT_MOST = 1.3
 
 
 def main() -> int:
-    """Print the seconds and the peak memory of both sides; return 0 when their ratio is as claimed."""
+    """Print the seconds and the peak memory of both sides; return 0 if their ratio is as claimed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="Of the train weeks.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="Rows of the train weeks.")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--side", choices=SIDES)
@@ -98,7 +98,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 
 def settings_of(folder: Path, tuning: Tuning) -> Settings:
-    """Return settings without a registry, so without a champion."""
+    """Return settings without a registry, and so without a champion."""
     return Settings(
         config_file=folder / "pipeline.toml",
         home=folder,
@@ -109,7 +109,7 @@ def settings_of(folder: Path, tuning: Tuning) -> Settings:
 
 
 def with_barometer(folder: Path, tuning: Tuning) -> dict[str, float]:
-    """Train as the DAG does, from the collected set on."""
+    """Train as the DAG does, starting with the collected set."""
     from pipeline.local.postgres import embedded
     from pipeline.training.evaluate import evaluate
     from pipeline.training.fit import fit
