@@ -16,7 +16,8 @@ from pipeline.errors import ModelError
 from pipeline.handoffs import Registered
 from pipeline.models.bundle import BUNDLE_FILE, open_bundle
 from pipeline.models.history import LOCK
-from pipeline.models.registry import CHAMPION, champion, choose_model
+from pipeline.models.registry import champion, choose_model
+from pipeline.models.routing import CHAMPION
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.weeks import Week
