@@ -77,14 +77,9 @@ class Bundle(_Part):
 
 
 def seal(folder: Path, **facts: object) -> str:
-    """Write `bundle.json` for the files in `folder` and return its digest.
+    """Write `bundle.json` for the files in `folder`, which is complete otherwise, and return its digest.
 
-    Parameters
-    ----------
-    folder
-        Holds all other files of the version.
-    facts
-        The fields of `Bundle`, except `files`.
+    `facts` are the fields of `Bundle` except `files`.
     """
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / BUNDLE_FILE)
     files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in paths}

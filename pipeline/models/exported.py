@@ -43,16 +43,7 @@ class ExportedVersion(BaseModel):
 def export_version(settings: Settings, version: str, to: Path) -> ExportedVersion:
     """Write what serving a version needs to a new folder, or to a new archive if the name ends in `.tar.gz`.
 
-    Equal versions give equal bytes.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    version
-        Its number, or `current` for the champion.
-    to
-        The folder or archive.
+    `version` is a number, or `current` for the champion. Equal versions give equal bytes.
 
     Raises
     ------

@@ -26,19 +26,7 @@ MOST_CATEGORIES = 50
 def profile(
     settings: Settings, rows: pa.Table, features: Sequence[Feature], satisfaction: NDArray[np.floating[Any]]
 ) -> Profile:
-    """Return the profile of a version.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    rows
-        The train weeks' rows.
-    features
-        The signature.
-    satisfaction
-        The version's predictions for rows that it was not fitted on; shape (any,).
-    """
+    """Return the profile of the train weeks' `rows`, and of a version's predictions for rows it was not fitted on."""
     with connection(settings) as con:
         con.register("train", rows)
         con.register("scored", pa.table({"satisfaction": satisfaction}))

@@ -60,10 +60,6 @@ def choose_model(
 
     Parameters
     ----------
-    settings
-        The settings.
-    week
-        The week to score.
     requested
         `current` for the champion, a version's number, or `auto`: the version of a published week; else the
         champion for the last complete week, and the version then in force for an earlier one.

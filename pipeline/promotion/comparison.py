@@ -80,14 +80,10 @@ class Comparison(_Part):
 def compare(
     settings: Settings, *, challenger: str | None = None, as_of: Week | None = None, now: datetime | None = None
 ) -> Comparison:
-    """Compare a challenger with the champion beside which it was last published.
+    """Compare a challenger, by default the latest one, with the champion beside which it was last published.
 
     Parameters
     ----------
-    settings
-        The settings.
-    challenger
-        A version; by default the latest week's challenger.
     as_of
         Use what was known at the end of this week; by default of the last complete week whose sources are there.
     now

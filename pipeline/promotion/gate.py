@@ -31,16 +31,10 @@ def gate(
     asked_by: str,
     airflow_run_id: str | None,
 ) -> Gated:
-    """Judge a version and write the verdict to `model_promotions`.
+    """Judge a version for a role and write the verdict to `model_promotions`.
 
     Parameters
     ----------
-    settings
-        The settings; the limits are in `[promotion]`.
-    version
-        A version's number.
-    role
-        The role that is asked for.
     from_week
         The first week it would be in force; by default the last complete one.
     reason, asked_by

@@ -50,18 +50,7 @@ def judge(
 ) -> list[Check]:
     """Return the results of all checks that need evidence; a challenger is not compared with the champion.
 
-    Parameters
-    ----------
-    settings
-        The settings; limits are in `[promotion]`.
-    evidence
-        The test rows, scored.
-    role
-        The role that is asked for.
-    from_week
-        The first week the version would be in force.
-    snapshot
-        The latest one, for the columns that features.sql returned; None if no week is published yet.
+    `from_week` is the first week the version would be in force, `snapshot` the latest published one, if there is any.
     """
     compared = [_not_worse(settings, evidence), _segments(settings, evidence)] if role == "champion" else []
     return [

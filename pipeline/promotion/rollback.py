@@ -32,14 +32,10 @@ class RolledBack:
 
 
 def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | None, asked_by: str) -> RolledBack:
-    """Take a role from the version that has it.
+    """Take a role from the version that has it; the champion is also withdrawn and another version put back.
 
     Parameters
     ----------
-    settings
-        The settings.
-    role
-        The champion is withdrawn and another version put back; the challenger only loses its role.
     to
         The version to put back; by default the last champion before that was not withdrawn.
     reason, asked_by

@@ -16,16 +16,7 @@ def plan_training(
 ) -> TrainingPlan:
     """Return what a training will do, after checking and copying a team's own `pipeline`.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    as_of
-        The week to train as of: only what was known at its end is used. By default the last complete week.
-    airflow_run_id
-        The DAG run; it decides the training's id.
-    pipeline
-        File of a team's own pipeline.
+    It is as of the end of the week `as_of`, by default of the last complete week. The DAG run decides its id.
 
     Raises
     ------

@@ -134,20 +134,9 @@ def score_rows(scorer: Scorer, rows: pa.Table) -> Floats:
 def score_with_champion(
     settings: Settings, version: str | None, test: pa.Table, weeks: Sequence[str]
 ) -> tuple[AgainstChampion | None, Floats | None]:
-    """Return what is known of the champion, and its satisfaction of each test row.
+    """Return the champion `version` as far as it is known, and its satisfaction of each test row of these weeks.
 
     A champion that cannot score the rows must not stop its successor, so its error is returned as `refusal`.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    version
-        The champion; None if there is none.
-    test
-        The rows.
-    weeks
-        Their weeks.
     """
     if version is None:
         return None, None
@@ -172,20 +161,8 @@ def measure(
 ) -> Evaluation:
     """Return the evaluation of a version.
 
-    Parameters
-    ----------
-    rows
-        The rows with their predictions.
-    table
-        The same rows with the columns they are grouped by.
-    segments
-        The columns to group by, beside the product.
-    weeks
-        The weeks of the rows.
-    champion
-        As `score_with_champion` returns it.
-    feature_auc
-        As `pipeline.training.evaluation.feature_auc.feature_auc` returns it.
+    `table` holds the same rows, with the columns they are grouped by: the product and `segments`. `weeks` are the weeks
+    of the rows, and `champion` is as `score_with_champion` returns it.
     """
     if champion is not None and rows.champion is not None:
         overall = estimates(rows.labels, rows.champion, rows.subjects, seed=rows.seed)

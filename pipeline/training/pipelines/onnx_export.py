@@ -27,16 +27,8 @@ DATA_TYPES = {"numpy.dtype"}
 def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
     """Write the version's files to `folder`, which must not exist, and return how many rows its two forms agree on.
 
-    Parameters
-    ----------
-    pipeline
-        Fitted; takes a frame as `pipeline.training.training_set.frame` makes it.
-    features
-        The signature.
-    rows
-        Training rows, as such a frame.
-    folder
-        The new folder.
+    The pipeline is fitted and takes a frame as `pipeline.training.training_set.frame` makes it; `rows` is such a frame
+    of training rows.
 
     Raises
     ------

@@ -92,20 +92,14 @@ def search(
         Its name, for messages.
     pipeline
         Not fitted; its step `classifier` takes the parameters.
-    space
-        The values of each parameter.
     rows, labels
-        Of the train weeks.
-    folds
-        Positions in `rows`.
+        Of the train weeks; `folds` are positions in them.
     candidates
         How many to draw.
     fewest_rows
         The smallest number of rows for the first rung.
     seed
         Decides which candidates are drawn, and which rows below the last rung.
-    deadline
-        As in `FamilySearch`.
 
     Raises
     ------
