@@ -1,7 +1,7 @@
 """Histograms by SQL: a version's training profile, and other rows counted in the same bins.
 
 The bins are chosen once, on training data: bins of equal mass for a number, the most frequent values for a category.
-All columns are counted in one pass. Entry points: `profile` and `counted`.
+All columns are counted in one pass. Entry points: `profile` and `count_in_bins`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 
 BINS = 20
 MOST_CATEGORIES = 50
-"""Rarer categories than this many are counted together."""
+"""Only this many categories, the most frequent, have a bin of their own."""
 
 
 def profile(
@@ -31,14 +31,14 @@ def profile(
         con.register("train", rows)
         con.register("scored", pa.table({"satisfaction": satisfaction}))
         bins = {feature.name: _bins(con, "train", feature.name, feature.kind) for feature in features}
-        predictions = counted(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
+        predictions = count_in_bins(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
         assert isinstance(predictions["satisfaction"], Numbers)
         return Profile(
-            rows=rows.num_rows, features=counted(con, "train", bins), satisfaction=predictions["satisfaction"]
+            rows=rows.num_rows, features=count_in_bins(con, "train", bins), satisfaction=predictions["satisfaction"]
         )
 
 
-def counted(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:
+def count_in_bins(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:
     """Return the histograms of a table's columns, by column, in the bins of the given histograms."""
     queries = ", ".join(_query(quoted(name), histogram) for name, histogram in bins.items())
     row = con.execute(f"SELECT count(*), {queries} FROM {quoted(table)}").fetchall()[0]

@@ -61,8 +61,8 @@ def choose_model(
     Parameters
     ----------
     requested
-        `current` for the champion, a version's number, or `auto`: the version of a published week; else the
-        champion for the last complete week, and the version then in force for an earlier one.
+        `current`: the champion. A number: that version. `auto`: for a published week the version that made it; for
+        the last complete week the champion; for an earlier week the version then in force.
     published_version
         The version that made the week's published predictions, if it is published.
     now
@@ -84,7 +84,7 @@ def choose_model(
     elif requested == "current" or week >= last_complete:
         version, reason, is_current = champion_or_refuse(settings), "the champion", True
     else:
-        version, reason = _in_force(settings, week), f"in force in the week {week}"
+        version, reason = _in_force_or_refuse(settings, week), f"in force in the week {week}"
     folder, digest = bundle_of(settings, version)
     cutoff = open_bundle(folder, digest).training.cutoff
     return ModelChoice(
@@ -98,7 +98,7 @@ def choose_model(
     )
 
 
-def _in_force(settings: Settings, week: Week) -> str:
+def _in_force_or_refuse(settings: Settings, week: Week) -> str:
     with warehouse.transaction(settings) as connection:
         version = in_force(connection, week)
     if version is None:

@@ -14,7 +14,7 @@ from pipeline.handoffs import Gated
 from pipeline.manifests import SnapshotManifest
 from pipeline.models import history, registry
 from pipeline.models.history import Role
-from pipeline.promotion.gate_checks import Check, files, judge
+from pipeline.promotion.gate_checks import Check, check_files, judge
 from pipeline.promotion.gate_evidence import collect_evidence
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -97,7 +97,7 @@ def _check_eligible(settings: Settings, version: str, role: Role, from_week: Wee
         is_in_force = role == "challenger" or registry.in_force(connection, from_week) == version
     if is_in_force and registry.with_alias(settings, role) == version:
         raise ModelError(
-            f"Version {version} is the {role} already, in the week {from_week} too.",
+            f"Version {version} is the {role} already, also in the week {from_week}.",
             f"a version that is not the {role}.",
             "do nothing; barometer models shows what is in production.",
         )
@@ -111,7 +111,7 @@ def _check_eligible(settings: Settings, version: str, role: Role, from_week: Wee
 
 def _checks(settings: Settings, version: str, role: Role, from_week: Week, champion: str | None) -> list[Check]:
     """Return the results of all checks, or of the first ones if they leave nothing to judge."""
-    intact = files(settings, version)
+    intact = check_files(settings, version)
     if not intact.passed:
         return [intact]
     try:

@@ -1,6 +1,6 @@
 """The gate's checks: each takes the evidence and returns whether the version passed, by how much, and in words.
 
-Entry points: `files`, which comes first because damaged files give no evidence, and `judge` for all others.
+Entry points: `check_files`, which comes first because damaged files give no evidence, and `judge` for all others.
 """
 
 import time
@@ -16,7 +16,7 @@ from pipeline.models.bundle import open_intact
 from pipeline.models.evaluation_metrics import Estimate, chance_calibration_error
 from pipeline.promotion.gate_evidence import Evidence
 from pipeline.settings import Settings
-from pipeline.training.evaluation.feature_auc import suspects
+from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import PRODUCT
 from pipeline.weeks import Week
 
@@ -36,7 +36,7 @@ class Check(BaseModel):
     limit: float | None = None
 
 
-def files(settings: Settings, version: str) -> Check:
+def check_files(settings: Settings, version: str) -> Check:
     """Check that every file of the version is as it was sealed."""
     try:
         bundle = open_intact(*registry.bundle_of(settings, version))
@@ -100,7 +100,7 @@ def _current_columns(
 def _no_leak(settings: Settings, evidence: Evidence) -> Check:
     """Check that neither the version nor a feature alone predicts better than an honest one can."""
     limit, own = settings.promotion.suspicious_auc, evidence.metrics["roc_auc"]
-    found = suspects(limit, own, evidence.feature_auc)
+    found = find_suspects(limit, own, evidence.feature_auc)
     best = max(own, *evidence.feature_auc.values())
     words = "; ".join(found) + ": it has probably seen the answer" if found else f"the highest ROC AUC is {best:.4f}"
     return Check(name="leak", passed=not found, value=best, limit=limit, words=words)

@@ -13,7 +13,7 @@ from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.gate_checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.promotion.rollback import published_weeks
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -77,7 +77,7 @@ def files_of(settings: Settings, version: str) -> Files:
         folder, digest = registry.bundle_of(settings, version)
     except ModelError as error:
         return Files(intact=False, words=error.found, folder="")
-    check = files(settings, version)
+    check = check_files(settings, version)
     if not check.passed:
         return Files(intact=False, words=check.words, folder=str(folder))
     bundle = open_bundle(folder, digest)

@@ -9,7 +9,7 @@ from pipeline.errors import ModelError
 from pipeline.handoffs import Approved, Gated, Promoted
 from pipeline.models import history, registry
 from pipeline.models.history import Entry
-from pipeline.promotion.gate_checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -30,7 +30,7 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
         if entry.state != "completed":
             _check_still_holds(settings, entry)
             entry = history.carry_out(
-                settings, connection, _with_comment(connection, entry, approved), decided_by=approved.decided_by
+                settings, connection, _record_comment(connection, entry, approved), decided_by=approved.decided_by
             )
         if entry.role == "champion":
             _end_challenge(settings, connection, entry)
@@ -58,7 +58,7 @@ def _check_still_holds(settings: Settings, entry: Entry) -> None:
         found = f"Its promotion was {entry.state}"
     elif registry.withdrawn(settings, version):
         found = "It has been withdrawn"
-    elif not (intact := files(settings, version)).passed:
+    elif not (intact := check_files(settings, version)).passed:
         found = intact.words
     elif entry.role == "champion" and champion != entry.from_version:
         found = f"The champion is version {champion} now; the gate compared it to version {entry.from_version}"
@@ -70,7 +70,7 @@ def _check_still_holds(settings: Settings, entry: Entry) -> None:
         )
 
 
-def _with_comment(connection: Connection, entry: Entry, approved: Approved) -> Entry:
+def _record_comment(connection: Connection, entry: Entry, approved: Approved) -> Entry:
     if not approved.comment:
         return entry
     with connection.begin():

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.gate_checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
@@ -121,7 +121,7 @@ def _to_put_back(settings: Settings, connection: Connection, out: str, to: str |
             "put another one in its place through the gate: barometer promote VERSION.",
         )
     back = to or before[0]
-    intact = files(settings, back)
+    intact = check_files(settings, back)
     if not intact.passed:
         raise ModelError(
             f"Version {back} cannot be put back. {intact.words}",

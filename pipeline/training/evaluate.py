@@ -24,7 +24,7 @@ from pipeline.training.evaluation.measures import (
     score_rows,
     score_with_champion,
 )
-from pipeline.training.evaluation.model_card import CARD_FILE, card
+from pipeline.training.evaluation.model_card import CARD_FILE, render_card
 from pipeline.training.pipelines.onnx_export import libraries
 from pipeline.training.training_set import read_weeks, segments, split
 
@@ -64,6 +64,6 @@ def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, 
     # The profile's predictions are for rows not used in fitting: a model is too confident on those it was fitted on.
     made = profile(settings, train, features, satisfaction)
     write_text(fitted.model / PROFILE_FILE, made.model_dump_json(indent=1))
-    write_text(fitted.model / CARD_FILE, card(settings, plan, manifest, facts, evaluation))
+    write_text(fitted.model / CARD_FILE, render_card(settings, plan, manifest, facts, evaluation))
     digest = seal(fitted.model, **facts)
     return Evaluated(bundle=fitted.model, bundle_digest=digest, test_rows=test.num_rows, metrics=facts["metrics"])

@@ -11,9 +11,9 @@ from pipeline.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import TrainingData
 from pipeline.settings import Settings
-from pipeline.training.pipelines.families import calibrated, estimator, rounded, threads_for
+from pipeline.training.pipelines.families import calibrated, estimator, round_to_float32, threads_for
 from pipeline.training.pipelines.onnx_export import export
-from pipeline.training.pipelines.own_pipeline import fitted_on, own_pipeline
+from pipeline.training.pipelines.own_pipeline import fit_pipeline, load_pipeline
 from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 
@@ -32,13 +32,13 @@ def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned
     features = features_of(manifest, train)
     rows = frame(train, features)
     pipeline = (
-        own_pipeline(plan.pipeline, settings.model.seed)
+        load_pipeline(plan.pipeline, settings.model.seed)
         if plan.pipeline
         else estimator(features, tuned.family, tuned.parameters, settings.model.seed)
     )
     with threads_for(len(rows)):
-        fitted = fitted_on(pipeline, rows, answers(train))
-    pipeline = calibrated(rounded(fitted), frame(validation, features), answers(validation))
+        fitted = fit_pipeline(pipeline, rows, answers(train))
+    pipeline = calibrated(round_to_float32(fitted), frame(validation, features), answers(validation))
     model, facts = plan.folder / "model", plan.folder / "facts.json"
     shutil.rmtree(model, ignore_errors=True)  # left by an earlier attempt
     compared = export(pipeline, features, rows, model)

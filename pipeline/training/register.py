@@ -16,7 +16,7 @@ from pipeline.models import history, registry
 from pipeline.models.bundle import Bundle, open_intact
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
-from pipeline.training.evaluation.feature_auc import suspects
+from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.search.trials import TRIALS_FILE, Trials
 from pipeline.weeks import Week
@@ -39,7 +39,7 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
     features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
-    suspected = suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
+    suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
     with history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
         if not suspected:

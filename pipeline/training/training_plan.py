@@ -7,7 +7,7 @@ from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
 from pipeline.handoffs import TrainingPlan
 from pipeline.settings import Settings
-from pipeline.training.pipelines.own_pipeline import admitted
+from pipeline.training.pipelines.own_pipeline import admit
 from pipeline.weeks import Week
 
 
@@ -42,5 +42,5 @@ def plan_training(
         cutoff=as_of.cutoff(settings.zone),
         weeks=[str(last.plus(-back)) for back in reversed(range(settings.model.training_weeks))],
         folder=folder,
-        pipeline=admitted(pipeline, folder / "own") if pipeline else None,
+        pipeline=admit(pipeline, folder / "own") if pipeline else None,
     )

@@ -18,7 +18,7 @@ from pipeline.handoffs import TrainingPlan, TrainingSet, Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
 from pipeline.training.pipelines.families import LOGISTIC_REGRESSION, SPACES, estimator
-from pipeline.training.pipelines.own_pipeline import own_parameters
+from pipeline.training.pipelines.own_pipeline import describe_pipeline
 from pipeline.training.search.trials import TRIALS_FILE, Parameters, Trial, Trials
 from pipeline.training.training_set import (
     FEWEST_OF_A_CLASS,
@@ -53,7 +53,7 @@ def tune(settings: Settings, plan: TrainingPlan, training_set: TrainingSet) -> T
     weeks = split(settings, manifest).train
     segments(settings, manifest)  # refuses wrong segments before the long work
     if plan.pipeline:
-        return _chosen(plan, OWN, own_parameters(plan.pipeline), Trials(trials=[], left_out=[], seconds=0))
+        return _chosen(plan, OWN, describe_pipeline(plan.pipeline), Trials(trials=[], left_out=[], seconds=0))
     places = folds(weeks, settings.tuning.folds)
     if not places:
         left_out = f"all candidates: the {len(weeks)} train weeks have too few answers to validate on later weeks"

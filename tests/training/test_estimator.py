@@ -13,7 +13,7 @@ from pipeline.training.pipelines.families import (
     SPACES,
     calibrated,
     estimator,
-    rounded,
+    round_to_float32,
 )
 from pipeline.training.pipelines.onnx_export import to_onnx
 from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
@@ -60,7 +60,7 @@ def trained(rows, family: str, *, exact: bool = True):
     x, y = rows
     parameters = {"C": 100.0} if family == LOGISTIC_REGRESSION else {"max_iter": 30}
     fitted = estimator(FEATURES, family, parameters, 0).fit(x[:2000], y[:2000])
-    return calibrated(rounded(fitted) if exact else fitted, x[2000:], y[2000:])
+    return calibrated(round_to_float32(fitted) if exact else fitted, x[2000:], y[2000:])
 
 
 def scorer_of(pipeline) -> Scorer:

@@ -2,7 +2,7 @@
 
 A feature that predicts it almost perfectly has probably been computed from it. Each test row is predicted by the
 satisfied fraction of the train rows with the same category, or with a number in the same bin; so relations of any shape
-show, and absence counts as a value. Entry points: `feature_auc` and `suspects`.
+show, and absence counts as a value. Entry points: `feature_auc` and `find_suspects`.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def feature_auc(train: pa.Table, test: pa.Table, features: list[Feature]) -> dic
     return found
 
 
-def suspects(limit: float, version: float, features: dict[str, float]) -> list[str]:
+def find_suspects(limit: float, version: float, features: dict[str, float]) -> list[str]:
     """Return, in words, whether the version or a feature alone has a ROC AUC above `limit`."""
     found = {"the version": version, **{f"the feature {name} alone": auc for name, auc in features.items()}}
     return [f"{who} has a ROC AUC of {auc:.4f}" for who, auc in found.items() if auc > limit]

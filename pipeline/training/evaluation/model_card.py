@@ -1,6 +1,6 @@
 """The model card: what a version is for, what it was made from, how good it is, and where its limits are.
 
-It is written into the bundle as `model_card.md` before the bundle is sealed. Entry points: `card`, and
+It is written into the bundle as `model_card.md` before the bundle is sealed. Entry points: `render_card`, and
 `cleaning_summary`, which the training report shows too.
 """
 
@@ -22,7 +22,7 @@ MOST_GROUPS = 40
 """The card lists at most this many products and segments, largest first."""
 
 
-def card(
+def render_card(
     settings: Settings,
     plan: TrainingPlan,
     manifest: TrainingSetManifest,

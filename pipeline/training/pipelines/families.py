@@ -1,7 +1,7 @@
 """The two families of scikit-learn pipelines, preprocessing included, and the sigmoid that calibrates the chosen one.
 
 They hold only steps that skl2onnx converts exactly; `parity` checks that for every version. Entry points, in the order
-of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `rounded` and `calibrated` (fit).
+of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `round_to_float32` and `calibrated` (fit).
 """
 
 from contextlib import AbstractContextManager
@@ -103,7 +103,7 @@ def threads_for(rows: int) -> AbstractContextManager[object]:
     return limits
 
 
-def rounded(fitted: "Pipeline") -> "Pipeline":
+def round_to_float32(fitted: "Pipeline") -> "Pipeline":
     """Return our fitted pipeline with its quantiles and thresholds rounded to float32, as ONNX stores them.
 
     Where two quantiles are nearly equal, their last digits decide a rank: 0.007 of satisfaction, as measured. A tree's

@@ -91,7 +91,7 @@ def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.D
         pipeline,
         folder,
         serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-        skops_trusted_types=trusted_types(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)), "pipeline"),
+        skops_trusted_types=check_types(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)), "pipeline"),
         signature=ModelSignature(inputs=inputs, outputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))])),
         input_example=rows.head(5),
         pip_requirements=[f"{name}=={number}" for name, number in libraries().items()],  # MLflow guesses slowly
@@ -99,7 +99,7 @@ def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.D
     )
 
 
-def trusted_types(names: list[str], holder: str) -> list[str]:
+def check_types(names: list[str], holder: str) -> list[str]:
     """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's.
 
     Raises

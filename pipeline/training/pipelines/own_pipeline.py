@@ -3,8 +3,8 @@
 Only the recipe is taken from the file: the steps and their parameters. It is fitted anew on our train weeks, then
 calibrated, exported, compared and evaluated as ours, so that its figures mean the same; see
 docs/decisions/0008-own-pipelines.md. The file is in skops' format and may hold only scikit-learn's own classes. Nothing
-is unpickled. Entry points, in the order of their use: `admitted` (plan), `own_parameters` (tune), `own_pipeline` and
-`fitted_on` (fit).
+is unpickled. Entry points, in the order of their use: `admit` (plan), `describe_pipeline` (tune), `load_pipeline` and
+`fit_pipeline` (fit).
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.training.pipelines.onnx_export import trusted_types
+from pipeline.training.pipelines.onnx_export import check_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOW_TO = "docs/own-model.md"
 
 
-def admitted(file: Path, folder: Path) -> Path:
+def admit(file: Path, folder: Path) -> Path:
     """Check the file of a pipeline, and return the copy in `folder` that the training uses.
 
     Raises
@@ -46,13 +46,13 @@ def admitted(file: Path, folder: Path) -> Path:
     return copy
 
 
-def own_parameters(path: Path) -> dict[str, float | int | str]:
+def describe_pipeline(path: Path) -> dict[str, float | int | str]:
     """Return what a version's `bundle.json` says of the file it came from."""
     steps = " > ".join(type(step).__name__ for _, step in _load(path).steps)
     return {"pipeline": path.name, "pipeline_digest": sha256_of_file(path), "steps": steps}
 
 
-def own_pipeline(path: Path, seed: int) -> "Pipeline":
+def load_pipeline(path: Path, seed: int) -> "Pipeline":
     """Return the pipeline in `path`, not fitted; `seed` is set wherever it gives no `random_state`."""
     from sklearn.base import clone
 
@@ -67,7 +67,7 @@ def own_pipeline(path: Path, seed: int) -> "Pipeline":
     return pipeline.set_params(**changes)
 
 
-def fitted_on(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
+def fit_pipeline(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
     """Return the pipeline, fitted.
 
     Raises
@@ -95,7 +95,7 @@ def _load(path: Path) -> "Pipeline":
     from sklearn.pipeline import Pipeline
 
     try:
-        trusted = trusted_types(skops.io.get_untrusted_types(file=path), f"file {path.name}")
+        trusted = check_types(skops.io.get_untrusted_types(file=path), f"file {path.name}")
         found = skops.io.load(path, trusted=trusted)
     except ModelError:
         raise
