@@ -6,14 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.handoffs import Tuned
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
+from pipeline.models.bundle import Feature
 from pipeline.settings.model import Span, Tuning
-from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
-from pipeline.training.search.halving import FamilySearch, SpanDistribution
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES, estimator
+from pipeline.training.search.halving import CLASSIFIER, FACTOR, FamilySearch, SpanDistribution, distributions, search
 from pipeline.training.search.trials import Trial, Trials
 from pipeline.training.training_set import split
 from pipeline.training.tune import folds, tune
@@ -99,6 +101,32 @@ def test_few_of_many_candidates_come_to_all_rows(
     assert (found.family, found.parameters) == (best.family, best.parameters)
     assert all(t.score == pytest.approx(np.mean(t.scores)) for t in trials)
     assert found.left_out == []
+
+
+def test_the_trials_are_those_of_scikit_learns_halving_search() -> None:
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingRandomSearchCV
+
+    random = np.random.default_rng(1)
+    rows = pd.DataFrame({"amount": random.normal(size=900).astype("float32")})
+    labels = pd.Series((rows["amount"] + random.logistic(size=900) > 0).astype("int8"))
+    pipeline = estimator([Feature(name="amount", kind="number")], HIST_GRADIENT_BOOSTING, {}, 3)
+    space = {"max_iter": Span(low=2, high=9, integer=True), "max_leaf_nodes": [3, 4, 5]}
+    folds = [(np.arange(300), np.arange(300, 600)), (np.arange(600), np.arange(600, 900))]
+    found = search(
+        "f", pipeline, space=space, rows=rows, labels=labels, folds=folds, candidates=9, fewest_rows=100, seed=3,
+        deadline=time.monotonic() + 600,
+    )  # fmt: skip
+    theirs = HalvingRandomSearchCV(
+        pipeline, {CLASSIFIER + name: values for name, values in distributions(space).items()}, n_candidates=9,
+        factor=FACTOR, min_resources=100, cv=folds, scoring="roc_auc", refit=False, random_state=3,
+    ).fit(rows, labels).cv_results_  # fmt: skip
+    assert [(t.rung, t.rows, t.score) for t in found.trials] == list(
+        zip(theirs["iter"], theirs["n_resources"], theirs["mean_test_score"], strict=True)
+    )
+    assert [{CLASSIFIER + name: value for name, value in t.parameters.items()} for t in found.trials] == theirs[
+        "params"
+    ]
 
 
 def test_the_same_data_give_the_same_trials(training: Training, tmp_path: Path) -> None:
