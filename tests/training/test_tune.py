@@ -64,15 +64,15 @@ def test_the_search_sees_only_train_weeks_each_fold_forward(
 ) -> None:
     from sklearn.pipeline import Pipeline
 
-    fit_pipeline, scored_on = [], []
-    monkeypatch.setattr(Pipeline, "fit", _noting(Pipeline.fit, fit_pipeline))
+    fitted_on, scored_on = [], []
+    monkeypatch.setattr(Pipeline, "fit", _noting(Pipeline.fit, fitted_on))
     monkeypatch.setattr(Pipeline, "decision_function", _noting(Pipeline.decision_function, scored_on))
     tuned(training, tmp_path)
     manifest = TrainingSetManifest.read(training.training_set.manifest)
     train = split(training.settings, manifest).train
     ends = np.cumsum([week.rows for week in train])
-    assert len(fit_pipeline) == len(scored_on) > 10
-    for learnt, judged in zip(fit_pipeline, scored_on, strict=True):
+    assert len(fitted_on) == len(scored_on) > 10
+    for learnt, judged in zip(fitted_on, scored_on, strict=True):
         week_learnt, week_judged = (np.searchsorted(ends, rows, side="right") for rows in (learnt, judged))
         assert week_learnt.max() < week_judged.min()
         assert week_judged.max() < len(train)
