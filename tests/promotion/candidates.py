@@ -1,4 +1,4 @@
-"""Versions for the gate to judge, good ones and bad ones in every way: registered, with the rows they were tested on.
+"""Versions for the gate to judge, good and bad ones of every kind, registered with their test rows.
 
 All of them are made from one made-up training set of the test company's features, without reading any source.
 """
@@ -34,7 +34,7 @@ AS_OF = Week.parse("2026-03-02")
 SUBJECTS = 1200
 TEST_WEEK = AS_OF.plus(-4)
 Spoil = Callable[[pd.DataFrame, "pd.Series[int]"], tuple[pd.DataFrame, "pd.Series[int]"]]
-"""What is done to the rows and labels that a version learns from or is calibrated on."""
+"""Changes the rows and labels that a version is fitted or calibrated on."""
 
 
 def as_they_are(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
@@ -42,7 +42,7 @@ def as_they_are(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFr
 
 
 def muddled(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
-    """Two thirds of the labels are somebody else's."""
+    """Two thirds of the labels belong to other rows."""
     others = labels.sample(frac=1, random_state=1).reset_index(drop=True)
     return rows, labels.where(np.arange(len(labels)) % 3 == 0, others)
 
@@ -52,7 +52,7 @@ def shuffled(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame
 
 
 def rosy(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
-    """Half of the unsatisfied are gone, so that satisfaction comes out too high, in the right order."""
+    """Most unsatisfied rows are removed, so satisfaction is too high but its order is right."""
     kept = (labels == 1) | (np.arange(len(labels)) % 4 == 0)
     return rows[kept].reset_index(drop=True), labels[kept].reset_index(drop=True)
 
@@ -68,7 +68,7 @@ def candidate(
     as_of: Week = AS_OF,
     changes: Parameters | None = None,
 ) -> Registered:
-    """Register a version with its training set; `extra` is one more feature, with `leak` it is the label itself."""
+    """Register a version with its training set; `extra` is one more feature, which with `leak` holds the label."""
     folder = settings.home / "training" / name
     columns = [*COMPANY_COLUMNS, *([extra] if extra else [])]
     table = _rows(columns, extra if leak else None)
@@ -113,7 +113,7 @@ def candidate(
 
 
 def _rows(columns: list[FeatureColumn], leaking: FeatureColumn | None) -> pa.Table:
-    """Three weeks of the same subjects, after another; the label depends on every feature."""
+    """Three successive weeks of the same subjects; the label depends on every feature."""
     features = [
         Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
         for c in COMPANY_COLUMNS

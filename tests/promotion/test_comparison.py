@@ -55,7 +55,7 @@ def noise(week: Week, customer: str, width: float) -> float:
 def publish_routed(
     settings: Settings, week: Week, mode: str, champion: list[float], challenger: list[float], *, versions: str = "12"
 ) -> None:
-    """Publish a week in which two versions took part: half of the customers, or the shadow, are the challenger's."""
+    """Publish a week with a challenger, which has half of the customers or the shadow."""
     run_id = runs.open_run(settings, week=week, airflow_run_id=f"{week} {mode} {versions}")
     beside = {"model_version": versions[1], "bundle_digest": "", "trained_after_cutoff": False}
     routing = {"mode": mode, "fraction": 0.5, "salt": "", "challenger": beside, "reason": "as configured"}
@@ -163,7 +163,7 @@ def test_two_that_are_alike_differ_by_chance_only(warehouse_settings, knowing) -
 
 
 def test_only_labels_known_by_then_count_and_too_few_are_called_so(warehouse_settings, knowing) -> None:
-    """Each answer comes nine days after its week's Monday."""
+    """Each answer arrives nine days after its week's Monday."""
     for week in WEEKS[:2]:
         publish_routed(warehouse_settings, week, "ab", knowing(week), guessing(week))
     early = compared(warehouse_settings, as_of=WEEKS[1])

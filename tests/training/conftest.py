@@ -1,4 +1,4 @@
-"""A training of the test company, done once for the tests that only look at it."""
+"""A training of the test company, run once for the tests that only read its results."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cleaning: no row trains that the weekly run would keep out, and what became of every row and label adds up."""
+"""Cleaning: no row trains that the weekly run would keep out, and the counts of all rows and labels add up."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.company import FEATURES_SQL, FIRST_WEEK, LABELS_SQL, company_settings
 
 AS_OF = FIRST_WEEK.plus(4)
 FLAWED = FIRST_WEEK.plus(2)
-"""The week whose feed and answers are flawed."""
+"""The week with a flawed feed and flawed answers."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The two families: the same preprocessing in both forms, whatever numbers there are, and nobody led by outliers."""
+"""The two families: both forms preprocess all numbers alike, and outliers do not dominate."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ FEATURES = [
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[pd.DataFrame, pd.Series]:
-    """Columns that float32 is hard on, and labels that follow several of them."""
+    """Columns that are difficult in float32, and labels that depend on several of them."""
     random = np.random.default_rng(5)
     numbers = {
         "money": random.integers(0, 30_000_000, ROWS) / 100,

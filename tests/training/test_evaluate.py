@@ -1,4 +1,4 @@
-"""The evaluation: what the sealed version says of itself is what can be worked out from its test rows again."""
+"""The evaluation: the figures sealed with a version can be computed again from its test rows."""
 
 import json
 

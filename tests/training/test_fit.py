@@ -1,4 +1,4 @@
-"""Fitting: the same data give the same predictions; the export refuses what would score differently."""
+"""Fitting: the same data give the same predictions; the export refuses a pipeline that would score differently."""
 
 import json
 
@@ -102,7 +102,7 @@ def test_calibration_is_a_sigmoid_on_the_margin(rows) -> None:
 
 
 def test_a_pipeline_that_onnx_scores_differently_is_refused_naming_the_feature(rows, tmp_path) -> None:
-    """Native categories of gradient boosting convert without a word and score wrongly."""
+    """Native categories of gradient boosting convert without an error and score wrongly."""
     x, y = rows
     encode = ColumnTransformer(
         [("kind", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["kind"])],
@@ -123,7 +123,7 @@ def test_a_difference_only_where_a_feature_is_unusual_is_found_too(rows) -> None
     assert check_parity(trained, scorer, x) >= PARITY_ROWS
 
     class Different:
-        """Answers as the pipeline does, but for one unseen category."""
+        """Predicts as the pipeline does, except for one unseen category."""
 
         def predict_proba(self, rows):
             return np.where(

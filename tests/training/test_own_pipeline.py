@@ -1,4 +1,4 @@
-"""A team's own pipeline: the same door as ours, and a clear refusal of whatever is not one."""
+"""A team's own pipeline: it is trained like ours, and anything else is refused with a clear error."""
 
 import pickle
 import re
@@ -89,7 +89,7 @@ def test_what_the_file_was_fitted_on_is_thrown_away(tmp_path: Path):
 
 
 def test_a_fitted_imputer_is_admitted(tmp_path: Path):
-    """It keeps the type of the numbers it was fitted on, which is nothing of scikit-learn's and no code either."""
+    """It keeps the dtype of the numbers it was fitted on, which is not scikit-learn's but holds no code."""
     forest = Pipeline([("impute", SimpleImputer()), ("classifier", RandomForestClassifier(3))])
     forest.fit(np.arange(20, dtype="float32").reshape(-1, 1), [0, 1] * 10)
     file = dumped(forest, tmp_path)
@@ -155,7 +155,7 @@ def test_a_class_that_scikit_learn_defines_is_trusted():
     ],
 )
 def test_a_function_or_what_scikit_learn_merely_imports_is_not_trusted(name: str):
-    """A name below `sklearn.` may lead elsewhere: skops resolves it by import and attribute."""
+    """A name below `sklearn.` may lead to another library, because skops resolves it by import and attribute."""
     with pytest.raises(ModelError, match=f"The file holds objects of {name}"):
         check_types([name], "file")
 

@@ -1,4 +1,4 @@
-"""The training report and the model card: numbers that add up, readable by everybody, from checked files alone."""
+"""The training report and the model card: numbers that add up, pages that are easy to read, and only checked files."""
 
 import re
 import shutil
