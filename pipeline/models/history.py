@@ -66,7 +66,7 @@ def turn(settings: Settings) -> Iterator[Connection]:
         with connection.begin():
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         with connection.begin():
-            for words in _repaired(settings, connection):
+            for words in _repair_entries(settings, connection):
                 log.warning("The history of promotions was repaired: %s", words)
         yield connection
 
@@ -166,7 +166,7 @@ def _recorded(connection: Connection, role: Role) -> str | None:
     return connection.execute(text(query), {"role": role}).scalar()
 
 
-def _repaired(settings: Settings, connection: Connection) -> list[str]:
+def _repair_entries(settings: Settings, connection: Connection) -> list[str]:
     """Close entries that a killed process left begun, enter aliases that were moved by hand; return both in words."""
     repaired: list[str] = []
     for role in ROLES:

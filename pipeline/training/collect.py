@@ -44,7 +44,7 @@ def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
     sources = read_past_sources(settings, weeks[0], Week.parse(plan.as_of))
     all_sources = together(list(sources.values()))
     labels, counts = counted_labels(settings, all_sources, plan.cutoff)
-    collected = list(_collected(settings, plan, weeks, sources, labels))
+    collected = list(_collect_weeks(settings, plan, weeks, sources, labels))
     manifest = TrainingSetManifest(
         cutoff=plan.cutoff,
         columns=_same_columns([snapshot for snapshot, _, _ in collected]),
@@ -73,7 +73,7 @@ def _weeks_with_sources(settings: Settings, weeks: list[Week]) -> list[Week]:
     return weeks[-1:]
 
 
-def _collected(
+def _collect_weeks(
     settings: Settings, plan: TrainingPlan, weeks: list[Week], sources: dict[Week, SourcesManifest], labels: pa.Table
 ) -> Iterator[tuple[SnapshotManifest, TrainingWeek, WeekCleaning]]:
     """Yield each week's snapshot (its files are deleted afterwards), part of the training set, and cleaning."""

@@ -53,14 +53,14 @@ def tune(settings: Settings, plan: TrainingPlan, training_set: TrainingSet) -> T
     weeks = split(settings, manifest).train
     segments(settings, manifest)  # refuses wrong segments before the long work
     if plan.pipeline:
-        return _chosen(plan, OWN, describe_pipeline(plan.pipeline), Trials(trials=[], left_out=[], seconds=0))
+        return _write_choice(plan, OWN, describe_pipeline(plan.pipeline), Trials(trials=[], left_out=[], seconds=0))
     places = folds(weeks, settings.tuning.folds)
     if not places:
         left_out = f"all candidates: the {len(weeks)} train weeks have too few answers to validate on later weeks"
-        return _chosen(plan, LOGISTIC_REGRESSION, {}, Trials(trials=[], left_out=[left_out], seconds=0))
+        return _write_choice(plan, LOGISTIC_REGRESSION, {}, Trials(trials=[], left_out=[left_out], seconds=0))
     rows = read_weeks(training_set.manifest.parent, weeks)
     best, trials = _search_families(settings, manifest, rows, weeks, places)
-    return _chosen(plan, best.family, best.parameters, trials)
+    return _write_choice(plan, best.family, best.parameters, trials)
 
 
 def folds(weeks: list[TrainingWeek], number: int) -> list[tuple[slice, slice]]:
@@ -134,7 +134,7 @@ def _search_families(
     return best, Trials(trials=trials, left_out=left_out, seconds=time.monotonic() - started)
 
 
-def _chosen(plan: TrainingPlan, family: str, parameters: Parameters, trials: Trials) -> Tuned:
+def _write_choice(plan: TrainingPlan, family: str, parameters: Parameters, trials: Trials) -> Tuned:
     logger.info("chosen: %s with %s", family, parameters)
     for sentence in trials.left_out:
         logger.warning("left out: %s", sentence)
