@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from pipeline.local.postgres import embedded
 from pipeline.manifests import SnapshotManifest, SourcesManifest, TrainingSetManifest
-from pipeline.models.metrics import Estimate, differences, estimates
+from pipeline.models.evaluation_metrics import Estimate, differences, estimates
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.sources.week_sources import read_sources

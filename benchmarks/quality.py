@@ -1,11 +1,12 @@
-"""How close the tuned model comes to the best reachable on the sample company, beside simpler answers.
+"""How close the tuned model comes to the best possible one on the sample company.
 
     python -m benchmarks.quality [--customers 60000] [--weeks 26] [--minutes 5]
 
-Makes a large sample, trains on it as `barometer train` does, and prints, for the same test weeks: the tuned model; the
-generator's own true probabilities, which no model can beat but by chance; a plain logistic regression (standardised
-numbers, one-hot categories, scikit-learn's defaults) on the same train weeks; and the base rate. Exits with 1 when the
-model is not within 0.02 of the best AUC, not above the plain one, or off by more than 0.02 in calibration.
+It makes a large sample, trains on it as `barometer train` does, and prints figures for the same test weeks: of the
+tuned model; of the generator's true probabilities, which a model can beat only by chance; of a plain logistic
+regression (standardised numbers, one-hot categories, scikit-learn's defaults) on the same train weeks; and of the base
+rate. It exits with 1 if the model's AUC is more than 0.02 below the best or not above the plain one, or if its
+calibration error is above 0.02.
 """
 
 import argparse
@@ -23,15 +24,15 @@ from examples.sample import generate, true_probabilities
 from pipeline.local.postgres import embedded
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import open_bundle
-from pipeline.models.metrics import estimates
+from pipeline.models.evaluation_metrics import estimates
 from pipeline.models.scorer import Scorer
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
+from pipeline.training.evaluation.measures import ScoredRows, score_rows
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import TrainingPlan, TrainingSet
-from pipeline.training.measure import TestRows, satisfaction_of
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 from pipeline.training.tune import tune
 from pipeline.weeks import Week
@@ -45,7 +46,7 @@ MOST_CALIBRATION_ERROR = 0.02
 
 
 def main() -> int:
-    """Print the figures side by side; return 0 when they are as claimed."""
+    """Print the figures side by side; return 0 if they are as claimed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--customers", type=int, default=60_000)
     parser.add_argument("--weeks", type=int, default=26)
@@ -61,12 +62,12 @@ def main() -> int:
             predictions, test = trained(settings, plan, training_set)
         finally:
             embedded.remove(settings.home)
-        rows = TestRows.of(test, predictions["tuned"], None, seed=settings.model.seed)
+        rows = ScoredRows.of(test, predictions["tuned"], None, seed=settings.model.seed)
     return reported(rows, predictions)
 
 
 def sample_settings(home: Path, minutes: float) -> Settings:
-    """Return the sample company's settings with the default search space and a budget of its own."""
+    """Return the sample company's settings with the default search space and the given budget."""
     environ = {**os.environ, "BAROMETER_CONFIG": str(ROOT / "pipeline.toml"), "BAROMETER_HOME": str(home / "home")}
     settings = load_settings(environ)
     tuning = settings.tuning.model_copy(update={"minutes": minutes, "candidates": 24, "folds": 3, "space": {}})
@@ -76,7 +77,7 @@ def sample_settings(home: Path, minutes: float) -> Settings:
 def trained(
     settings: Settings, plan: TrainingPlan, training_set: TrainingSet
 ) -> tuple[dict[str, NDArray[np.float64]], pa.Table]:
-    """Train; return everybody's predictions for the test rows, and these."""
+    """Train, and return the predictions of all four for the test rows, and these rows."""
     tuned = tune(settings, plan, training_set)
     print(f"chosen: {tuned.family} {tuned.parameters} in {tuned.seconds:.0f} s", *tuned.left_out, sep="\n  ")
     evaluated = evaluate(settings, plan, training_set, fit(settings, plan, training_set, tuned))
@@ -90,7 +91,7 @@ def trained(
     scorer = Scorer.load(evaluated.bundle, evaluated.bundle_digest, threshold=settings.model.threshold)
     print(f"{train.num_rows:,} train rows, {test.num_rows:,} test rows, {len(bundle.features)} features\n")
     return {
-        "tuned": satisfaction_of(scorer, test),
+        "tuned": score_rows(scorer, test),
         "best reachable": truth(settings.landing, parts.test, test),
         "plain logistic": plain.predict_proba(frame(test, features))[:, 1],
         "base rate": np.full(test.num_rows, answers(train).mean()),
@@ -98,7 +99,7 @@ def trained(
 
 
 def plain_logistic_regression(numbers: list[str]) -> "Pipeline":
-    """Return what a person would write first."""
+    """Return the pipeline that a person would write first."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -113,7 +114,7 @@ def plain_logistic_regression(numbers: list[str]) -> "Pipeline":
 
 
 def truth(landing: Path, weeks: list[TrainingWeek], test: pa.Table) -> NDArray[np.float64]:
-    """Return each test row's true probability, in the rows' order: week by week."""
+    """Return each test row's true probability, in the rows' order."""
     found: list[float] = []
     for week in weeks:
         rows = test.slice(len(found), week.rows)
@@ -127,8 +128,8 @@ def truth(landing: Path, weeks: list[TrainingWeek], test: pa.Table) -> NDArray[n
     return np.array(found)
 
 
-def reported(rows: TestRows, predictions: dict[str, NDArray[np.float64]]) -> int:
-    """Print a line for each; return 1 when the tuned model is not as good as claimed."""
+def reported(rows: ScoredRows, predictions: dict[str, NDArray[np.float64]]) -> int:
+    """Print a line for each; return 1 if the tuned model is not as good as claimed."""
     names = ("roc_auc", "pr_auc", "log_loss", "brier", "calibration_error")
     print(f"{'':16}", *(f"{name:>26}" for name in names))
     found = {}

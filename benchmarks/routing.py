@@ -1,9 +1,9 @@
-"""What a challenger adds to scoring a shard: in an A/B test little, in the shadow a second scoring.
+"""What a challenger adds to the time of scoring a shard: little in an A/B test, a second scoring in the shadow.
 
     python -m benchmarks.routing [--rows 500000]
 
-Every row is another customer's, the worst case for drawing lots. The challenger is a copy of the champion, so that only
-routing makes a difference.
+Each row has its own customer, which is the worst case for drawing customers. The challenger is a copy of the champion,
+so only routing makes a difference.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pipeline.models.routing import is_challengers
 
 
 def main() -> None:
-    """Print the CPU seconds of each mode, and of drawing lots alone."""
+    """Print the CPU seconds of each mode, and of drawing customers alone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=500_000)
     rows = parser.parse_args().rows
@@ -38,7 +38,7 @@ def main() -> None:
     started = time.process_time()
     is_challengers(customers, 0.5, "salt")
     seconds = time.process_time() - started
-    print(f"{'lots alone':12}{seconds:8.2f} CPU seconds, {seconds / rows * 1e6:5.2f} microseconds a customer")
+    print(f"{'drawing only':12}{seconds:8.2f} CPU seconds, {seconds / rows * 1e6:5.2f} microseconds a customer")
 
 
 if __name__ == "__main__":

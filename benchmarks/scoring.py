@@ -1,10 +1,10 @@
-"""Scoring a shard from Parquet to Parquet, against scikit-learn on the same rows in memory.
+"""Scoring a shard from Parquet to Parquet, compared with scikit-learn on the same rows in memory.
 
     python -m benchmarks.scoring [--rows 2000000]
 
-Both sides run the same model (20 features, 200 trees) in a process of their own; scikit-learn's time is that of
-`predict_proba` alone, on all cores, with its frame already built. The pipeline runs one such process for each core,
-each with a shard of its own: on a busy machine compare the CPU seconds.
+Each side runs the same model (20 features, 200 trees) in its own process. scikit-learn's time is that of
+`predict_proba` alone, on all cores, with its frame already built. The pipeline runs one such process on each core, each
+with its own shard. On a busy machine compare the CPU seconds.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def measured(side: str, folder: str) -> dict[str, float]:
-    """Run one side in a process of its own."""
+    """Run one side in its own process."""
     command = [sys.executable, "-m", "benchmarks.scoring", "--side", side, "--folder", folder]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(ran.stdout)  # type: ignore[no-any-return]
@@ -73,8 +73,8 @@ def measured(side: str, folder: str) -> dict[str, float]:
 
 def prepare(folder: Path, rows: int) -> None:
     """Write a snapshot of one shard and a bundle."""
-    from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-    from pipeline.training.export import export
+    from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+    from pipeline.training.pipelines.onnx_export import export
     from pipeline.training.training_set import frame
 
     random = np.random.default_rng(7)
@@ -95,7 +95,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 
 def made_up(random: np.random.Generator, rows: int, first: int) -> pa.Table:
-    """Return rows as a snapshot holds them, a tenth of the values missing."""
+    """Return rows as in a snapshot, with a tenth of the values missing."""
     columns: dict[str, Any] = {
         "customer_id": pa.array(f"c{number:09d}" for number in range(first, first + rows)),
         "product_id": pa.array(f"p{number % 12}" for number in range(rows)),

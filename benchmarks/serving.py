@@ -145,7 +145,7 @@ def registered(folder: Path, settings: Settings) -> Path:
     """Make the model and register it as champion; return its bundle."""
     from pipeline.files import sha256_of_file
     from pipeline.models.bundle import BUNDLE_FILE
-    from pipeline.training.evaluation import EVALUATION_FILE
+    from pipeline.training.evaluation.measures import EVALUATION_FILE
     from pipeline.training.handoffs import Evaluated, TrainingPlan
     from pipeline.training.register import register
 

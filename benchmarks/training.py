@@ -1,11 +1,11 @@
-"""Training on a million rows, against the same scikit-learn search by itself.
+"""Training on a million rows, compared with the same scikit-learn search alone.
 
     python -m benchmarks.training [--rows 1000000] [--candidates 8] [--folds 2]
 
-Both sides search the same candidates on the same folds with the same rows in memory, each in a process of its own.
-Barometer's side is everything from the collected training set to the sealed bundle: reading and checking the files,
-the search, fitting the winner, calibration, ONNX, parity, evaluation with intervals, profile and card. scikit-learn's
-is HalvingRandomSearchCV for each family with its frame already built, and the refit of the winner.
+Each side runs in its own process and searches the same candidates on the same folds and rows. Barometer's side is
+everything from the collected training set to the sealed bundle: reading and checking the files, the search, fitting the
+winner, calibration, ONNX, parity, evaluation with intervals, profile and card. scikit-learn's side is
+HalvingRandomSearchCV for each family, with its frame already built, and the refit of the winner.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +38,9 @@ AT_MOST = 1.3
 
 
 def main() -> int:
-    """Print the seconds and the peak memory of both sides; return 0 when their ratio is as claimed."""
+    """Print the seconds and the peak memory of both sides; return 0 if their ratio is as claimed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="Of the train weeks.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="Rows of the train weeks.")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--side", choices=SIDES)
@@ -99,7 +98,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 
 def settings_of(folder: Path, tuning: Tuning) -> Settings:
-    """Return settings without a registry, so without a champion."""
+    """Return settings without a registry, and so without a champion."""
     return Settings(
         config_file=folder / "pipeline.toml",
         home=folder,
@@ -110,7 +109,7 @@ def settings_of(folder: Path, tuning: Tuning) -> Settings:
 
 
 def with_barometer(folder: Path, tuning: Tuning) -> dict[str, float]:
-    """Train as the DAG does, from the collected set on."""
+    """Train as the DAG does, starting with the collected set."""
     from pipeline.local.postgres import embedded
     from pipeline.training.evaluate import evaluate
     from pipeline.training.fit import fit
@@ -152,10 +151,9 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    from pipeline.settings.model import Span
-    from pipeline.training.estimator import SPACES, estimator
-    from pipeline.training.search import CLASSIFIER, FACTOR, _Drawn
-    from pipeline.training.tune import folds
+    from pipeline.training.pipelines.families import SPACES, estimator
+    from pipeline.training.search.halving import CLASSIFIER, FACTOR, distributions
+    from pipeline.training.tune import fold_rows, folds
 
     settings = settings_of(folder, tuning)
     manifest = TrainingSetManifest.read(folder / "manifest.json")
@@ -163,23 +161,17 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     table = read_weeks(folder, weeks)
     features = features_of(manifest, table)
     rows, labels = frame(table, features), answers(table)
-    ends = [0, *accumulate(week.rows for week in weeks)]
-    places = [
-        (np.arange(ends[past.stop]), np.arange(ends[later.start], ends[later.stop]))
-        for past, later in folds(weeks, tuning.folds)
-    ]
     candidates = tuning.candidates // len(SPACES)
     started, cpu_before = time.perf_counter(), time.process_time()  # with the frame already built
     searches = []
     for family, space in SPACES.items():
-        drawn = {CLASSIFIER + k: _Drawn(v) if isinstance(v, Span) else v for k, v in space.items()}
         halving = HalvingRandomSearchCV(
             estimator(features, family, {}, settings.model.seed),
-            drawn,
+            {CLASSIFIER + name: values for name, values in distributions(space).items()},
             n_candidates=candidates,
             factor=FACTOR,
             min_resources=len(rows) // FACTOR ** floor(log(candidates, FACTOR)),
-            cv=places,
+            cv=fold_rows(weeks, folds(weeks, tuning.folds)),
             scoring="roc_auc",
             refit=False,
             return_train_score=False,

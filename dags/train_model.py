@@ -83,7 +83,7 @@ another version with the same predictions.
     plan = Stage(
         task_id="plan",
         task_display_name="Plan the training",
-        function="pipeline.training.plan:plan_training",
+        function="pipeline.training.training_plan:plan_training",
         when=lambda params: not params["version"],
         execution_timeout=timedelta(minutes=10),
         doc_md="""

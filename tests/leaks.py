@@ -13,7 +13,7 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score
 from pipeline.weeks import Week

@@ -13,10 +13,10 @@ from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
 from pipeline.models.scorer import MISSING
 from pipeline.settings import Settings
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.export import export
+from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.handoffs import Evaluated, TrainingPlan
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export
 from pipeline.weeks import Week
 
 COMPANY_COLUMNS = [

@@ -9,7 +9,7 @@ from pipeline.settings import load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.models.metrics import Estimate
+    from pipeline.models.evaluation_metrics import Estimate
     from pipeline.promotion.comparison import Comparison, Side, Trial
 
 MODES = {"ab": "A/B test", "shadow": "In the shadow"}

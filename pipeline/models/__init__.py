@@ -1,1 +1,1 @@
-"""A model version as files, the registry that knows it, and the one scoring path."""
+"""Model versions: their files, the registry, the history of their roles, and the one scoring path."""

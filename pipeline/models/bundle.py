@@ -1,8 +1,8 @@
-"""A bundle: the files of one model version, with `bundle.json` saying what they are and what they were made from.
+"""A bundle: the files of one model version. Its `bundle.json` describes them and what they were made from.
 
-Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, scoring opens it. Nothing
-of a bundle is used before its digest was compared: the registry vouches for `bundle.json`, and that for every other
-file. Entry points: `seal` and `open_bundle`.
+Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, and scoring opens it. No
+file is used before its digest is checked: the registry holds the digest of `bundle.json`, and `bundle.json` holds the
+digests of the other files. Entry points: `seal`, `open_bundle` and `open_intact`.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ class Feature(_Part):
     kind: Literal["number", "category"]
     """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
     categories: list[str] = []
-    """The categories met in training, in order; others count as unseen."""
+    """The categories seen in training, in order; any other counts as unseen."""
 
 
 class TrainingData(_Part):
     """What a version was trained, calibrated and tested on."""
 
     cutoff: datetime
-    """Nothing that became known at or after it was used."""
+    """Only what was known before it was used."""
     train_weeks: list[str]
     validation_weeks: list[str]
     test_weeks: list[str]
@@ -59,10 +59,10 @@ class Bundle(_Part):
     code_version: str
     libraries: dict[str, str]
     files: dict[str, str]
-    """Path below the folder: sha256 of the file."""
+    """sha256 of each file, by its path below the folder."""
 
     def read(self, folder: Path, name: str) -> bytes:
-        """Return the bytes of a file of the bundle in `folder`; those very bytes were checked.
+        """Return the content of a file of the bundle in `folder`, after checking its digest.
 
         Raises
         ------
@@ -77,14 +77,9 @@ class Bundle(_Part):
 
 
 def seal(folder: Path, **facts: object) -> str:
-    """Write `bundle.json` for the files in `folder` and return its digest.
+    """Write `bundle.json` for the files in `folder`, which is complete otherwise, and return its digest.
 
-    Parameters
-    ----------
-    folder
-        Holds the version's files, complete.
-    facts
-        The fields of `Bundle`, except `files`.
+    `facts` are the fields of `Bundle` except `files`.
     """
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / BUNDLE_FILE)
     files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in paths}
@@ -95,12 +90,12 @@ def seal(folder: Path, **facts: object) -> str:
 
 
 def open_bundle(folder: Path, digest: str) -> Bundle:
-    """Return what the bundle in `folder` holds, once its `bundle.json` has the registry's `digest`.
+    """Return the content of `bundle.json` in `folder`, after checking that its digest is the registry's `digest`.
 
     Raises
     ------
     ModelError
-        If `bundle.json` is absent, was changed, or was written by a version of Barometer with another form.
+        If `bundle.json` is absent, was changed, or was written by another version of Barometer.
     """
     path = folder / BUNDLE_FILE
     content = _bytes(path)
@@ -115,6 +110,20 @@ def open_bundle(folder: Path, digest: str) -> Bundle:
             "a bundle.json as this version of Barometer writes it.",
             "train a version with this code: barometer train.",
         ) from None
+
+
+def open_intact(folder: Path, digest: str) -> Bundle:
+    """Return the content of `bundle.json`, after checking the digest of every file of the bundle.
+
+    Raises
+    ------
+    ModelError
+        If a file is absent or not what was sealed.
+    """
+    bundle = open_bundle(folder, digest)
+    for name in bundle.files:
+        bundle.read(folder, name)
+    return bundle
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,9 +1,9 @@
 """An exported version: a folder with all that serving needs, for a place without registry and warehouse.
 
-It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud's container
-gets it unpacked as its model folder; some put it one folder deeper. `version.json` takes the registry's place: it says
-the version, the digest of `bundle.json`, and the threshold in force when it was exported. Entry points:
-`export_version` for `barometer models export`, `exported_version` for the service.
+It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud unpacks it
+into its container's model folder, or one folder deeper. `version.json` replaces the registry: it holds the version, the
+digest of `bundle.json`, and the threshold in force at the export. Entry points: `export_version` for `barometer models
+export`, `exported_version` for the service.
 """
 
 import gzip
@@ -41,23 +41,16 @@ class ExportedVersion(BaseModel):
 
 
 def export_version(settings: Settings, version: str, to: Path) -> ExportedVersion:
-    """Write what serving a version needs to a new folder, or a new archive where the name ends in `.tar.gz`.
+    """Write what serving a version needs to a new folder, or to a new archive if the name ends in `.tar.gz`.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    version
-        Its number, or `current` for the champion.
-    to
-        The folder or archive; equal versions give equal bytes.
+    `version` is a number, or `current` for the champion. Equal versions give equal bytes.
 
     Raises
     ------
     ModelError
-        If there is no such version, it was withdrawn, or its files are not what was sealed.
+        If there is no such version, it was withdrawn, or its files are not as they were sealed.
     ConfigError
-        If `to` is there already or cannot be written.
+        If `to` exists already or cannot be written.
     """
     number = registry.champion_or_refuse(settings) if version == "current" else version
     folder, digest = registry.bundle_of(settings, number)
@@ -70,18 +63,23 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
     made = ExportedVersion(name=settings.model.name, version=number, digest=digest, threshold=settings.model.threshold)
     files = {VERSION_FILE: made.model_dump_json(indent=1).encode(), **served_files(folder, digest)}
     try:
-        _write(files, to.absolute())
+        if not to.name.endswith(ARCHIVE_ENDING):
+            write_folder(files, to.absolute())
+        elif to.exists():
+            raise FileExistsError(None, "it exists already")
+        else:
+            write_bytes(to.absolute(), _archive(files))
     except OSError as error:
         raise ConfigError(
             f"The version cannot be exported to {to}: {error.strerror}.",
-            "the name of a folder, or of a .tar.gz, that is not there yet.",
+            "the name of a folder, or of a .tar.gz, that does not exist yet.",
             "name another place with --to.",
         ) from None
     return made
 
 
 def served_files(folder: Path, digest: str) -> dict[str, bytes]:
-    """Return the files of a bundle that serving needs, by name, each checked.
+    """Return the files of a bundle that serving needs, by name, after checking their digests.
 
     Raises
     ------
@@ -94,12 +92,12 @@ def served_files(folder: Path, digest: str) -> dict[str, bytes]:
 
 
 def write_folder(files: dict[str, bytes], folder: Path) -> None:
-    """Write files to a folder that is whole or absent; it must not be there yet, or be empty.
+    """Write files to a new or empty folder, all of them or none.
 
     Raises
     ------
     OSError
-        If it is there with something in it, or cannot be written.
+        If the folder is not empty, or cannot be written.
     """
     fresh = folder.with_name(f".tmp-{uuid4().hex}")
     fresh.mkdir(parents=True)
@@ -112,12 +110,12 @@ def write_folder(files: dict[str, bytes], folder: Path) -> None:
 
 
 def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
-    """Return the folder that holds `version.json`, this one or one just below it, and what that says.
+    """Return the folder that holds `version.json`, which is this one or one just below it, and its content.
 
     Raises
     ------
     ModelError
-        If there is none, more than one, or it has another form.
+        If there is none or more than one, or it has another form.
     """
     places = [folder / VERSION_FILE] if (folder / VERSION_FILE).is_file() else sorted(folder.glob(f"*/{VERSION_FILE}"))
     if len(places) != 1:
@@ -126,7 +124,7 @@ def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
 
 
 def parsed(content: bytes, place: str) -> ExportedVersion:
-    """Return what a `version.json` says.
+    """Return the content of a `version.json`.
 
     Raises
     ------
@@ -144,7 +142,7 @@ def parsed(content: bytes, place: str) -> ExportedVersion:
 
 
 def not_exported(place: str, found: int) -> ModelError:
-    """Return the error for a place with no exported version, or with several."""
+    """Return the error for a place with no exported version, or with several of them."""
     return ModelError(
         f"{place} holds {found or 'no'} {VERSION_FILE}.",
         f"one {VERSION_FILE}, there or one folder deeper, beside {BUNDLE_FILE} and {ONNX_FILE}.",
@@ -152,17 +150,8 @@ def not_exported(place: str, found: int) -> ModelError:
     )
 
 
-def _write(files: dict[str, bytes], to: Path) -> None:
-    if not to.name.endswith(ARCHIVE_ENDING):
-        write_folder(files, to)
-        return
-    if to.exists():
-        raise FileExistsError(None, "it is there already")
-    write_bytes(to, _archive(files))
-
-
 def _archive(files: dict[str, bytes]) -> bytes:
-    """Return a .tar.gz of the files at its root, owned by nobody, without times."""
+    """Return a .tar.gz of the files at its root, without owners and times."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in sorted(files.items()):

@@ -1,9 +1,9 @@
 """The history of champion and challenger, `model_promotions`, kept in step with the aliases in MLflow.
 
-An alias lives in another database than the history, so no transaction spans both. Therefore: what is about to happen is
-written and committed first, then the alias moves, then the entry is completed. The alias is the truth. Whoever gets the
-turn next puts right what a process that was killed left behind, or a person moved in MLflow, and the entry says so;
-the alias itself is never moved by a repair. Entry points: `turn`, `repair`, `ask`, `carry_out`.
+The aliases and the history lie in two databases, so no transaction spans both. Therefore a change is first written here
+and committed, then the alias moves, then the entry is completed. The alias is the truth. After a process was killed, or
+a person moved an alias in MLflow, the next process that takes its turn corrects the history, and the entry says so. A
+correction never moves an alias. Entry points: `turn`, `repair`, `ask` and `carry_out`.
 """
 
 import logging
@@ -23,8 +23,7 @@ from pipeline.warehouse import available, engine, transaction
 from pipeline.weeks import Week
 
 LOCK = 0x0BA25
-"""Advisory lock of whoever changes what is in force."""
-NOBODY = "unknown, in MLflow"
+"""Advisory lock for changing what is in force."""
 
 Role = Literal["champion", "challenger"]
 Kind = Literal["training", "as of", "promotion", "rollback", "by hand"]
@@ -59,24 +58,25 @@ class Entry(BaseModel):
 
 @contextmanager
 def turn(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection that holds the lock, outside any transaction, once the history agrees with the aliases.
+    """Yield a connection that holds the lock, outside any transaction, after making the history agree with the aliases.
 
-    The lock ends with the connection, however this process ends.
+    The lock ends with the connection, even if this process is killed.
     """
     with available(), engine(settings).connect() as connection:
         with connection.begin():
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         with connection.begin():
-            for words in _put_right(settings, connection):
+            for words in _repair_entries(settings, connection):
                 log.warning("The history of promotions was repaired: %s", words)
         yield connection
 
 
 def repair(settings: Settings) -> None:
-    """Make the history agree with the aliases, if it does not; reading both costs nothing worth sparing."""
+    """Make the history agree with the aliases."""
     with transaction(settings) as connection:
-        is_right = all(_agrees(settings, connection, role) for role in ROLES)
-    if not is_right:
+        agrees = all(_recorded(connection, role) == registry.with_alias(settings, role) for role in ROLES)
+        agrees = agrees and not entries(connection, "state = 'begun'")
+    if not agrees:
         with turn(settings):
             pass
 
@@ -94,7 +94,7 @@ def ask(
     state: State = "asked",
     **further: Any,
 ) -> Entry:
-    """Write a new entry; `further` are other columns."""
+    """Write a new entry and return it; `further` are other columns."""
     row = {
         "kind": kind,
         "from_week": from_week.monday,
@@ -114,7 +114,7 @@ def ask(
 
 
 def entry(connection: Connection, promotion_id: int) -> Entry:
-    """Return one entry as it stands."""
+    """Return one entry."""
     return entries(connection, "promotion_id = :promotion_id", promotion_id=promotion_id)[0]
 
 
@@ -125,10 +125,14 @@ def entries(connection: Connection, where: str = "true", **parameters: Any) -> l
 
 
 def carry_out(settings: Settings, connection: Connection, asked: Entry, *, decided_by: str) -> Entry:
-    """Move the alias as an entry says; `connection` holds the turn."""
+    """Move the alias as an entry says, and return the completed entry; `connection` holds the lock."""
     with connection.begin():
         begun = change(connection, asked, state="begun", promoted_by=decided_by)
-    _move_alias(settings, begun)
+    client = mlflow_client(settings)
+    if begun.to_version is None:
+        client.delete_registered_model_alias(settings.model.name, begun.role)
+    else:
+        client.set_registered_model_alias(settings.model.name, begun.role, begun.to_version)
     with connection.begin():
         return _complete(connection, begun)
 
@@ -141,17 +145,9 @@ def change(connection: Connection, this: Entry, **columns: Any) -> Entry:
     return Entry.model_validate(dict(row))
 
 
-def _move_alias(settings: Settings, begun: Entry) -> None:
-    client = mlflow_client(settings)
-    if begun.to_version is None:
-        client.delete_registered_model_alias(settings.model.name, begun.role)
-    else:
-        client.set_registered_model_alias(settings.model.name, begun.role, begun.to_version)
-
-
 def _complete(connection: Connection, begun: Entry, **columns: Any) -> Entry:
-    """Close an entry whose alias has moved; a rollback withdraws the champion it took out."""
-    if begun.kind == "rollback" and begun.role == registry.CHAMPION:
+    """Complete an entry whose alias has moved; a rollback of the champion also withdraws that version."""
+    if begun.kind == "rollback" and begun.role == "champion":
         withdraw = """
             INSERT INTO withdrawn_versions (model_version, withdrawn_by, reason) VALUES (:version, :by, :reason)
             ON CONFLICT DO NOTHING
@@ -161,13 +157,8 @@ def _complete(connection: Connection, begun: Entry, **columns: Any) -> Entry:
     return change(connection, begun, state="completed", completed_at=datetime.now(UTC), **columns)
 
 
-def _agrees(settings: Settings, connection: Connection, role: Role) -> bool:
-    unfinished = entries(connection, "role = :role AND state = 'begun'", role=role)
-    return not unfinished and _recorded(connection, role) == registry.with_alias(settings, role)
-
-
 def _recorded(connection: Connection, role: Role) -> str | None:
-    """Return the version that has the role by the history."""
+    """Return the version that has the role according to the history."""
     query = """
         SELECT to_version FROM model_promotions WHERE role = :role AND state = 'completed' AND kind <> 'as of'
         ORDER BY completed_at DESC, promotion_id DESC LIMIT 1
@@ -175,13 +166,19 @@ def _recorded(connection: Connection, role: Role) -> str | None:
     return connection.execute(text(query), {"role": role}).scalar()
 
 
-def _put_right(settings: Settings, connection: Connection) -> list[str]:
-    """Close what a killed process began, by where the alias is now; enter what nobody entered."""
+def _repair_entries(settings: Settings, connection: Connection) -> list[str]:
+    """Close entries that a killed process left begun, enter aliases that were moved by hand; return both in words."""
     repaired: list[str] = []
     for role in ROLES:
         alias = registry.with_alias(settings, role)
-        unfinished = entries(connection, "role = :role AND state = 'begun'", role=role)
-        repaired += [_closed(connection, begun, has_moved=begun.to_version == alias) for begun in unfinished]
+        for begun in entries(connection, "role = :role AND state = 'begun'", role=role):
+            if begun.to_version == alias:
+                words = "the process died after the alias had moved; completed later"
+                _complete(connection, begun, repaired=words)
+            else:
+                words = "the process died before the alias moved"
+                change(connection, begun, state="abandoned", repaired=words)
+            repaired.append(f"entry {begun.promotion_id}: {words}")
         recorded = _recorded(connection, role)
         if recorded != alias:
             words = f"the alias {role!r} was found on version {alias or 'none'} instead of {recorded or 'none'}"
@@ -191,7 +188,7 @@ def _put_right(settings: Settings, connection: Connection) -> list[str]:
                 from_week=Week.last_complete(datetime.now(UTC), settings.zone),
                 from_version=recorded,
                 to_version=alias,
-                asked_by=NOBODY,
+                asked_by="unknown, in MLflow",
                 reason="moved by hand in MLflow",
                 role=role,
                 state="completed",
@@ -199,13 +196,3 @@ def _put_right(settings: Settings, connection: Connection) -> list[str]:
             )
             repaired.append(f"{words} (entry {found.promotion_id})")
     return repaired
-
-
-def _closed(connection: Connection, begun: Entry, *, has_moved: bool) -> str:
-    if has_moved:
-        words = "the process died after the alias had moved; completed later"
-        _complete(connection, begun, repaired=words)
-    else:
-        words = "the process died before the alias moved"
-        change(connection, begun, state="abandoned", repaired=words)
-    return f"entry {begun.promotion_id}: {words}"

@@ -1,7 +1,7 @@
 """The training profile: how each feature and the predictions were distributed, for drift to be measured against.
 
-Stored as `profile.json` with a version. `pipeline.models.profiling` makes it, and counts other rows in its bins; who
-only reads it needs this module alone. The entry point is `Profile`.
+It is stored as `profile.json` with a version. `pipeline.models.histograms` makes it and counts other rows in its bins;
+readers need this module alone. The entry point is `Profile`.
 """
 
 from typing import Annotated, Literal
@@ -20,9 +20,9 @@ class Numbers(_Part):
 
     kind: Literal["number"] = "number"
     edges: list[float]
-    """Where one bin ends and the next begins, ascending; a bin holds its upper end. The outer bins are open."""
+    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer bins are open."""
     counts: list[int]
-    """One more than edges. None is 0 on the rows that the bins were chosen on."""
+    """One more than edges; none is 0 on the rows that the bins were chosen on."""
     missing: int
 
 
@@ -31,7 +31,7 @@ class Categories(_Part):
 
     kind: Literal["category"] = "category"
     counts: dict[str, int]
-    """By category; the most frequent first on the rows that they were chosen on."""
+    """By category, the most frequent first on the rows that the bins were chosen on."""
     other: int
     """Rows of all categories that are not listed."""
     missing: int
@@ -48,4 +48,4 @@ class Profile(_Part):
     features: dict[str, Histogram]
     """On the train weeks."""
     satisfaction: Numbers
-    """Of subjects that fitting has not seen, since a model is surer of those it has."""
+    """On the test weeks, because a model is too confident on rows it was fitted on."""

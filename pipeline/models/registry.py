@@ -1,8 +1,8 @@
-"""Which model version a run uses, resolved once per run by SQL on the registry's own tables.
+"""The registry: which model versions there are, which one scores a week, and where its files are.
 
-MLflow's client would cost seconds of imports for three look-ups. The alias `champion` says which version is current;
-the warehouse's `model_promotions` says which was in force when; a version's tags say where its bundle is and what its
-digest must be. Entry points: `choose_model`, and `champion` for whoever only asks whether there is one.
+It reads MLflow's tables by SQL, because MLflow's client takes seconds to import. The alias `champion` says which
+version is current, the warehouse's `model_promotions` which one was in force when, and a version's tags where its
+bundle is and which digest it must have. Entry points: `choose_model`, which a run calls once, and `champion`.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,17 @@ from pipeline.models.bundle import open_bundle
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 BUNDLE_TAG = "barometer.bundle"
 """A version's folder, relative to the home."""
 DIGEST_TAG = "barometer.bundle_digest"
 """sha256 of the folder's `bundle.json`."""
 TRAINING_TAG = "barometer.training"
-"""The training that made it: its folder below `training/` in the home."""
+"""The training that made a version: the name of its folder below `training/` in the home."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version as the registry has it."""
+    """A version in the registry."""
 
     version: str
     registered_at: datetime
@@ -51,7 +50,7 @@ class ModelChoice:
     trained_after_cutoff: bool
     """Whether it was trained on data from after the week's cutoff."""
     is_current: bool
-    """Whether it is taken as today's champion, so that today's routing applies."""
+    """Whether it was chosen as today's champion, so today's routing applies."""
 
 
 def choose_model(
@@ -61,17 +60,13 @@ def choose_model(
 
     Parameters
     ----------
-    settings
-        The settings.
-    week
-        The week to score.
     requested
-        `auto`: a published week's own version; for the last complete week the champion; for an earlier one the
-        version in force then. `current`: the champion. Else a version's number.
+        `current`: the champion. A number: that version. `auto`: for a published week the version that made it; for
+        the last complete week the champion; for an earlier week the version then in force.
     published_version
-        The version that made the week's published predictions, if it has any.
+        The version that made the week's published predictions, if it is published.
     now
-        Decides which week is the last complete one.
+        The time that decides which week is the last complete one.
 
     Raises
     ------
@@ -84,7 +79,7 @@ def choose_model(
         version, reason = requested, "named for this run"
     elif requested == "auto" and published_version is not None:
         version, reason = published_version, "made the week's published predictions"
-        if withdrawn(settings, version):  # a rerun repeats what was published; rescoring is asked for by a number
+        if withdrawn(settings, version):  # a rerun repeats what was published; a number asks for another version
             reason += ", though it was withdrawn since"
     elif requested == "current" or week >= last_complete:
         version, reason, is_current = champion_or_refuse(settings), "the champion", True
@@ -103,13 +98,26 @@ def choose_model(
     )
 
 
+def _in_force_or_refuse(settings: Settings, week: Week) -> str:
+    with warehouse.transaction(settings) as connection:
+        version = in_force(connection, week)
+    if version is None:
+        raise ModelError(
+            f"No model version was in force in the week {week}.",
+            "one that was promoted for that week or an earlier one.",
+            f"train one on what was known then: barometer train --as-of {week}; or run the week with"
+            " model=current, whose rows then say that the model knows what came later.",
+        )
+    return version
+
+
 def champion(settings: Settings) -> str | None:
-    """Return the current version, if there is one."""
-    return with_alias(settings, CHAMPION)
+    """Return the champion, if there is one."""
+    return with_alias(settings, "champion")
 
 
 def champion_or_refuse(settings: Settings) -> str:
-    """Return the current version.
+    """Return the champion.
 
     Raises
     ------
@@ -120,24 +128,24 @@ def champion_or_refuse(settings: Settings) -> str:
     if version is None:
         raise ModelError(
             f"The model {settings.model.name!r} has no champion yet.",
-            f"a version with the alias {CHAMPION!r} in the registry.",
+            "a version with the alias 'champion' in the registry.",
             "train the first one: barometer train; a candidate becomes champion by barometer promote VERSION.",
         )
     reason = withdrawn(settings, version)
-    if reason and champion(settings) != version:  # a rollback fell between the two looks: alias first, then withdrawn
+    if reason and champion(settings) != version:  # a rollback came between: it moves the alias first
         return champion_or_refuse(settings)
     if reason:
         raise ModelError(
-            f"Version {version}, which has the alias {CHAMPION!r} in MLflow, was withdrawn: {reason}.",
-            "a champion that was not.",
+            f"Version {version}, which has the alias 'champion' in MLflow, was withdrawn: {reason}.",
+            "a champion that was not withdrawn.",
             "put another version in its place: barometer rollback, or barometer promote VERSION.",
         )
     return version
 
 
 def challenger(settings: Settings) -> str | None:
-    """Return the candidate that takes part beside the champion, if there is one."""
-    version = with_alias(settings, CHALLENGER)
+    """Return the challenger, if there is one."""
+    version = with_alias(settings, "challenger")
     return None if version is None or withdrawn(settings, version) else version
 
 
@@ -161,18 +169,17 @@ def versions(settings: Settings) -> list[Version]:
 
 
 def withdrawn(settings: Settings, version: str) -> str | None:
-    """Return why a version was withdrawn, None when it was not."""
+    """Return why a version was withdrawn; None if it was not."""
     with warehouse.transaction(settings) as connection:
         query = text("SELECT reason FROM withdrawn_versions WHERE model_version = :version")
         return connection.execute(query, {"version": version}).scalar()
 
 
 def in_force(connection: Connection, week: Week) -> str | None:
-    """Return the version in force in `week`, by the warehouse's history of promotions.
+    """Return the version in force in `week`, according to the history of promotions.
 
-    A promotion counts from the week it was made for, so of those made for this week or before, the last one decides.
-    Versions trained `as of` a week fill the weeks before all others and give way to them. Withdrawn versions are passed
-    over.
+    Of the promotions made for this week or an earlier one, the latest decides. Versions trained `as of` a week count
+    only in weeks before all promotions. Withdrawn versions are skipped.
     """
     query = """
         SELECT to_version FROM model_promotions
@@ -185,23 +192,10 @@ def in_force(connection: Connection, week: Week) -> str | None:
 
 
 def with_alias(settings: Settings, alias: str) -> str | None:
-    """Return the version that has an alias in MLflow, whatever its history."""
+    """Return the version that has an alias in MLflow, if there is one."""
     query = "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias"
     rows = _registry_rows(settings, query, name=settings.model.name, alias=alias)
     return str(rows[0].version) if rows else None
-
-
-def _in_force_or_refuse(settings: Settings, week: Week) -> str:
-    with warehouse.transaction(settings) as connection:
-        version = in_force(connection, week)
-    if version is None:
-        raise ModelError(
-            f"No model version was in force in the week {week}.",
-            "one that was promoted for that week or an earlier one.",
-            f"train one on what was known then: barometer train --as-of {week}; or run the week with"
-            " model=current, whose rows then say that the model knows what came later.",
-        )
-    return version
 
 
 def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
@@ -223,7 +217,7 @@ def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
 
 
 def tags_of(settings: Settings, version: str) -> dict[str, str]:
-    """Return what the registry holds beside a version.
+    """Return the tags of a version.
 
     Raises
     ------
@@ -246,7 +240,7 @@ def tags_of(settings: Settings, version: str) -> dict[str, str]:
 
 
 def _registry_rows(settings: Settings, query: str, **parameters: Any) -> list[Any]:
-    """Return the rows of a query on MLflow's tables; none when they were never made."""
+    """Return the rows of a query on MLflow's tables; none if the tables do not exist yet."""
     engine = create_engine(databases(settings).mlflow, poolclass=NullPool, connect_args=CONNECTING)
     with warehouse.available(), engine.connect() as connection:
         if connection.execute(text("SELECT to_regclass('model_version_tags')")).scalar() is None:

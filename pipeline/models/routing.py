@@ -1,9 +1,8 @@
-"""Routing: which customers are the challenger's in an A/B test, and their rows scored by it. Nothing here knows a week.
+"""Routing: which customers belong to the challenger in an A/B test, and scoring rows by the model they belong to.
 
-A customer's place is drawn from a hash of its id and the salt, so it is the same in every week, shard, process and
-batch. The weekly run (`pipeline.weekly.score`, and `pipeline.weekly.check` after it) and the sidecar use these very
-functions. Entry
-points: `is_challengers`, `routed_scores` and `routed_satisfaction`.
+A customer's place is a hash of its id and the salt, so it is the same in every week, shard, process and batch. The
+weekly run, its check and the service all use these functions. Entry points: `is_challengers`, `routed_scores` and
+`routed_satisfaction`.
 """
 
 import hashlib
@@ -19,19 +18,20 @@ from pipeline.errors import ModelError
 from pipeline.models.scorer import Scorer, inputs
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-"""The roles of a model version: who made a prediction."""
+"""The role of the version that made a prediction."""
 
 
 def is_challengers(customer_ids: pa.Array, fraction: float, salt: str) -> NDArray[np.bool_]:
-    """Return for each customer whether it is the challenger's; a null is nobody, so the champion's.
+    """Return for each customer whether it belongs to the challenger; a null belongs to the champion.
 
     A customer's place is the first 53 bits of the SHA-256 of the salt followed by the id, both in UTF-8, as a number
-    from 0 to below 1: below `fraction` it is the challenger's. So a larger fraction keeps those it has and adds others.
+    from 0 to below 1. Places below `fraction` belong to the challenger, so a larger fraction keeps the challenger's
+    customers and adds others.
 
     Parameters
     ----------
     customer_ids
-        Text; a customer may be there many times.
+        Text; the same customer may be there many times.
     fraction
         0 to 1, of the customers.
     salt
@@ -46,25 +46,17 @@ def is_challengers(customer_ids: pa.Array, fraction: float, salt: str) -> NDArra
     salted = [(salt + customer).encode() for customer in encoded.dictionary.to_pylist()]
     digests = b"".join([hashlib.sha256(text).digest() for text in salted])
     places = (np.frombuffer(digests, dtype=">u8")[::4] >> np.uint64(11)) * 2.0**-53  # exactly what a double can hold
-    of_nobody = len(salted)
-    codes = encoded.indices.fill_null(of_nobody).to_numpy()
-    drawn: NDArray[np.bool_] = np.append(places < fraction, False)[codes]
+    codes = encoded.indices.fill_null(len(salted)).to_numpy()
+    drawn: NDArray[np.bool_] = np.append(places < fraction, False)[codes]  # the last element is for null
     return drawn
 
 
 def routed_scores(
     batch: pa.RecordBatch, challengers: NDArray[np.bool_], champion: Scorer, challenger: Scorer
 ) -> pa.RecordBatch:
-    """Return the scores of each row, in order, by the model whose row it is; columns as `Scorer.score` gives them.
+    """Return the scores of each row, in order, by the model it belongs to; columns as `Scorer.score` returns them.
 
-    Parameters
-    ----------
-    batch
-        The features of both models.
-    challengers
-        Which rows are the challenger's, as `is_challengers` says.
-    champion, challenger
-        The two models.
+    `batch` holds the features of both models, and `challengers` is as `is_challengers` returns it.
     """
     features = {feature.name: feature for feature in (*champion.features, *challenger.features)}
     columns = inputs(batch, list(features.values()))
@@ -74,7 +66,7 @@ def routed_scores(
 def routed_satisfaction(
     columns: Mapping[str, NDArray[Any]], challengers: NDArray[np.bool_], champion: Scorer, challenger: Scorer
 ) -> NDArray[np.float64]:
-    """Return the satisfaction of each row, in order, by the model whose row it is; `columns` as `inputs` gives them."""
+    """Return the satisfaction of each row, in order, by the model it belongs to; `columns` as from `inputs`."""
     satisfaction = np.empty(len(challengers))
     for model, rows in ((champion, ~challengers), (challenger, challengers)):
         satisfaction[rows] = model.satisfaction({name: column[rows] for name, column in columns.items()})
@@ -83,13 +75,13 @@ def routed_satisfaction(
 
 @contextmanager
 def blaming_challenger(version: str) -> Iterator[None]:
-    """Say of a model's error in the block that it is the challenger's, and how to do without it."""
+    """Add to a model's error in the block that it is the challenger's, and how to run without it."""
     try:
         yield
     except ModelError as error:
         raise ModelError(
             f"The challenger, version {version}, cannot score. {error.found}",
             error.expected,
-            f"{error.do} Or do without it: barometer rollback --challenger takes it out; a version's number as the"
-            " run's model has that version score everybody.",
+            f"{error.do} To run without it, take it out: barometer rollback --challenger. Or name one version as the"
+            " run's model, which then scores every customer.",
         ) from None

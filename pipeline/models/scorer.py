@@ -1,8 +1,8 @@
-"""The one scoring path: features in, predictions out, for the weekly run, for evaluation and for the sidecar.
+"""The one scoring path: features in, predictions out, for the weekly run, for evaluation and for the service.
 
-A `Scorer` is a plain function `RecordBatch → RecordBatch` around the version's ONNX file. It knows neither Airflow nor
-the warehouse, unpickles nothing, and gives a row the same numbers in whatever batch it comes. Entry points:
-`Scorer.load` and `Scorer.score`; training builds its inputs with the same `inputs`.
+A `Scorer` is a function `RecordBatch → RecordBatch` around the version's ONNX file. It knows neither Airflow nor the
+warehouse, unpickles nothing, and gives a row the same numbers in any batch. Entry points: `Scorer.load`, `Scorer.score`
+and `inputs`, which training uses too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
 
 MISSING = "__missing__"
-"""Stands for an absent category, in training and in scoring alike; a real value of this name counts as absent."""
+"""Replaces an absent category, in training and in scoring. A real value of this name counts as absent."""
 INPUT_PREFIX = "feature:"
-"""Before a feature's name in the ONNX file, so that no feature's name can be that of an inner value."""
+"""Prefix of a feature's name in the ONNX file, so that it cannot clash with the name of an inner value."""
 SCORES_SCHEMA = pa.schema([("satisfaction", pa.float64()), ("likely_satisfied", pa.bool_())])
 ONNX_TYPES = {"number": "tensor(float)", "category": "tensor(string)"}
 
@@ -47,7 +47,7 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path, digest: str, *, threshold: float) -> Self:
-        """Return the scorer of the bundle in `folder`, after all its checks.
+        """Return the scorer of the bundle in `folder`, after checking its files.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Scorer:
         Parameters
         ----------
         columns
-            The model's inputs by feature name, maybe others beside them, as `inputs` gives them.
+            The model's inputs by feature name, as `inputs` makes them; others are ignored.
 
         Raises
         ------
@@ -87,11 +87,11 @@ class Scorer:
         """
         feed = {onnx_name: columns[name] for name, onnx_name in self._onnx_names}
         rows = len(columns[self.features[0].name])
-        if not rows:  # which ONNX Runtime's operators refuse
+        if not rows:  # ONNX Runtime refuses empty inputs
             return np.empty(0)
         try:
             return self._session.run([self._output], feed)[0][:, 1].astype(np.float64)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001 - its errors have no other common base
+        except Exception as error:  # noqa: BLE001 - its errors have no common base class
             raise ModelError(
                 f"The model's ONNX file fails on {rows} rows: {str(error).splitlines()[0]}.",
                 "a satisfaction for each row.",
@@ -99,7 +99,7 @@ class Scorer:
             ) from None
 
     def scores(self, satisfaction: NDArray[np.float64]) -> pa.RecordBatch:
-        """Return satisfaction with what the threshold makes of it, as `SCORES_SCHEMA`."""
+        """Return the satisfaction and whether it reaches the threshold, as `SCORES_SCHEMA`."""
         return pa.record_batch([satisfaction, satisfaction >= self.threshold], schema=SCORES_SCHEMA)
 
     def _check_signature(self) -> None:
@@ -115,7 +115,7 @@ class Scorer:
 
 
 def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the model's inputs by feature name, each of shape (rows, 1): finite float32 or NaN; text with `MISSING`.
+    """Return the model's inputs by feature name, each of shape (rows, 1): float32 with NaN, or text with `MISSING`.
 
     Raises
     ------
@@ -132,9 +132,9 @@ def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dic
 
 
 def finite(numbers: np.ndarray[Any, Any]) -> NDArray[np.float32]:
-    """Return numbers as the model takes them: rounded to float32, NaN for what is missing or, there, infinite.
+    """Return numbers as the model takes them: rounded to float32, with NaN for missing or then infinite ones.
 
-    An infinite number is a mistake that no step of scikit-learn's takes, so it counts as absent.
+    An infinite number counts as absent, because it is a mistake and no step of scikit-learn's takes it.
     """
     with np.errstate(over="ignore"):
         rounded = numbers.astype(np.float32)
@@ -156,7 +156,7 @@ def _numbers(column: pa.Array | pa.ChunkedArray, feature: Feature) -> np.ndarray
     if kind.id not in _NUMBERS:
         raise _mismatch(feature, f"a column of type {kind}")
     if not pa.types.is_floating(kind):
-        # Through float64, as the snapshot's numbers: rounded directly, a large integer may differ in its last bit.
+        # Through float64, like the snapshot's numbers: rounded directly, a large integer may differ in its last bit.
         column = column.cast(pa.float64(), safe=False)
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
@@ -193,7 +193,7 @@ def _mismatch(feature: Feature, found: str) -> ModelError:
     return ModelError(
         f"For the model's feature {feature.name!r} there is {found}.",
         f"one column {feature.name!r} holding a {feature.kind}.",
-        "let features.sql return it as it was in training, or train on the new features: barometer train.",
+        "let features.sql return it as in training, or train on the new features: barometer train.",
     )
 
 
@@ -206,7 +206,7 @@ def _session(model: bytes) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - its errors have no other common base
+    except Exception as error:  # noqa: BLE001 - its errors have no common base class
         raise ModelError(
             f"The model's ONNX file cannot be loaded: {str(error).splitlines()[0]}.",
             f"an ONNX model that onnxruntime {onnxruntime.__version__} runs.",

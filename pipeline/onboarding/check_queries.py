@@ -17,7 +17,7 @@ from pipeline.onboarding.findings import Finding, problem, refusal, remark
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import split
 from pipeline.validation.budgets import allowed_subjects
 from pipeline.validation.quarantine import create_view, examine

@@ -1,6 +1,6 @@
-"""Promotion: how a registered version gets the role of champion or challenger, and loses it.
+"""Promotion: how a registered version becomes champion or challenger, and how it loses that role.
 
-gate → approve → promote are tasks of `train_model` and the command `barometer promote`; `rollback` undoes a promotion.
-Beside them: `evidence` (what the gate looks at), `checks` (what it asks), `overview` (what is in production, and why).
-What happened stands in `pipeline.models.history`.
+gate → approve → promote are tasks of the DAG `train_model` and steps of the command `barometer promote`; `rollback`
+undoes a promotion. The gate uses `gate_evidence` (what it judges by) and `gate_checks`. `overview` shows what is in
+production and why, and `comparison` how champion and challenger did. The history is in `pipeline.models.history`.
 """

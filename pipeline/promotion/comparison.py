@@ -1,8 +1,8 @@
 """Comparison: how champion and challenger did in the weeks they shared, by the labels known since.
 
-Beside the weekly run, which records who scored whom. In an A/B test each is measured on its own customers; in the
-shadow both are measured on the same rows, so the same number of labels tells more. Nothing is stored: the same weeks
-and labels give the same numbers. The entry point is `compare`.
+In an A/B test each is measured on its own customers. In the shadow both are measured on the same rows, so the same
+number of labels shows smaller differences. Nothing is stored: the same weeks and labels give the same numbers. The
+entry point is `compare`.
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,22 @@ from sqlalchemy import text
 from pipeline import warehouse
 from pipeline.duck import literal
 from pipeline.errors import ModelError
-from pipeline.models.metrics import Estimate, Rows, differences, estimates, unpaired_differences
+from pipeline.models.evaluation_metrics import Estimate, Rows, differences, estimates, unpaired_differences
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
 from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
+from pipeline.training.training_set import FEWEST_OF_A_CLASS
 from pipeline.warehouse.loading import loading
 from pipeline.weeks import Week
 
 JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
-"""The metrics that are compared, and whether more (1) or less (-1) is better. Not the calibration error: fewer rows
-alone raise it."""
+"""The metrics compared, and whether more (1) or less (-1) is better. The calibration error is not among them, because
+it is higher with fewer rows."""
 NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score"}
-FEWEST_OF_AN_ANSWER = 10
-"""Labels of each answer that each side needs before it is measured."""
 Mode = Literal["ab", "shadow"]
 OTHERS: dict[Mode, str] = {"ab": CHALLENGER, "shadow": "shadow"}
-"""What the challenger's scores are counted under."""
+"""The role under which the challenger's scores are counted."""
 
 
 class _Part(BaseModel):
@@ -47,52 +46,48 @@ class Side(_Part):
     predictions: int
     """Subjects it scored."""
     labels: int
-    """Those of them whose label is known."""
+    """How many of them have a known label."""
     satisfied: int
     metrics: dict[str, Estimate]
-    """Empty while the labels are too few."""
+    """Empty while there are too few labels."""
 
 
 class Trial(_Part):
-    """Weeks in which the two took part in one mode."""
+    """The weeks that the two shared in one mode."""
 
     mode: Mode
     weeks: list[str]
     champion: Side
     challenger: Side
     differences: dict[str, Estimate]
-    """The challenger's metrics minus the champion's; empty while the labels are too few."""
+    """The challenger's metrics minus the champion's; empty while there are too few labels."""
     verdict: str
-    """Whether the differences are more than chance: in words."""
+    """Whether the differences are more than chance, in words."""
 
 
 class Comparison(_Part):
-    """A champion and a challenger, by what is known at `cutoff`."""
+    """A champion and a challenger, by the labels known at `cutoff`."""
 
     champion: str
     challenger: str
     cutoff: datetime
-    """Labels observed before it count."""
+    """Only labels observed before it count."""
     matured: list[str]
-    """Those of the weeks whose labels had the company's `maturity_weeks` to arrive."""
+    """The weeks whose labels had the company's `maturity_weeks` to arrive."""
     trials: list[Trial]
 
 
 def compare(
     settings: Settings, *, challenger: str | None = None, as_of: Week | None = None, now: datetime | None = None
 ) -> Comparison:
-    """Compare a challenger with the champion beside which it was last published.
+    """Compare a challenger, by default the latest one, with the champion beside which it was last published.
 
     Parameters
     ----------
-    settings
-        The settings.
-    challenger
-        A version; the latest week's when not given.
     as_of
-        Stand at the end of this week; of the last complete one whose sources are there, when not given.
+        Use what was known at the end of this week; by default of the last complete week whose sources are there.
     now
-        Decides which week is the last complete one.
+        The time that decides which week is the last complete one.
 
     Raises
     ------
@@ -124,7 +119,7 @@ def compare(
 
 
 def _shared_weeks(settings: Settings, challenger: str | None, last: Week) -> tuple[str, str, dict[Week, Mode]]:
-    """Return the champion, the challenger, and the published weeks in which both took part, with the mode of each."""
+    """Return the champion, the challenger, and the published weeks that they shared, with the mode of each."""
     query = text(
         """
         SELECT
@@ -144,22 +139,19 @@ def _shared_weeks(settings: Settings, challenger: str | None, last: Week) -> tup
     found = [row for row in found if challenger in {None, row.challenger}]
     if not found:
         raise ModelError(
-            (
-                f"No week up to {last} is published in which "
-                + (f"version {challenger} was the challenger." if challenger else "a challenger took part.")
-            ),
+            f"No published week up to {last} has {f'version {challenger} as' if challenger else 'a'} challenger.",
             "at least one published week of an A/B test, or with shadow scores.",
             "name the challenger, barometer promote VERSION --as challenger; set mode in [routing] of pipeline.toml;"
-            " run the current week, and come back when its labels are known.",
+            " run the current week, and compare when its labels are known.",
         )
     pair = (found[-1].champion, found[-1].challenger)
     return *pair, {Week(row.week): row.mode for row in found if (row.champion, row.challenger) == pair}
 
 
 def _scores(settings: Settings, weeks: Sequence[Week], labels: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return the scores of these weeks whose label is known, with it, and how many scores there are at all.
+    """Return the scores of these weeks that have a label, with the label, and the number of all scores.
 
-    The labels go to the warehouse, since they are few and its rows many.
+    The join is in the warehouse, because there are few labels and many scores.
     """
     mondays = ", ".join(literal(str(week)) for week in weeks)
     wanted = labels.filter(pc.is_in(labels.column("week"), pa.array([week.monday for week in weeks])))
@@ -197,25 +189,31 @@ def _trial(
         first, second = (_measurable(_of(scores, role), "satisfaction") for role in (CHAMPION, CHALLENGER))
     else:
         first, second = _measurable(scores, "satisfaction"), _measurable(scores, "in_shadow")
-    is_enough = _fewest(first, second) >= FEWEST_OF_AN_ANSWER
+    fewest = min(int((labels == answer).sum()) for labels, *_ in (first, second) for answer in (0, 1))
+    is_enough, seed = fewest >= FEWEST_OF_A_CLASS, settings.model.seed
     champion, challenger = (
         Side(
             model_version=version,
             predictions=pc.sum(_of(counts, role).column("predictions")).as_py() or 0,
             labels=len(rows[0]),
             satisfied=int(rows[0].sum()),
-            metrics=estimates(*rows, seed=settings.model.seed) if is_enough else {},
+            metrics=estimates(*rows, seed=seed) if is_enough else {},
         )
         for version, role, rows in zip(versions, (CHAMPION, OTHERS[mode]), (first, second), strict=True)
     )
-    measured = _differences(mode, first, second, settings.model.seed) if is_enough else {}
+    found: dict[str, Estimate] = {}
+    if is_enough and mode == "ab":
+        found = unpaired_differences(first, second, seed=seed)
+    elif is_enough:
+        found = differences(first[0], first[1], second[1], first[2], seed=seed)
+    found = {name: found[name] for name in JUDGED if name in found}
     return Trial(
         mode=mode,
         weeks=[str(week) for week in weeks],
         champion=champion,
         challenger=challenger,
-        differences=measured,
-        verdict=_verdict(versions, measured) if is_enough else _too_few(first, second),
+        differences=found,
+        verdict=_verdict(versions, found) if is_enough else _too_few(fewest),
     )
 
 
@@ -224,29 +222,16 @@ def _of(table: pa.Table, role: str) -> pa.Table:
 
 
 def _measurable(scores: pa.Table, column: str) -> Rows:
-    """Return labels, satisfaction and the customers' codes: what a customer answers of its products is alike."""
+    """Return labels, satisfaction and codes of the customers, whose answers about several products are alike."""
     customers = scores.column("customer_id").combine_chunks().dictionary_encode().indices
     labels = scores.column("satisfied").cast(pa.int8())
     return labels.to_numpy(), scores.column(column).to_numpy(), customers.to_numpy()
 
 
-def _fewest(first: Rows, second: Rows) -> int:
-    """Return the number of labels of the answer and side that have the fewest."""
-    return min(int((labels == answer).sum()) for labels, *_ in (first, second) for answer in (0, 1))
-
-
-def _differences(mode: Mode, first: Rows, second: Rows, seed: int) -> dict[str, Estimate]:
-    if mode == "ab":
-        found = unpaired_differences(first, second, seed=seed)
-    else:
-        found = differences(first[0], first[1], second[1], first[2], seed=seed)
-    return {name: found[name] for name in JUDGED}
-
-
 def _verdict(versions: tuple[str, str], found: dict[str, Estimate]) -> str:
-    gains = {name: (JUDGED[name] * d.low, JUDGED[name] * d.high) for name, d in found.items()}
-    better = [NAMES[name] for name, ends in gains.items() if min(ends) > 0]
-    worse = [NAMES[name] for name, ends in gains.items() if max(ends) < 0]
+    gains = {NAMES[name]: sorted((JUDGED[name] * d.low, JUDGED[name] * d.high)) for name, d in found.items()}
+    better = [name for name, (low, _) in gains.items() if low > 0]
+    worse = [name for name, (_, high) in gains.items() if high < 0]
     champion, challenger = versions
     if not better and not worse:
         return f"No difference is more than chance: by these labels version {challenger} is as good as {champion}."
@@ -254,8 +239,8 @@ def _verdict(versions: tuple[str, str], found: dict[str, Estimate]) -> str:
     return f"Version {challenger} is {' and '.join(words)} than version {champion}, by more than chance."
 
 
-def _too_few(first: Rows, second: Rows) -> str:
+def _too_few(fewest: int) -> str:
     return (
-        f"Too few labels yet: a side has {_fewest(first, second)} of one answer, and with fewer than"
-        f" {FEWEST_OF_AN_ANSWER} nothing is measured. Compare again when more are known, or route more customers."
+        f"Too few labels yet: a side has {fewest} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure"
+        " anything. Compare again when more are known, or route more customers."
     )

@@ -1,7 +1,7 @@
-"""The gate: whether a registered version may become champion or challenger. It is code, and its verdict is on record.
+"""The gate: whether a registered version may become champion or challenger. Its verdict is kept in the history.
 
-The first task of `train_model` after the training itself, and the first half of `barometer promote`. The entry point is
-`gate`.
+It is the first task of `train_model` after the training itself, and the first half of `barometer promote`. The entry
+point is `gate`.
 """
 
 from datetime import UTC, datetime
@@ -13,8 +13,8 @@ from pipeline.errors import ConservationError, ModelError
 from pipeline.manifests import SnapshotManifest
 from pipeline.models import history, registry
 from pipeline.models.history import Role
-from pipeline.promotion.checks import Check, files, judge
-from pipeline.promotion.evidence import collect_evidence
+from pipeline.promotion.gate_checks import Check, check_files, judge
+from pipeline.promotion.gate_evidence import collect_evidence
 from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -31,24 +31,16 @@ def gate(
     asked_by: str,
     airflow_run_id: str | None,
 ) -> Gated:
-    """Judge a version and write the verdict to `model_promotions`.
+    """Judge a version for a role and write the verdict to `model_promotions`.
 
     Parameters
     ----------
-    settings
-        The settings; limits are in `[promotion]`.
-    version
-        A version's number.
-    role
-        The role it is to have.
     from_week
-        The first week it is to be in force; the last complete one when not given.
-    reason
-        Why, in words.
-    asked_by
-        Who asks.
+        The first week it would be in force; by default the last complete one.
+    reason, asked_by
+        Why, and who asks; kept in the history.
     airflow_run_id
-        The DAG run on whose behalf this is, if any.
+        The DAG run, if there is one.
 
     Raises
     ------
@@ -58,7 +50,7 @@ def gate(
     history.repair(settings)
     champion = registry.champion(settings)
     from_week = from_week or Week.last_complete(datetime.now(UTC), settings.zone)
-    _refuse_needless(settings, version, role, from_week)
+    _check_eligible(settings, version, role, from_week)
     checks = _checks(settings, version, role, from_week, champion)
     failed = [check for check in checks if not check.passed]
     with transaction(settings) as connection:
@@ -67,7 +59,7 @@ def gate(
             connection,
             kind="promotion",
             from_week=from_week,
-            from_version=champion if role == registry.CHAMPION else registry.with_alias(settings, role),
+            from_version=champion if role == "champion" else registry.with_alias(settings, role),
             to_version=version,
             asked_by=asked_by,
             reason=reason or "no reason given",
@@ -78,10 +70,7 @@ def gate(
         )
     if failed:
         raise ModelError(
-            (
-                f"The gate refuses version {version}. "
-                + " ".join(f"{check.name}: {check.words}{_by_how_much(check)}." for check in failed)
-            ),
+            " ".join([f"The gate refuses version {version}.", *map(_failure, failed)]),
             f"all of {', '.join(check.name for check in checks)} to pass, with the limits of [promotion].",
             f"look at the version (barometer models show {version}) and train a better one: barometer train.",
         )
@@ -96,33 +85,33 @@ def gate(
     )
 
 
-def _refuse_needless(settings: Settings, version: str, role: Role, from_week: Week) -> None:
+def _check_eligible(settings: Settings, version: str, role: Role, from_week: Week) -> None:
     registry.bundle_of(settings, version)
     if why := registry.withdrawn(settings, version):
         raise ModelError(
             f"Version {version} was withdrawn: {why}.",
-            "a version that was not.",
+            "a version that was not withdrawn.",
             "promote another one, or train one: barometer train.",
         )
     with transaction(settings) as connection:
-        is_in_force = role == registry.CHALLENGER or registry.in_force(connection, from_week) == version
+        is_in_force = role == "challenger" or registry.in_force(connection, from_week) == version
     if is_in_force and registry.with_alias(settings, role) == version:
         raise ModelError(
-            f"Version {version} is the {role} already, in the week {from_week} too.",
-            "a version that is not.",
-            "nothing is to be done; barometer models shows what is in production.",
+            f"Version {version} is the {role} already, also in the week {from_week}.",
+            f"a version that is not the {role}.",
+            "do nothing; barometer models shows what is in production.",
         )
-    if role == registry.CHALLENGER and registry.champion(settings) == version:
+    if role == "challenger" and registry.champion(settings) == version:
         raise ModelError(
             f"Version {version} is the champion, so it cannot be its own challenger.",
             "another version.",
-            "name the version that is to take part beside it.",
+            "name the version that should run beside it.",
         )
 
 
 def _checks(settings: Settings, version: str, role: Role, from_week: Week, champion: str | None) -> list[Check]:
-    """Return all checks, or those up to the one that leaves nothing to judge."""
-    intact = files(*registry.bundle_of(settings, version))
+    """Return the results of all checks, or of the first ones if they leave nothing to judge."""
+    intact = check_files(settings, version)
     if not intact.passed:
         return [intact]
     try:
@@ -144,11 +133,12 @@ def _latest_snapshot(settings: Settings) -> SnapshotManifest | None:
 
 
 def _abandon_earlier(connection: Connection, airflow_run_id: str | None) -> None:
-    """Close what the same DAG run asked for before its task was run again."""
+    """Abandon what the same DAG run asked for in an earlier attempt of its task."""
     earlier = "airflow_run_id = :id AND state = 'asked'"
     for asked in history.entries(connection, earlier, id=airflow_run_id):
         history.change(connection, asked, state="abandoned", repaired="the gate was run again")
 
 
-def _by_how_much(check: Check) -> str:
-    return "" if check.value is None else f" ({check.value:.4f}; the limit is {check.limit:.4f})"
+def _failure(check: Check) -> str:
+    measured = "" if check.value is None else f" ({check.value:.4f}; the limit is {check.limit:.4f})"
+    return f"{check.name}: {check.words}{measured}."

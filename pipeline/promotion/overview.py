@@ -1,7 +1,7 @@
-"""What is in production, and why it is there: every version with its roles, its metrics and its history.
+"""What is in production, and why: every version with its role, its metrics and its history.
 
-Read from MLflow's tables and the warehouse, so that a version whose files are damaged is shown too. The entry point is
-`overview`.
+It is read from MLflow's tables and the warehouse, so a version with damaged files is shown too. Entry points:
+`overview`, and `files_of` for what a version's own files say.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.promotion.rollback import published_weeks
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -26,22 +26,22 @@ class Overview(BaseModel):
 
     version: str
     state: str
-    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected, or candidate."""
+    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or candidate."""
     why: str
-    """The last entry of its history, in words."""
+    """The reason for that state, in words."""
     registered_at: datetime
     from_week: str | None
     """The first week it is or was in force as champion."""
     published_weeks: list[str]
-    """Weeks in whose published predictions it has a part."""
+    """Weeks with published predictions by it."""
     metrics: dict[str, float]
     """On its test weeks."""
     history: list[Entry]
-    """Every entry that gave it a role, took one away, or refused it."""
+    """Every entry that gave it a role, took a role away, or refused it."""
 
 
 class Files(BaseModel):
-    """What a version's own files say of it."""
+    """What a version's own files say."""
 
     intact: bool
     words: str
@@ -52,7 +52,7 @@ class Files(BaseModel):
 
 
 def overview(settings: Settings, version: str | None = None) -> list[Overview]:
-    """Return all versions, the latest first, or only the one that is named.
+    """Return all versions, the latest first, or only the given one.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def files_of(settings: Settings, version: str) -> Files:
         folder, digest = registry.bundle_of(settings, version)
     except ModelError as error:
         return Files(intact=False, words=error.found, folder="")
-    check = files(folder, digest)
+    check = check_files(settings, version)
     if not check.passed:
         return Files(intact=False, words=check.words, folder=str(folder))
     bundle = open_bundle(folder, digest)
@@ -114,16 +114,16 @@ def _state(connection: Connection, version: str, role: Role | None, own: list[En
     if withdrawn:
         return "withdrawn", f"by {withdrawn.withdrawn_by}: {withdrawn.reason}"
     if role:
-        return role, _in_words(next(e for e in reversed(own) if (e.role, e.state) == (role, "completed")))
+        return role, _describe(next(e for e in reversed(own) if (e.role, e.state) == (role, "completed")))
     if not own:
         return "candidate", "registered, never promoted"
     last = own[-1]
     if last.state == "completed":
-        return ("in force for past weeks" if last.kind == "as of" else f"was {last.role}"), _in_words(last)
-    return WORDS.get(last.state, last.state), _in_words(last)
+        return ("in force for past weeks" if last.kind == "as of" else f"was {last.role}"), _describe(last)
+    return WORDS.get(last.state, last.state), _describe(last)
 
 
-def _in_words(entry: Entry) -> str:
+def _describe(entry: Entry) -> str:
     if entry.state == "refused":
         return "; ".join(f"{check['name']}: {check['words']}" for check in entry.checks if not check["passed"])
     return entry.reason if entry.promoted_by == "training" else f"{entry.kind} by {entry.promoted_by}: {entry.reason}"

@@ -1,6 +1,6 @@
-"""Promote: move the alias to a version that the gate let pass, or put on record that a person said no.
+"""Promote: move the alias to a version that passed the gate, or record that a person rejected it.
 
-The last task of `train_model`, and the second half of `barometer promote`. Entry points: `promote`, `reject`.
+It is the last task of `train_model`, and the second half of `barometer promote`. Entry points: `promote`, `reject`.
 """
 
 from sqlalchemy import Connection
@@ -8,21 +8,21 @@ from sqlalchemy import Connection
 from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.history import Entry
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.promotion.handoffs import Approved, Gated, Promoted
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
 
 def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
-    """Give the version its role; killed at any point and tried again, it ends the same.
+    """Give the version its role. It may be killed at any point and called again.
 
-    Two promotions take turns. What the gate compared the version to must still be the champion.
+    Promotions take turns, and the version that the gate compared with must still be the champion.
 
     Raises
     ------
     ModelError
-        If something has changed since the gate: the champion, the version's files, its being withdrawn.
+        If since the gate the champion has changed, or the version was withdrawn or its files were changed.
     """
     with history.turn(settings) as connection:
         with connection.begin():
@@ -30,9 +30,9 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
         if entry.state != "completed":
             _check_still_holds(settings, entry)
             entry = history.carry_out(
-                settings, connection, _commented(connection, entry, approved), decided_by=approved.decided_by
+                settings, connection, _record_comment(connection, entry, approved), decided_by=approved.decided_by
             )
-        if entry.role == registry.CHAMPION:
+        if entry.role == "champion":
             _end_challenge(settings, connection, entry)
     return Promoted(
         promotion_id=entry.promotion_id,
@@ -44,48 +44,46 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
 
 
 def reject(settings: Settings, gated: Gated, *, decided_by: str, comment: str) -> None:
-    """Put on record that the promotion was not approved."""
+    """Record that the promotion was not approved."""
     with history.turn(settings) as connection, connection.begin():
         entry = history.entry(connection, gated.promotion_id)
-        reason = _with_comment(entry.reason, "rejected", comment)
+        reason = _reason(entry, "rejected", comment)
         history.change(connection, entry, state="rejected", promoted_by=decided_by, reason=reason)
 
 
 def _check_still_holds(settings: Settings, entry: Entry) -> None:
-    version = str(entry.to_version)
-    intact = files(*registry.bundle_of(settings, version))
+    version, champion = str(entry.to_version), registry.champion(settings)
     found = None
     if entry.state in {"refused", "rejected"}:
         found = f"Its promotion was {entry.state}"
     elif registry.withdrawn(settings, version):
         found = "It has been withdrawn"
-    elif not intact.passed:
+    elif not (intact := check_files(settings, version)).passed:
         found = intact.words
-    elif entry.role == registry.CHAMPION and registry.with_alias(settings, registry.CHAMPION) != entry.from_version:
-        current = registry.with_alias(settings, registry.CHAMPION)
-        found = f"The champion is version {current} now; the gate compared it to version {entry.from_version}"
+    elif entry.role == "champion" and champion != entry.from_version:
+        found = f"The champion is version {champion} now; the gate compared it to version {entry.from_version}"
     if found:
         raise ModelError(
-            f"Version {version} passed the gate, but cannot be promoted any more. {found}.",
-            "everything to be as the gate saw it.",
+            f"Version {version} passed the gate, but can no longer be promoted. {found}.",
+            "no change since the gate.",
             f"ask for it again: barometer promote {version}.",
         )
 
 
-def _commented(connection: Connection, entry: Entry, approved: Approved) -> Entry:
+def _record_comment(connection: Connection, entry: Entry, approved: Approved) -> Entry:
     if not approved.comment:
         return entry
     with connection.begin():
-        return history.change(connection, entry, reason=_with_comment(entry.reason, "approved", approved.comment))
+        return history.change(connection, entry, reason=_reason(entry, "approved", approved.comment))
 
 
-def _with_comment(reason: str, decision: str, comment: str) -> str:
-    return f"{reason}; {decision}: {comment}" if comment else reason
+def _reason(entry: Entry, decision: str, comment: str) -> str:
+    return f"{entry.reason}; {decision}: {comment}" if comment else entry.reason
 
 
 def _end_challenge(settings: Settings, connection: Connection, promoted: Entry) -> None:
-    """Take the alias of challenger from the new champion."""
-    if registry.with_alias(settings, registry.CHALLENGER) != promoted.to_version:
+    """Take the role of challenger from the new champion, if it has it."""
+    if registry.with_alias(settings, "challenger") != promoted.to_version:
         return
     with connection.begin():
         ended = history.ask(

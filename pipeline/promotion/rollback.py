@@ -1,7 +1,7 @@
-"""Rollback: withdraw the champion and put the version before it back, or take the challenger out; at once, no gate.
+"""Rollback: withdraw the champion and put the version before it back, or take the challenger out; without a gate.
 
-A withdrawn version scores no further week. The weeks it has published stay as they are, since what was published can
-be traced and replayed; the answer names the commands that score them again. The entry point is `rollback`.
+A withdrawn version scores no further week. The weeks it has published stay as they are, so that they can be traced and
+replayed; the result names the commands that score them again. The entry point is `rollback`.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from pipeline.errors import ModelError
 from pipeline.models import history, registry
 from pipeline.models.history import Entry, Role
-from pipeline.promotion.checks import files
+from pipeline.promotion.gate_checks import check_files
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
@@ -26,31 +26,25 @@ class RolledBack:
 
     entry: Entry
     weeks: list[Week]
-    """The weeks whose published rows the version made, in whole or in part."""
+    """The weeks with published predictions by the version."""
     commands: list[str]
-    """These score those weeks with the versions that are in force now."""
+    """Commands that score those weeks with the versions now in force."""
 
 
 def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | None, asked_by: str) -> RolledBack:
-    """Take the version with `role` out.
+    """Take a role from the version that has it; the champion is also withdrawn and another version put back.
 
     Parameters
     ----------
-    settings
-        The settings.
-    role
-        `champion`: it is withdrawn and another one put back. `challenger`: it only loses the role.
     to
-        The version to put back; the last champion before, that was not withdrawn, when not given.
-    reason
-        Why, in words.
-    asked_by
-        Who does it.
+        The version to put back; by default the last champion before that was not withdrawn.
+    reason, asked_by
+        Why, and who asks; kept in the history.
 
     Raises
     ------
     ModelError
-        If there is none to take out, or none to put back.
+        If no version has the role, or none can be put back.
     """
     seen, begun = _as_seen(settings, role)
     with history.turn(settings) as connection:
@@ -62,7 +56,7 @@ def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | No
 
 
 def _as_seen(settings: Settings, role: Role) -> tuple[str | None, Entry | None]:
-    """Return the version that is meant, and the rollback that a killed process left or another one is just doing."""
+    """Return the version that is meant, and an unfinished rollback, of a killed process or of another one right now."""
     unfinished = "kind = 'rollback' AND role = :role AND state = 'begun'"
     with transaction(settings) as connection:
         begun = history.entries(connection, unfinished, role=role)
@@ -70,7 +64,7 @@ def _as_seen(settings: Settings, role: Role) -> tuple[str | None, Entry | None]:
 
 
 def _completed_since(connection: Connection, begun: Entry | None) -> Entry | None:
-    """Return that rollback if it turned out to be done: doing it once more would take out the next version too."""
+    """Return that rollback if it was completed; a second one would take out the next version too."""
     if begun is None:
         return None
     with connection.begin():
@@ -92,11 +86,11 @@ def _ask(
     if out is None or out != seen:
         raise ModelError(
             f"No version is the {role}." if out is None else f"The {role} has just changed: version {out} now.",
-            f"the {role} to be what it was when the command began, version {seen or 'none'}.",
+            f"the {role} as it was when the command began: version {seen or 'none'}.",
             "look at what is in production: barometer models.",
         )
     with connection.begin():
-        back = _to_put_back(settings, connection, out, to) if role == registry.CHAMPION else None
+        back = _to_put_back(settings, connection, out, to) if role == "champion" else None
         return history.ask(
             connection,
             kind="rollback",
@@ -120,20 +114,18 @@ def _to_put_back(settings: Settings, connection: Connection, out: str, to: str |
     before = list(connection.execute(text(query), {"out": out}).scalars())
     if not before or (to and to not in before):
         raise ModelError(
-            (
-                f"There is no version to put in the place of version {out}."
-                if not before
-                else f"Version {to} was never in force, or was withdrawn."
-            ),
+            f"Version {to} was never in force, or was withdrawn."
+            if before
+            else f"There is no version to put in the place of version {out}.",
             f"one that was champion before{': ' + ', '.join(dict.fromkeys(before)) if before else ''}.",
             "put another one in its place through the gate: barometer promote VERSION.",
         )
     back = to or before[0]
-    intact = files(*registry.bundle_of(settings, back))
+    intact = check_files(settings, back)
     if not intact.passed:
         raise ModelError(
             f"Version {back} cannot be put back. {intact.words}",
-            "a version that is as it was sealed.",
+            "a version whose files are as they were sealed.",
             "name another one with --to, or restore its files.",
         )
     return back
@@ -152,7 +144,7 @@ def _to_score_again(settings: Settings, out: str) -> tuple[list[Week], list[str]
 
 
 def published_weeks(connection: Connection, version: str) -> list[Week]:
-    """Return the weeks in whose published predictions the version has a part, oldest first."""
+    """Return the weeks with published predictions by the version, oldest first."""
     query = """
         SELECT p.week FROM published_weeks AS p JOIN prediction_runs AS r USING (run_id)
         WHERE r.model_version = :version
@@ -163,7 +155,7 @@ def published_weeks(connection: Connection, version: str) -> list[Week]:
 
 
 def _stretches(versions: dict[Week, str | None]) -> Iterator[tuple[Week, Week, str | None]]:
-    """Yield first and last week of every run of successive weeks with one version.
+    """Yield the first week, the last week and the version of each run of successive weeks with one version.
 
     Examples
     --------

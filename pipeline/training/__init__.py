@@ -1,11 +1,12 @@
-"""Training: from past weeks' features and labels to a version in the registry, as tasks of `train_model`.
+"""Training: from past weeks' features and labels to a version in the registry, as tasks of the DAG `train_model`.
 
-plan → collect → fit → evaluate → register, one module each. Beside them: `training_set` (what collect wrote, and its
-split by time), `estimator` (the scikit-learn pipeline) and `export` (the one door from scikit-learn to a bundle).
+The stages, one module each: training_plan → collect → tune → fit → evaluate → register → training_report. What they
+share: `training_set` and `cleaning` (the rows), `pipelines` (scikit-learn and its export to ONNX), `search`
+(hyperparameters) and `evaluation` (how good a version is, and what its features hold).
 """
 
 import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before MLflow is imported; DO_NOT_TRACK is not enough
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before scikit-learn: threads that spin starve other tasks
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before scikit-learn is: spinning threads starve other tasks
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -1,8 +1,8 @@
-"""Cleaning: which rows of a past week's features train a model, and what became of all others. Used by `collect`.
+"""Cleaning: which rows of a past week's features train a model, and what happened to all others.
 
-A row trains when the weekly run would have scored it (the same suite and the same built-in checks say so) and its label
-was known in time. Nothing is mended by hand: what is out of bounds is kept out here, what is merely odd or absent is
-left to the fitted pipeline. The entry point is `clean`.
+A row trains if the weekly run would have scored it (by the same expectation suite and built-in checks) and its label
+was known in time. No value is corrected: rows out of bounds are kept out, and odd or absent values are left to the
+fitted pipeline. `collect` uses it; the entry point is `clean`.
 """
 
 from pathlib import Path
@@ -25,24 +25,14 @@ from pipeline.weeks import Week
 def clean(
     settings: Settings, folder: Path, snapshot: SnapshotManifest, labels: pa.Table, path: Path
 ) -> tuple[TrainingWeek, WeekCleaning]:
-    """Write the rows of a week that train, with their label, and account for the others.
+    """Write a week's rows that train, with their label, to `path`, and return them and what happened to the others.
 
-    Parameters
-    ----------
-    settings
-        The configuration.
-    folder, snapshot
-        The week's snapshot.
-    labels
-        As `known_labels` returns them, of any weeks.
-    path
-        The week's file of the training set.
+    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of other weeks too.
     """
     files = snapshot.checked_files(folder)
     quarantine = folder / "quarantine.parquet"
-    parameters = week_parameters(Week.parse(snapshot.week), settings.zone) | {
-        "recent_subjects": None
-    }  # what was published does not matter
+    parameters = week_parameters(Week.parse(snapshot.week), settings.zone)
+    parameters |= {"recent_subjects": None}  # no comparison with published weeks
     examined = examine(settings, snapshot, files, parameters, quarantine)
     with connection(settings) as con:
         con.register("known", labels)

@@ -1,8 +1,8 @@
-"""Collect, the second stage of a training: past weeks' features, each as of its own cutoff, joined with their labels.
+"""Collect, the second stage of a training: the features of past weeks, each as of its own cutoff, with their labels.
 
-The features of a week come from the same `features.sql`, through the same views, as in the weekly run: there is no
-second definition of a feature. The labels are those known by the training's cutoff. Which rows train is decided in
-`pipeline.training.cleaning`. The entry point is `collect`.
+The features come from the same `features.sql`, through the same views, as in the weekly run: no feature is defined
+twice. The labels are those known by the training's cutoff. `pipeline.training.cleaning` decides which rows train. The
+entry point is `collect`.
 """
 
 import shutil
@@ -30,7 +30,7 @@ from pipeline.weeks import Week
 
 
 def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
-    """Write the training set, one file for each week that has labels, and return where it is.
+    """Write the training set, one file for each week with labels, and return where it is.
 
     Raises
     ------
@@ -38,13 +38,13 @@ def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
         If a source cannot be read, or a query fails or breaks its contract.
     """
     folder = plan.folder / "set"
-    shutil.rmtree(folder, ignore_errors=True)  # what an attempt before this one left
+    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier attempt
     folder.mkdir(parents=True)
     weeks = _weeks_with_sources(settings, [Week.parse(week) for week in plan.weeks])
     sources = read_past_sources(settings, weeks[0], Week.parse(plan.as_of))
     all_sources = together(list(sources.values()))
     labels, counts = counted_labels(settings, all_sources, plan.cutoff)
-    collected = list(_collected(settings, plan, weeks, sources, labels))
+    collected = list(_collect_weeks(settings, plan, weeks, sources, labels))
     manifest = TrainingSetManifest(
         cutoff=plan.cutoff,
         columns=_same_columns([snapshot for snapshot, _, _ in collected]),
@@ -66,24 +66,24 @@ def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
 
 
 def _weeks_with_sources(settings: Settings, weeks: list[Week]) -> list[Week]:
-    """Leave out the weeks before the company's first files; a gap after them is refused when it is read."""
+    """Leave out the weeks before the company's first files; reading refuses a gap after them."""
     for index, week in enumerate(weeks[:-1]):
         if is_delivered(settings, week):
             return weeks[index:]
     return weeks[-1:]
 
 
-def _collected(
+def _collect_weeks(
     settings: Settings, plan: TrainingPlan, weeks: list[Week], sources: dict[Week, SourcesManifest], labels: pa.Table
 ) -> Iterator[tuple[SnapshotManifest, TrainingWeek, WeekCleaning]]:
-    """Yield each week's snapshot, which is gone again afterwards, its part of the training set, and how that came."""
+    """Yield each week's snapshot (its files are deleted afterwards), part of the training set, and cleaning."""
     folder = plan.folder / "snapshot"
     has_begun = False
     for week in weeks:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             snapshot = SnapshotManifest.read(build_snapshot(settings, week, sources[week], folder))
-        except WeekError:  # it has no subject: before the first one that has, the company was not there yet
+        except WeekError:  # the week has no subject; before the first subject, the company did not exist yet
             if has_begun or week == weeks[-1]:
                 raise
             continue
@@ -98,6 +98,6 @@ def _same_columns(snapshots: list[SnapshotManifest]) -> list[FeatureColumn]:
             raise FeatureError(
                 f"features.sql returns other columns for {snapshot.week} than for {snapshots[-1].week}.",
                 "the same columns of the same kinds for every week.",
-                "name and cast the columns in features.sql instead of taking what the sources hold.",
+                "name and cast the columns in features.sql instead of taking them from the sources as they are.",
             )
     return snapshots[-1].columns

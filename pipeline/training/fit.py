@@ -5,25 +5,21 @@ The entry point is `fit`.
 
 import json
 import shutil
-from typing import TYPE_CHECKING
 
 from pipeline.files import write_text
 from pipeline.manifests import TrainingSetManifest
-from pipeline.models.bundle import Feature, TrainingData
+from pipeline.models.bundle import TrainingData
 from pipeline.settings import Settings
-from pipeline.training.estimator import calibrated, estimator, rounded, threads_for
-from pipeline.training.export import export
 from pipeline.training.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
-from pipeline.training.own_pipeline import fitted_on, own_pipeline
+from pipeline.training.pipelines.families import calibrated, estimator, round_to_float32, threads_for
+from pipeline.training.pipelines.onnx_export import export
+from pipeline.training.pipelines.own_pipeline import fit_pipeline, load_pipeline
+from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
-from pipeline.training.trials import TRIALS_FILE
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 
 def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned: Tuned) -> Fitted:
-    """Fit and calibrate the pipeline, and write it in both forms.
+    """Fit and calibrate the pipeline, and write it as scikit-learn's and as ONNX.
 
     Raises
     ------
@@ -35,11 +31,16 @@ def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned
     train, validation = (read_weeks(training_set.manifest.parent, part) for part in (parts.train, parts.validation))
     features = features_of(manifest, train)
     rows = frame(train, features)
+    pipeline = (
+        load_pipeline(plan.pipeline, settings.model.seed)
+        if plan.pipeline
+        else estimator(features, tuned.family, tuned.parameters, settings.model.seed)
+    )
     with threads_for(len(rows)):
-        fitted = fitted_on(_pipeline(settings, plan, features, tuned), rows, answers(train))
-    pipeline = calibrated(rounded(fitted), frame(validation, features), answers(validation))
+        fitted = fit_pipeline(pipeline, rows, answers(train))
+    pipeline = calibrated(round_to_float32(fitted), frame(validation, features), answers(validation))
     model, facts = plan.folder / "model", plan.folder / "facts.json"
-    shutil.rmtree(model, ignore_errors=True)  # what an attempt before this one left
+    shutil.rmtree(model, ignore_errors=True)  # left by an earlier attempt
     compared = export(pipeline, features, rows, model)
     shutil.copyfile(tuned.trials, model / TRIALS_FILE)
     training = TrainingData(
@@ -57,9 +58,3 @@ def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned
     }
     write_text(facts, json.dumps(stated))
     return Fitted(model=model, facts=facts, parity_rows=compared)
-
-
-def _pipeline(settings: Settings, plan: TrainingPlan, features: list[Feature], tuned: Tuned) -> "Pipeline":
-    if plan.pipeline:
-        return own_pipeline(plan.pipeline, settings.model.seed)
-    return estimator(features, tuned.family, tuned.parameters, settings.model.seed)

@@ -1,25 +1,24 @@
-"""Register, the last stage of a training: a sealed bundle becomes a version in MLflow's registry.
+"""Register, the sixth stage of a training: a sealed bundle becomes a version in MLflow's registry.
 
-A version comes into force from the week of its training cutoff where none was in force by then: the first one, and one
-trained as of an earlier week than any before. It becomes champion where there is none. No gate stands before that, as
-there is nothing to compare with; but a version that has probably seen the answer stays out. Entry point: `register`.
+A version is put into force from the week it was trained as of, if no other version is in force in that week. It becomes
+champion if there is none. There is no gate before that, because there is nothing to compare with. But a version that
+has probably seen the answer stays a candidate. The entry point is `register`.
 """
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from pipeline.models import history, registry
-from pipeline.models.bundle import Bundle, open_bundle
+from pipeline.models.bundle import Bundle, open_intact
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.feature_auc import suspects
+from pipeline.training.evaluation.feature_auc import find_suspects
+from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
-from pipeline.training.trials import TRIALS_FILE, Trials, log_trials
+from pipeline.training.search.trials import TRIALS_FILE, Trials
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
@@ -27,21 +26,20 @@ if TYPE_CHECKING:
 
 
 def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Registered:
-    """Put the bundle into the registry and, where no version is in force yet, into force.
+    """Put the bundle into the registry and, if no version is in force yet, into force.
 
-    Called again after it was killed at any point, it goes on where it stopped: a bundle is registered once.
+    It may be killed at any point and called again: a bundle is registered once.
 
     Raises
     ------
     ModelError
-        If the bundle is not what evaluate sealed.
+        If a file of the bundle is not as `evaluate` sealed it.
     """
-    bundle = open_bundle(evaluated.bundle, evaluated.bundle_digest)
-    for name in bundle.files:
-        bundle.read(evaluated.bundle, name)
+    bundle = open_intact(evaluated.bundle, evaluated.bundle_digest)
     client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
-    suspected = _suspected(settings, evaluated, bundle)
+    features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
+    suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
     with history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
         if not suspected:
@@ -58,11 +56,6 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     )
 
 
-def _suspected(settings: Settings, evaluated: Evaluated, bundle: Bundle) -> list[str]:
-    features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
-    return suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
-
-
 def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Evaluated) -> str | None:
     found = client.search_model_versions(
         f"name = '{settings.model.name}' AND tags.`{registry.DIGEST_TAG}` = '{evaluated.bundle_digest}'"
@@ -73,45 +66,12 @@ def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Ev
 def _create(
     settings: Settings, client: "MlflowClient", plan: TrainingPlan, evaluated: Evaluated, bundle: Bundle
 ) -> str:
-    """Log the training as a run of the experiment, copy the bundle to MLflow's artifacts, create the version."""
-    name = settings.model.name
-    run_id = _logged_run(settings, client, plan, bundle)
-    if TRIALS_FILE in bundle.files:
-        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE))
-        log_trials(client, _experiment(settings, client), run_id, trials)
-    model = client.create_logged_model(_experiment(settings, client), name=name, source_run_id=run_id)
-    client.log_model_artifacts(model.model_id, str(evaluated.bundle))
-    client.finalize_logged_model(model.model_id, "READY")
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    folder = _artifacts(settings) / "models" / model.model_id / "artifacts"
-    tags = {
-        registry.BUNDLE_TAG: folder.relative_to(settings.home).as_posix(),
-        registry.DIGEST_TAG: evaluated.bundle_digest,
-        registry.TRAINING_TAG: plan.training_id,
-    }
-    made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run_id, tags=tags)
-    client.set_terminated(run_id)
-    return str(made.version)
+    """Log the training as a run with its trials below it, copy the bundle to MLflow's artifacts, create the version."""
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-
-def _artifacts(settings: Settings) -> Path:
-    return settings.home / "mlflow"
-
-
-def _experiment(settings: Settings, client: "MlflowClient") -> str:
-    found = client.get_experiment_by_name(settings.model.name)
-    if found is not None:
-        return str(found.experiment_id)
-    return client.create_experiment(settings.model.name, artifact_location=_artifacts(settings).as_uri())
-
-
-def _logged_run(settings: Settings, client: "MlflowClient", plan: TrainingPlan, bundle: Bundle) -> str:
-    from mlflow.entities import Metric, Param
-
-    run = client.create_run(
-        _experiment(settings, client), run_name=plan.training_id, tags={registry.TRAINING_TAG: plan.training_id}
-    )
+    name, artifacts = settings.model.name, settings.home / "mlflow"
+    found = client.get_experiment_by_name(name)
+    experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts.as_uri())
     facts = {
         **bundle.parameters,
         "training_cutoff": bundle.training.cutoff.isoformat(),
@@ -119,17 +79,48 @@ def _logged_run(settings: Settings, client: "MlflowClient", plan: TrainingPlan, 
         "training_set_digest": bundle.training.digest,
         "code_version": bundle.code_version,
     }
+    run = client.create_run(
+        experiment, run_name=plan.training_id, tags={registry.TRAINING_TAG: plan.training_id}
+    ).info.run_id
+    _log(client, run, facts, bundle.metrics)
+    if TRIALS_FILE in bundle.files:
+        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)).trials
+        for number, trial in enumerate(trials, start=1):
+            nested = client.create_run(
+                experiment, run_name=f"{trial.family} {number}", tags={MLFLOW_PARENT_RUN_ID: run}
+            ).info.run_id
+            facts = {"family": trial.family, "rung": trial.rung, "rows": trial.rows, **trial.parameters}
+            _log(client, nested, facts, {"validation_roc_auc": trial.score, "seconds": trial.seconds})
+            client.set_terminated(nested)
+    model = client.create_logged_model(experiment, name=name, source_run_id=run)
+    client.log_model_artifacts(model.model_id, str(evaluated.bundle))
+    client.finalize_logged_model(model.model_id, "READY")
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    folder = artifacts / "models" / model.model_id / "artifacts"
+    tags = {
+        registry.BUNDLE_TAG: folder.relative_to(settings.home).as_posix(),
+        registry.DIGEST_TAG: evaluated.bundle_digest,
+        registry.TRAINING_TAG: plan.training_id,
+    }
+    made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run, tags=tags)
+    client.set_terminated(run)
+    return str(made.version)
+
+
+def _log(client: "MlflowClient", run_id: str, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
     logged_at = int(time.time() * 1000)
     client.log_batch(
-        run.info.run_id,
-        metrics=[Metric(name, value, logged_at, 0) for name, value in bundle.metrics.items()],
-        params=[Param(name, str(value)) for name, value in facts.items()],
+        run_id,
+        metrics=[Metric(name, value, logged_at, 0) for name, value in metrics.items()],
+        params=[Param(name, str(value)) for name, value in parameters.items()],
     )
-    return str(run.info.run_id)
 
 
 def _put_into_force(settings: Settings, connection: Connection, week: Week, version: str) -> None:
-    """Make the version champion if there is none; else put it in force from `week` on if none is by then."""
+    """Make the version champion if there is none; else put it into force from `week` if none is in force then."""
     made: dict[str, Any] = {"from_week": week, "from_version": None, "to_version": version, "asked_by": "training"}
     if registry.champion(settings) is None:
         with connection.begin():

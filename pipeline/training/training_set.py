@@ -1,7 +1,7 @@
 """A training set as the later stages see it: its features, its split by time, its rows as a frame.
 
-The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So no subject of a week
-stands in two parts, and every part lies after the one it is judged by. Entry points: `split` and `frame`.
+The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So each part holds only
+weeks after those of the part before it. Entry points: `split`, `read_weeks`, `features_of`, `frame` and `answers`.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL = "__satisfied"
-"""The label's column; features.sql may not return names that begin so."""
+"""The label's column; features.sql may not return names that begin with two underscores."""
 FEWEST_OF_A_CLASS = 10
-"""Rows of each answer that every part needs: below, neither calibration nor a metric means anything."""
+"""Rows of each answer that every part needs; with fewer, neither calibration nor a metric is meaningful."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Split:
     train: list[TrainingWeek]
     validation: list[TrainingWeek]
     test: list[TrainingWeek]
+
+    @property
+    def by_name(self) -> dict[str, list[TrainingWeek]]:
+        """The weeks of each part, in order."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def split(settings: Settings, manifest: TrainingSetManifest) -> Split:
@@ -57,31 +62,32 @@ def split(settings: Settings, manifest: TrainingSetManifest) -> Split:
     first_test = len(weeks) - test
     first_validation = first_test - validation
     parts = Split(weeks[:first_validation], weeks[first_validation:first_test], weeks[first_test:])
-    for name in ("train", "validation", "test"):
-        _check_answers(name, getattr(parts, name))
+    for name, part in parts.by_name.items():
+        satisfied, unsatisfied = answer_rows(part)
+        if min(satisfied, unsatisfied) < FEWEST_OF_A_CLASS:
+            raise ModelError(
+                f"The {name} weeks {part[0].week} to {part[-1].week} have {satisfied} satisfied and"
+                f" {unsatisfied} unsatisfied subjects.",
+                f"at least {FEWEST_OF_A_CLASS} of each.",
+                f"look at what labels.sql returns for these weeks; give the part more weeks ({name}_weeks,"
+                " training_weeks in [model]).",
+            )
     return parts
 
 
-def _check_answers(name: str, weeks: list[TrainingWeek]) -> None:
+def answer_rows(weeks: list[TrainingWeek]) -> tuple[int, int]:
+    """Return how many rows of these weeks are satisfied, and how many are not."""
     satisfied = sum(week.satisfied for week in weeks)
-    unsatisfied = sum(week.rows for week in weeks) - satisfied
-    if min(satisfied, unsatisfied) < FEWEST_OF_A_CLASS:
-        raise ModelError(
-            f"The {name} weeks {weeks[0].week} to {weeks[-1].week} have {satisfied} satisfied and"
-            f" {unsatisfied} unsatisfied subjects.",
-            f"at least {FEWEST_OF_A_CLASS} of each.",
-            f"look at what labels.sql returns for these weeks; give the part more weeks ({name}_weeks,"
-            " training_weeks in [model]).",
-        )
+    return satisfied, sum(week.rows for week in weeks) - satisfied
 
 
 def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
-    """Return the rows of these weeks, oldest first, by subject within a week.
+    """Return the rows of these weeks, oldest first, and by subject within a week.
 
     Raises
     ------
     ConservationError
-        If a file is not what collect wrote.
+        If a file is not as `collect` wrote it.
     """
     for week in weeks:
         path = folder / week.file
@@ -95,10 +101,10 @@ def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
 
 
 def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
-    """Return the model's signature: the numbers, then the categories, with those that `rows` hold.
+    """Return the model's signature: the numbers, then the categories with the values that `rows` hold.
 
-    A column without a value, or a finite number, in any row teaches nothing (and scikit-learn's trees fail on it), so
-    it is left out.
+    A column without any value (for a number: any finite value) is left out. It teaches nothing, and scikit-learn's
+    trees fail on it.
 
     Raises
     ------
@@ -120,7 +126,7 @@ def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
 
 
 def _has_values(column: pa.ChunkedArray, kind: ColumnKind) -> bool:
-    known = pc.is_finite(column) if kind == "number" else pc.is_valid(column)  # infinite ones count as absent
+    known = pc.is_finite(column) if kind == "number" else pc.is_valid(column)  # infinite numbers count as absent
     return bool(pc.any(known).as_py())
 
 
@@ -129,12 +135,12 @@ def _values(rows: pa.Table, name: str) -> list[str]:
 
 
 def segments(settings: Settings, manifest: TrainingSetManifest) -> tuple[str, ...]:
-    """Return the columns by whose values a version is evaluated, beside the product.
+    """Return the columns that a version is evaluated by, beside the product.
 
     Raises
     ------
     ConfigError
-        If one of them is no text of features.sql.
+        If one of them is no text column of features.sql.
     """
     texts = [column.name for column in manifest.columns if column.kind != "number"]
     unknown = [name for name in settings.model.segments if name not in texts]
@@ -148,7 +154,7 @@ def segments(settings: Settings, manifest: TrainingSetManifest) -> tuple[str, ..
 
 
 def frame(rows: pa.Table, features: list[Feature]) -> "pd.DataFrame":
-    """Return the features as the model sees them in scoring: float32, and text with `MISSING`."""
+    """Return the features as the model gets them in scoring: numbers as float32, categories as text with `MISSING`."""
     import pandas as pd
 
     columns = inputs(rows, features)

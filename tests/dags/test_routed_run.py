@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.models.bundle import ONNX_FILE
 from pipeline.models.mlflow_client import mlflow_client
-from pipeline.models.registry import CHALLENGER, bundle_of, champion
-from pipeline.models.routing import is_challengers
+from pipeline.models.registry import bundle_of, champion
+from pipeline.models.routing import CHALLENGER, is_challengers
 from pipeline.training.register import register
 from tests.dags.weeks import AS_OF, digest, rows
 from tests.tiny_model import evaluated_as_of, tiny_bundle

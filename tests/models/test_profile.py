@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.models.bundle import Feature
+from pipeline.models.histograms import BINS, MOST_CATEGORIES, count_in_bins, profile
 from pipeline.models.profile import Categories, Numbers, Profile
-from pipeline.models.profiling import BINS, MOST_CATEGORIES, counted, profile
 from pipeline.settings import Settings
 
 HARD = ["", "it's", "[1]", "ü 日本"]
@@ -85,7 +85,7 @@ def test_other_rows_are_counted_in_the_same_bins(known: Profile):
         "many": ["m0", None, "m0"],
     }
     con.register("week", pa.table(week))
-    found = counted(con, "week", known.features)
+    found = count_in_bins(con, "week", known.features)
     amount = known.features["amount"]
     assert found["amount"] == Numbers(edges=amount.edges, counts=[1, *[0] * (BINS - 2), 1], missing=1)
     assert found["is busy"] == Numbers(edges=[0.0], counts=[1, 2], missing=0)
@@ -93,7 +93,7 @@ def test_other_rows_are_counted_in_the_same_bins(known: Profile):
     assert (found['a "kind"'].counts["it's"], found['a "kind"'].other, found['a "kind"'].missing) == (1, 1, 1)
     assert found["many"].counts["m0"] == 2
     con.register("empty", pa.table(week).slice(0, 0))
-    assert counted(con, "empty", known.features)["amount"].counts == [0] * BINS
+    assert count_in_bins(con, "empty", known.features)["amount"].counts == [0] * BINS
 
 
 def test_it_is_stored_as_it_is(known: Profile):

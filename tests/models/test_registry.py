@@ -1,4 +1,4 @@
-"""Which version a run uses, on MLflow's real tables; and what registering a bundle does to them."""
+"""Which version a run uses, by MLflow's real tables, and what registering a bundle writes to them."""
 
 import os
 import subprocess
@@ -15,7 +15,8 @@ from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.models.bundle import BUNDLE_FILE, open_bundle
 from pipeline.models.history import LOCK
-from pipeline.models.registry import CHAMPION, champion, choose_model
+from pipeline.models.registry import champion, choose_model
+from pipeline.models.routing import CHAMPION
 from pipeline.settings import Settings
 from pipeline.training.handoffs import Registered
 from pipeline.training.register import register
@@ -238,7 +239,7 @@ def test_two_registrations_take_turns(warehouse_settings: Settings, unsealed: Pa
 
 
 def test_nothing_is_reported_to_mlflows_makers() -> None:
-    """In a process that looks like no test or CI, where MLflow keeps quiet by itself."""
+    """In a process without the signs of a test or CI, in which MLflow sends no telemetry anyway."""
     program = "import pipeline.training; from mlflow.telemetry import utils; print(utils.is_telemetry_disabled())"
     environment = {"PATH": os.environ["PATH"]}
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""Which customers are the challenger's: the fraction asked for, the same everywhere, whatever they come in."""
+"""Which customers belong to the challenger: the right fraction, and the same ones in every batch."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_nobody_or_everybody() -> None:
 
 
 def test_the_split_never_changes() -> None:
-    """Published weeks are repeated by it: another hash, another order of salt and id, would serve others."""
+    """Reruns of published weeks depend on it: another hash, or another order of salt and id, would draw others."""
     drawn = is_challengers(NAMES.slice(0, 32), 0.5, "spring")
     assert "".join("01"[int(each)] for each in drawn) == "11001010100101010111001000100000"
 

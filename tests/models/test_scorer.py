@@ -1,4 +1,4 @@
-"""The scoring function: same numbers whatever the batch, the column order or the columns' exact types."""
+"""The scoring function: the same numbers in any batch, column order and exact column types."""
 
 import subprocess
 import sys
@@ -170,7 +170,7 @@ print(scorer.score(batch).num_rows)
 
 
 def test_scoring_needs_no_training_library(sealed) -> None:
-    """pyarrow imports pandas by itself where it is installed, so their absence is what is tested."""
+    """pyarrow imports pandas if it is installed, so the test makes these libraries unavailable."""
     command = [sys.executable, "-c", WITHOUT_TRAINING_LIBRARIES, *map(str, sealed)]
     ran = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "1\n"), ran.stderr

@@ -1,4 +1,4 @@
-"""Versions for the gate to judge, good ones and bad ones in every way: registered, with the rows they were tested on.
+"""Versions for the gate to judge, good and bad ones of every kind, registered with their test rows.
 
 All of them are made from one made-up training set of the test company's features, without reading any source.
 """
@@ -17,17 +17,16 @@ import pyarrow.parquet as pq
 from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.export import export
+from pipeline.training.evaluation.measures import EVALUATION_FILE, score_rows
 from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
-from pipeline.training.measure import satisfaction_of
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
+from pipeline.training.search.trials import Parameters
 from pipeline.training.training_set import LABEL, answers, frame
-from pipeline.training.trials import Parameters
 from pipeline.weeks import Week
 from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, made_up_rows
 
@@ -35,7 +34,7 @@ AS_OF = Week.parse("2026-03-02")
 SUBJECTS = 1200
 TEST_WEEK = AS_OF.plus(-4)
 Spoil = Callable[[pd.DataFrame, "pd.Series[int]"], tuple[pd.DataFrame, "pd.Series[int]"]]
-"""What is done to the rows and labels that a version learns from or is calibrated on."""
+"""Changes the rows and labels that a version is fitted or calibrated on."""
 
 
 def as_they_are(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
@@ -43,7 +42,7 @@ def as_they_are(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFr
 
 
 def muddled(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
-    """Two thirds of the labels are somebody else's."""
+    """Two thirds of the labels belong to other rows."""
     others = labels.sample(frac=1, random_state=1).reset_index(drop=True)
     return rows, labels.where(np.arange(len(labels)) % 3 == 0, others)
 
@@ -53,7 +52,7 @@ def shuffled(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame
 
 
 def rosy(rows: pd.DataFrame, labels: "pd.Series[int]") -> tuple[pd.DataFrame, "pd.Series[int]"]:
-    """Half of the unsatisfied are gone, so that satisfaction comes out too high, in the right order."""
+    """Most unsatisfied rows are removed, so satisfaction is too high but its order is right."""
     kept = (labels == 1) | (np.arange(len(labels)) % 4 == 0)
     return rows[kept].reset_index(drop=True), labels[kept].reset_index(drop=True)
 
@@ -69,7 +68,7 @@ def candidate(
     as_of: Week = AS_OF,
     changes: Parameters | None = None,
 ) -> Registered:
-    """Register a version with its training set; `extra` is one more feature, with `leak` it is the label itself."""
+    """Register a version with its training set; `extra` is one more feature, which with `leak` holds the label."""
     folder = settings.home / "training" / name
     columns = [*COMPANY_COLUMNS, *([extra] if extra else [])]
     table = _rows(columns, extra if leak else None)
@@ -86,7 +85,7 @@ def candidate(
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     export(pipeline, features, rows, model)
-    satisfaction = satisfaction_of(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
+    satisfaction = score_rows(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))
@@ -114,7 +113,7 @@ def candidate(
 
 
 def _rows(columns: list[FeatureColumn], leaking: FeatureColumn | None) -> pa.Table:
-    """Three weeks of the same subjects, after another; the label depends on every feature."""
+    """Three successive weeks of the same subjects; the label depends on every feature."""
     features = [
         Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
         for c in COMPANY_COLUMNS

@@ -1,4 +1,4 @@
-"""Three versions in a registry, the first of them champion, without training sets: for what comes after the gate."""
+"""Three registered versions without training sets, the first one champion, for the steps after the gate."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -45,7 +45,7 @@ def three(registered: Settings) -> Settings:
 
 
 def passed(settings: Settings, version: str, role: Role = "champion", week: Week = MARCH) -> Gated:
-    """A promotion that the gate has let pass."""
+    """A promotion that has passed the gate."""
     with transaction(settings) as connection:
         asked = history.ask(
             connection, kind="promotion", from_week=week, from_version=registry.with_alias(settings, role),

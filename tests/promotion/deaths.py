@@ -1,4 +1,4 @@
-"""A process that kills itself just before it commits something, so that every state between two steps is met."""
+"""A process that kills itself just before a commit, so that a test meets every state between two steps."""
 
 import os
 import re

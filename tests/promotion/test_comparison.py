@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models.metrics import differences, metrics, unpaired_differences
+from pipeline.models.evaluation_metrics import differences, metrics, unpaired_differences
 from pipeline.models.predictions import PREDICTIONS_SCHEMA, SHADOW_SCHEMA
 from pipeline.models.routing import is_challengers
 from pipeline.promotion.comparison import Comparison, compare
@@ -55,7 +55,7 @@ def noise(week: Week, customer: str, width: float) -> float:
 def publish_routed(
     settings: Settings, week: Week, mode: str, champion: list[float], challenger: list[float], *, versions: str = "12"
 ) -> None:
-    """Publish a week in which two versions took part: half of the customers, or the shadow, are the challenger's."""
+    """Publish a week with a challenger, which has half of the customers or the shadow."""
     run_id = runs.open_run(settings, week=week, airflow_run_id=f"{week} {mode} {versions}")
     beside = {"model_version": versions[1], "bundle_digest": "", "trained_after_cutoff": False}
     routing = {"mode": mode, "fraction": 0.5, "salt": "", "challenger": beside, "reason": "as configured"}
@@ -163,7 +163,7 @@ def test_two_that_are_alike_differ_by_chance_only(warehouse_settings, knowing) -
 
 
 def test_only_labels_known_by_then_count_and_too_few_are_called_so(warehouse_settings, knowing) -> None:
-    """Each answer comes nine days after its week's Monday."""
+    """Each answer arrives nine days after its week's Monday."""
     for week in WEEKS[:2]:
         publish_routed(warehouse_settings, week, "ab", knowing(week), guessing(week))
     early = compared(warehouse_settings, as_of=WEEKS[1])
@@ -173,7 +173,7 @@ def test_only_labels_known_by_then_count_and_too_few_are_called_so(warehouse_set
     too_early = compared(warehouse_settings, as_of=WEEKS[0])
     (trial,) = too_early.trials
     assert (trial.champion.labels, trial.challenger.labels, trial.champion.metrics, trial.differences) == (0, 0, {}, {})
-    assert trial.verdict.startswith("Too few labels yet: a side has 0 of one answer, and with fewer than 10")
+    assert trial.verdict.startswith("Too few labels yet: a side has 0 of one answer, and at least 10 are needed")
 
 
 def test_a_pair_is_compared_on_its_own_weeks_only(warehouse_settings, knowing) -> None:
@@ -189,7 +189,7 @@ def test_a_pair_is_compared_on_its_own_weeks_only(warehouse_settings, knowing) -
         "2": ("3", "2", [str(WEEKS[1])]),
         "4": ("3", "4", [str(WEEKS[2]), str(WEEKS[3])]),
     }
-    with pytest.raises(ModelError, match="in which version 9 was the challenger"):
+    with pytest.raises(ModelError, match="has version 9 as challenger"):
         compared(warehouse_settings, challenger="9")
 
 
@@ -201,7 +201,7 @@ def test_without_a_week_of_both_the_way_to_one_is_named(warehouse_settings, know
     )
     file = written(plan, "served", [row_of(plan, 0, 0.5, "champion", "1")], PREDICTIONS_SCHEMA)
     publish(warehouse_settings, plan, Checked(files=[file], predicted=1, quarantined=0, expectations=0, warnings=1))
-    with pytest.raises(ModelError, match="a challenger took part") as refused:
+    with pytest.raises(ModelError, match="has a challenger") as refused:
         compared(warehouse_settings)
     assert "promote VERSION --as challenger" in refused.value.do
 

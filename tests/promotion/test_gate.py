@@ -1,4 +1,4 @@
-"""The gate: what it lets pass, and that it refuses each kind of bad version with the reason, by how much, on record."""
+"""The gate: it lets good versions pass, and records why and by how much it refuses each kind of bad one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

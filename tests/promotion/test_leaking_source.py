@@ -1,4 +1,4 @@
-"""A source that hides when it came to be known, and features that read it: the one leak that no view can prevent."""
+"""A source without times, and features that read it: the one leak that no view can prevent."""
 
 import shutil
 from pathlib import Path
@@ -14,8 +14,8 @@ from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import Registered
-from pipeline.training.plan import plan_training
 from pipeline.training.register import register
+from pipeline.training.training_plan import plan_training
 from pipeline.training.tune import tune
 from tests.company import FIRST_WEEK, company_settings
 
@@ -36,7 +36,7 @@ def trained(settings: Settings) -> Registered:
 
 @pytest.fixture
 def settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
-    """Of a company of the test's own, whose source of answers says when they came to be known."""
+    """Settings of a company whose source of answers has times."""
     folder = shutil.copytree(company, tmp_path / "leaking & co")
     return company_settings(
         folder, tmp_path / "home", DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}"
@@ -45,7 +45,7 @@ def settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
 
 @pytest.fixture
 def leaking(settings: Settings) -> Settings:
-    """The same company, whose answers have no time, and whose features read the one that is to be foretold."""
+    """The same company, but its answers have no times, and its features read the answer to be predicted."""
     features = (
         shutil.copytree(settings.features_sql.parent, settings.config_file.parent / "leaking sql") / "features.sql"
     )

@@ -1,4 +1,4 @@
-"""Moving the alias and keeping its history: killed anywhere, by two at once, and by hand in MLflow."""
+"""Promotion: the alias and its history agree after a kill at any point, two at once, and moves by hand in MLflow."""
 
 import threading
 
@@ -87,7 +87,7 @@ def promote_the_open_one(settings: Settings) -> None:
 
 
 def challenger_to_champion(settings: Settings) -> Gated:
-    """Return the promotion of version 2, the challenger, by which two aliases are to move."""
+    """Return the promotion of version 2, the challenger, which moves two aliases."""
     (asked,) = [entry for entry in entries(settings) if entry.state == "asked"]
     return Gated(
         promotion_id=asked.promotion_id, version="2", role="champion", from_week=str(MARCH), asked_by="asker",
@@ -127,7 +127,7 @@ def mine(settings: Settings, gated: Gated) -> history.Entry:
 
 
 def test_two_promotions_at_once_take_turns(three: Settings) -> None:
-    """The second finds another champion than the one that its version was compared to."""
+    """The second finds a champion other than the one its version was compared with."""
     outcomes: list[object] = []
 
     def attempt(gated: Gated) -> None:

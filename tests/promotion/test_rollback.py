@@ -1,4 +1,4 @@
-"""Taking a version out: what is withdrawn, what is put back, which weeks are to be scored again."""
+"""Rollback: what is withdrawn, what is put back, and which weeks to score again."""
 
 import pytest
 

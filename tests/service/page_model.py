@@ -9,13 +9,13 @@ import pyarrow as pa
 from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, Feature, seal
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
+from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.profiling import profile
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.export import export
+from pipeline.training.evaluation.measures import EVALUATION_FILE
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export
 from tests.tiny_model import PARAMETERS, made_up_rows, open_facts, tiny_bundle
 
 EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>"

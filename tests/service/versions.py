@@ -12,17 +12,17 @@ import pyarrow as pa
 from pipeline.manifests import FeatureColumn
 from pipeline.models import history, registry
 from pipeline.models.bundle import Feature, TrainingData, seal
+from pipeline.models.histograms import profile
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.promotion.handoffs import Gated
 from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.evaluation import EVALUATION_FILE
-from pipeline.training.export import export
+from pipeline.training.evaluation.measures import EVALUATION_FILE
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week

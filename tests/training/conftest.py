@@ -1,4 +1,4 @@
-"""A training of the test company, done once for the tests that only look at it."""
+"""A training of the test company, run once for the tests that only read its results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import Evaluated, Fitted, Registered, TrainingPlan, TrainingSet, Tuned
-from pipeline.training.plan import plan_training
 from pipeline.training.register import register
+from pipeline.training.training_plan import plan_training
 from pipeline.training.tune import tune
 from tests.company import FIRST_WEEK, company_settings
 

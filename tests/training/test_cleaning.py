@@ -1,4 +1,4 @@
-"""Cleaning: no row trains that the weekly run would keep out, and what became of every row and label adds up."""
+"""Cleaning: no row trains that the weekly run would keep out, and the counts of all rows and labels add up."""
 
 import json
 import shutil
@@ -10,12 +10,12 @@ import pytest
 from pipeline.manifests import TrainingSetManifest, WeekCleaning
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from tests.company import FEATURES_SQL, FIRST_WEEK, LABELS_SQL, company_settings
 
 AS_OF = FIRST_WEEK.plus(4)
 FLAWED = FIRST_WEEK.plus(2)
-"""The week whose feed and answers are flawed."""
+"""The week with a flawed feed and flawed answers."""
 
 
 @pytest.fixture(scope="module")

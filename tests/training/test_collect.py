@@ -13,7 +13,7 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.training.collect import collect
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import LABEL, split
 from pipeline.weeks import Week
 from tests.company import FEATURES_SQL, FIRST_WEEK, company_settings

@@ -1,4 +1,4 @@
-"""The two families: the same preprocessing in both forms, whatever numbers there are, and nobody led by outliers."""
+"""The two families: both forms preprocess all numbers alike, and outliers do not dominate."""
 
 import numpy as np
 import pandas as pd
@@ -8,15 +8,15 @@ from sklearn.metrics import roc_auc_score
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Feature
 from pipeline.models.scorer import Scorer, inputs
-from pipeline.training.estimator import (
+from pipeline.training.pipelines.families import (
     LOGISTIC_REGRESSION,
     SPACES,
     calibrated,
     estimator,
-    rounded,
+    round_to_float32,
 )
-from pipeline.training.export import to_onnx
-from pipeline.training.parity import PARITY_ROWS, check_parity
+from pipeline.training.pipelines.onnx_export import to_onnx
+from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
 
 LARGEST = np.finfo("f4").max
 ROWS = 3_000
@@ -35,7 +35,7 @@ FEATURES = [
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[pd.DataFrame, pd.Series]:
-    """Columns that float32 is hard on, and labels that follow several of them."""
+    """Columns that are difficult in float32, and labels that depend on several of them."""
     random = np.random.default_rng(5)
     numbers = {
         "money": random.integers(0, 30_000_000, ROWS) / 100,
@@ -60,7 +60,7 @@ def trained(rows, family: str, *, exact: bool = True):
     x, y = rows
     parameters = {"C": 100.0} if family == LOGISTIC_REGRESSION else {"max_iter": 30}
     fitted = estimator(FEATURES, family, parameters, 0).fit(x[:2000], y[:2000])
-    return calibrated(rounded(fitted) if exact else fitted, x[2000:], y[2000:])
+    return calibrated(round_to_float32(fitted) if exact else fitted, x[2000:], y[2000:])
 
 
 def scorer_of(pipeline) -> Scorer:

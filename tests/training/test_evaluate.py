@@ -1,4 +1,4 @@
-"""The evaluation: what the sealed version says of itself is what can be worked out from its test rows again."""
+"""The evaluation: the figures sealed with a version can be computed again from its test rows."""
 
 import json
 
@@ -9,17 +9,16 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
-from pipeline.models.metrics import metrics
+from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import Scorer
-from pipeline.training.card import CARD_FILE
-from pipeline.training.evaluate import evaluate, satisfaction_of
-from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
-from pipeline.training.feature_auc import feature_auc
+from pipeline.training.evaluate import evaluate
+from pipeline.training.evaluation.feature_auc import feature_auc
+from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation, ScoredRows, measure, score_rows
+from pipeline.training.evaluation.model_card import CARD_FILE
 from pipeline.training.handoffs import Evaluated
-from pipeline.training.measure import TestRows, measured
+from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import LABEL, answers, read_weeks
-from pipeline.training.trials import TRIALS_FILE
 from tests.training.conftest import Training
 
 
@@ -59,7 +58,7 @@ def test_the_figures_are_those_of_the_test_weeks_scored_from_the_bundle(
     folder, manifest = training.training_set.manifest.parent, TrainingSetManifest.read(training.training_set.manifest)
     test = read_weeks(folder, manifest.weeks[-1:])
     scorer = Scorer.load(training.evaluated.bundle, training.evaluated.bundle_digest, threshold=0.5)
-    again = metrics(answers(test).to_numpy(), satisfaction_of(scorer, test))
+    again = metrics(answers(test).to_numpy(), score_rows(scorer, test))
     assert {name: estimate.value for name, estimate in evaluation.overall.items()} == pytest.approx(
         {name: again[name] for name in evaluation.overall}
     )
@@ -93,6 +92,10 @@ def test_a_segment_that_features_sql_does_not_return_is_refused(training: Traini
         evaluated_again(training, segments=("nowhere", "kind", "amount"))
 
 
+def measured(tested: ScoredRows, rows: pa.Table, segments: tuple[str, ...]) -> Evaluation:
+    return measure(tested, rows, segments, weeks=[], champion=None, feature_auc={})
+
+
 def table(rows: int) -> pa.Table:
     random = np.random.default_rng(1)
     number, absent = random.random(rows), random.random(rows) < 0.3
@@ -113,8 +116,8 @@ def table(rows: int) -> pa.Table:
 
 def test_products_and_segments_are_measured_where_their_rows_are_enough() -> None:
     rows = table(600).filter(pa.array([True] * 570 + [False] * 25 + [True] * 5))
-    tested = TestRows.of(rows, np.linspace(0.2, 0.8, 575), np.full(575, 0.5), seed=1)
-    groups = measured(tested, rows, ("info_size",))["groups"]
+    tested = ScoredRows.of(rows, np.linspace(0.2, 0.8, 575), np.full(575, 0.5), seed=1)
+    groups = measured(tested, rows, ("info_size",)).groups
     assert [(g.by, g.value, g.rows) for g in groups] == [
         ("product_id", "p1", 570),
         ("product_id", "p2", 5),
@@ -135,10 +138,8 @@ def test_products_and_segments_are_measured_where_their_rows_are_enough() -> Non
 
 def test_subjects_of_several_weeks_are_one() -> None:
     rows = table(600)
-    tested = TestRows.of(rows, np.full(600, 0.5), None, seed=1)
-    assert measured(tested, rows, ())["subjects"] == len(
-        {(r["customer_id"], r["product_id"]) for r in rows.to_pylist()}
-    )
+    tested = ScoredRows.of(rows, np.full(600, 0.5), None, seed=1)
+    assert measured(tested, rows, ()).subjects == len({(r["customer_id"], r["product_id"]) for r in rows.to_pylist()})
 
 
 def test_a_feature_that_tells_the_answer_shows_in_whatever_way_it_tells() -> None:

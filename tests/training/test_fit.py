@@ -1,4 +1,4 @@
-"""Fitting: the same data give the same predictions; the export refuses what would score differently."""
+"""Fitting: the same data give the same predictions; the export refuses a pipeline that would score differently."""
 
 import json
 
@@ -16,11 +16,11 @@ from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
 from pipeline.models.scorer import Scorer
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.export import export, to_onnx
 from pipeline.training.fit import fit
-from pipeline.training.parity import PARITY_ROWS, check_parity
-from pipeline.training.plan import plan_training
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
+from pipeline.training.pipelines.onnx_export import export, to_onnx
+from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import frame, read_weeks
 from tests.tiny_model import PARAMETERS, made_up_rows
 from tests.training.conftest import LAST_WEEK, Training
@@ -102,7 +102,7 @@ def test_calibration_is_a_sigmoid_on_the_margin(rows) -> None:
 
 
 def test_a_pipeline_that_onnx_scores_differently_is_refused_naming_the_feature(rows, tmp_path) -> None:
-    """Native categories of gradient boosting convert without a word and score wrongly."""
+    """Native categories of gradient boosting convert without an error and score wrongly."""
     x, y = rows
     encode = ColumnTransformer(
         [("kind", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["kind"])],
@@ -123,7 +123,7 @@ def test_a_difference_only_where_a_feature_is_unusual_is_found_too(rows) -> None
     assert check_parity(trained, scorer, x) >= PARITY_ROWS
 
     class Different:
-        """Answers as the pipeline does, but for one unseen category."""
+        """Predicts as the pipeline does, except for one unseen category."""
 
         def predict_proba(self, rows):
             return np.where(

@@ -1,4 +1,4 @@
-"""A team's own pipeline: the same door as ours, and a clear refusal of whatever is not one."""
+"""A team's own pipeline: it is trained like ours, and anything else is refused with a clear error."""
 
 import pickle
 import re
@@ -23,8 +23,14 @@ from pipeline.models.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import TrainingPlan
-from pipeline.training.own_pipeline import _is_scikit_learns, admitted, fitted_on, own_parameters, own_pipeline
-from pipeline.training.plan import plan_training
+from pipeline.training.pipelines.onnx_export import check_types
+from pipeline.training.pipelines.own_pipeline import (
+    admit,
+    describe_pipeline,
+    fit_pipeline,
+    load_pipeline,
+)
+from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import LABEL
 from pipeline.training.tune import tune
 from tests.training.conftest import LAST_WEEK, Training
@@ -74,38 +80,38 @@ def test_the_how_to_makes_a_version(training: Training, tmp_path: Path, monkeypa
 def test_what_the_file_was_fitted_on_is_thrown_away(tmp_path: Path):
     pipeline = boosting(["amount"])
     file = dumped(pipeline, tmp_path)
-    blank = own_pipeline(admitted(file, tmp_path / "blank"), 7)
+    blank = load_pipeline(admit(file, tmp_path / "blank"), 7)
     rows = pd.DataFrame({"amount": np.arange(100, dtype="float32"), "kind": ["a", "b"] * 50})
     file = dumped(pipeline.fit(rows, rows["amount"] > 50), tmp_path)
-    again = own_pipeline(admitted(file, tmp_path / "fitted"), 7)
+    again = load_pipeline(admit(file, tmp_path / "fitted"), 7)
     assert not hasattr(again[-1], "classes_")
     assert repr(again) == repr(blank)
 
 
 def test_a_fitted_imputer_is_admitted(tmp_path: Path):
-    """It keeps the type of the numbers it was fitted on, which is nothing of scikit-learn's and no code either."""
+    """It keeps the dtype of the numbers it was fitted on, which is not scikit-learn's but holds no code."""
     forest = Pipeline([("impute", SimpleImputer()), ("classifier", RandomForestClassifier(3))])
     forest.fit(np.arange(20, dtype="float32").reshape(-1, 1), [0, 1] * 10)
     file = dumped(forest, tmp_path)
     assert "numpy.dtype" in skops.io.get_untrusted_types(file=file)
-    assert own_pipeline(admitted(file, tmp_path / "own"), 7)[-1].n_estimators == 3
+    assert load_pipeline(admit(file, tmp_path / "own"), 7)[-1].n_estimators == 3
 
 
 def test_what_it_would_leave_to_chance_follows_the_seed(tmp_path: Path):
     file = dumped(boosting(["amount"]), tmp_path)
-    assert own_pipeline(file, 7)[-1].random_state == 7
+    assert load_pipeline(file, 7)[-1].random_state == 7
     file = dumped(boosting(["amount"], random_state=3), tmp_path)
-    assert own_pipeline(file, 7)[-1].random_state == 3
+    assert load_pipeline(file, 7)[-1].random_state == 3
 
 
 def test_a_cache_of_pickles_is_not_used(tmp_path: Path):
     pipeline = boosting(["amount"]).set_params(memory=str(tmp_path / "cache"))
-    assert own_pipeline(dumped(pipeline, tmp_path), 7).memory is None
+    assert load_pipeline(dumped(pipeline, tmp_path), 7).memory is None
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.skops cannot be read: No such file"):
-        admitted(tmp_path / "none.skops", tmp_path / "own")
+        admit(tmp_path / "none.skops", tmp_path / "own")
 
 
 class Bomb:
@@ -121,7 +127,7 @@ def test_a_file_in_another_format_is_refused_unopened(tmp_path: Path, write: Any
     with (tmp_path / "ours.skops").open("wb") as file:
         write(Bomb(tmp_path / "ran"), file)
     with pytest.raises(ModelError, match=r"ours\.skops is not in skops' format"):
-        admitted(tmp_path / "ours.skops", tmp_path / "own")
+        admit(tmp_path / "ours.skops", tmp_path / "own")
     assert not (tmp_path / "ran").exists()
 
 
@@ -129,18 +135,29 @@ def test_objects_that_are_not_scikit_learns_classes_are_refused(tmp_path: Path):
     pipeline = boosting(["amount"])
     pipeline.steps.insert(1, ("own", FunctionTransformer(np.testing.suppress_warnings)))
     with pytest.raises(ModelError, match="holds objects of numpy"):
-        admitted(dumped(pipeline, tmp_path), tmp_path / "own")
+        admit(dumped(pipeline, tmp_path), tmp_path / "own")
 
 
-def test_what_scikit_learn_merely_imports_is_not_its_own():
-    """A name below `sklearn.` may lead elsewhere: skops resolves it by import and attribute."""
-    assert _is_scikit_learns("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
-    assert not _is_scikit_learns("sklearn.datasets._base.urlretrieve")
-    assert not _is_scikit_learns("sklearn.utils._testing.subprocess")
-    assert not _is_scikit_learns("sklearn.datasets._base.load_iris"), "a function is code, whoever wrote it"
-    assert not _is_scikit_learns("sklearn.nowhere.Evil")
-    assert not _is_scikit_learns("sklearn.datasets._base.Path")
-    assert not _is_scikit_learns("sklearnx.Evil")
+def test_a_class_that_scikit_learn_defines_is_trusted():
+    tree = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+    assert check_types([tree, "numpy.dtype"], "file") == [tree, "numpy.dtype"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sklearn.datasets._base.urlretrieve",
+        "sklearn.utils._testing.subprocess",
+        "sklearn.datasets._base.load_iris",
+        "sklearn.nowhere.Evil",
+        "sklearn.datasets._base.Path",
+        "sklearnx.Evil",
+    ],
+)
+def test_a_function_or_what_scikit_learn_merely_imports_is_not_trusted(name: str):
+    """A name below `sklearn.` may lead to another library, because skops resolves it by import and attribute."""
+    with pytest.raises(ModelError, match=f"The file holds objects of {name}"):
+        check_types([name], "file")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +172,7 @@ def test_what_scikit_learn_merely_imports_is_not_its_own():
 )
 def test_what_is_no_pipeline_with_a_classifier_is_refused(tmp_path: Path, found: Any):
     with pytest.raises(ModelError, match="which is no pipeline with a classifier"):
-        admitted(dumped(found, tmp_path), tmp_path / "own")
+        admit(dumped(found, tmp_path), tmp_path / "own")
 
 
 def test_a_pipeline_that_names_other_columns_is_refused(training: Training, tmp_path: Path):
@@ -175,7 +192,7 @@ def test_a_pipeline_that_does_not_convert_is_refused(training: Training, tmp_pat
 
 
 def test_the_version_says_which_file_it_came_from(tmp_path: Path):
-    said = own_parameters(dumped(boosting(["amount"]), tmp_path))
+    said = describe_pipeline(dumped(boosting(["amount"]), tmp_path))
     assert said.keys() == {"pipeline", "pipeline_digest", "steps"}
     assert said["steps"] == "ColumnTransformer > HistGradientBoostingClassifier"
 
@@ -184,4 +201,4 @@ def test_a_pipeline_that_fails_on_the_rows_is_refused_in_its_own_words(tmp_path:
     rows = pd.DataFrame({"amount": np.array([1, np.nan, 3, 4], "float32")})
     pipeline = Pipeline([("scale", StandardScaler()), ("model", LogisticRegression())])
     with pytest.raises(ModelError, match="ValueError: Input X contains NaN"):
-        fitted_on(pipeline, rows, pd.Series([0, 1, 0, 1]))
+        fit_pipeline(pipeline, rows, pd.Series([0, 1, 0, 1]))

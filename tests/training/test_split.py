@@ -14,7 +14,7 @@ from tests.training.conftest import Training
 
 
 def manifest(*answers: tuple[int, int]) -> TrainingSetManifest:
-    """Consecutive weeks with these numbers of rows and of satisfied ones among them."""
+    """Consecutive weeks with these numbers of rows and of satisfied rows."""
     weeks = [
         TrainingWeek(week=str(Week.parse("2026-01-05").plus(n)), file="", rows=rows, satisfied=satisfied, digest="")
         for n, (rows, satisfied) in enumerate(answers)

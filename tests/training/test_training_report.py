@@ -1,4 +1,4 @@
-"""The training report and the model card: numbers that add up, readable by everybody, from checked files alone."""
+"""The training report and the model card: numbers that add up, pages that are easy to read, and only checked files."""
 
 import re
 import shutil
@@ -13,14 +13,14 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
+from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE, Profile
-from pipeline.models.profiling import profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
-from pipeline.training.card import CARD_FILE
-from pipeline.training.evaluation import EVALUATION_FILE, Evaluation
-from pipeline.training.exploration import explore
-from pipeline.training.importance import importance
+from pipeline.training.evaluation.exploration import explore
+from pipeline.training.evaluation.importance import importance
+from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
+from pipeline.training.evaluation.model_card import CARD_FILE
 from pipeline.training.training_report import training_report
 from pipeline.training.training_set import LABEL, read_weeks
 from tests.training.conftest import Training

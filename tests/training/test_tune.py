@@ -6,16 +6,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
+from pipeline.models.bundle import Feature
 from pipeline.settings.model import Span, Tuning
-from pipeline.training.estimator import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES
 from pipeline.training.handoffs import Tuned
-from pipeline.training.search import Watched, _Drawn
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES, estimator
+from pipeline.training.search.halving import CLASSIFIER, FACTOR, FamilySearch, SpanDistribution, distributions, search
+from pipeline.training.search.trials import Trial, Trials
 from pipeline.training.training_set import split
-from pipeline.training.trials import Trial, Trials
 from pipeline.training.tune import folds, tune
 from tests.training.conftest import Training
 
@@ -101,6 +103,32 @@ def test_few_of_many_candidates_come_to_all_rows(
     assert found.left_out == []
 
 
+def test_the_trials_are_those_of_scikit_learns_halving_search() -> None:
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingRandomSearchCV
+
+    random = np.random.default_rng(1)
+    rows = pd.DataFrame({"amount": random.normal(size=900).astype("float32")})
+    labels = pd.Series((rows["amount"] + random.logistic(size=900) > 0).astype("int8"))
+    pipeline = estimator([Feature(name="amount", kind="number")], HIST_GRADIENT_BOOSTING, {}, 3)
+    space = {"max_iter": Span(low=2, high=9, integer=True), "max_leaf_nodes": [3, 4, 5]}
+    folds = [(np.arange(300), np.arange(300, 600)), (np.arange(600), np.arange(600, 900))]
+    found = search(
+        "f", pipeline, space=space, rows=rows, labels=labels, folds=folds, candidates=9, fewest_rows=100, seed=3,
+        deadline=time.monotonic() + 600,
+    )  # fmt: skip
+    theirs = HalvingRandomSearchCV(
+        pipeline, {CLASSIFIER + name: values for name, values in distributions(space).items()}, n_candidates=9,
+        factor=FACTOR, min_resources=100, cv=folds, scoring="roc_auc", refit=False, random_state=3,
+    ).fit(rows, labels).cv_results_  # fmt: skip
+    assert [(t.rung, t.rows, t.score) for t in found.trials] == list(
+        zip(theirs["iter"], theirs["n_resources"], theirs["mean_test_score"], strict=True)
+    )
+    assert [{CLASSIFIER + name: value for name, value in t.parameters.items()} for t in found.trials] == theirs[
+        "params"
+    ]
+
+
 def test_the_same_data_give_the_same_trials(training: Training, tmp_path: Path) -> None:
     first, second = (trials_of(tuned(training, tmp_path / name)).trials for name in ("a", "b"))
     assert [t.model_copy(update={"seconds": 0}) for t in first] == [t.model_copy(update={"seconds": 0}) for t in second]
@@ -121,20 +149,20 @@ def trial(rung: int, score: float, rows: int = 100, seconds: float = 1) -> Trial
 
 
 def test_a_rung_that_was_cut_short_decides_nothing() -> None:
-    watched = Watched("f", deadline=0, trials=[trial(0, 0.6), trial(0, 0.8), trial(1, 0.7)], asked=[2, 2])
-    assert watched.best.score == 0.8
-    assert watched.left_out == 1
-    watched.trials.append(trial(1, 0.75))
-    assert watched.best.score == 0.75
-    assert watched.left_out == 0
+    found = FamilySearch("f", deadline=0, trials=[trial(0, 0.6), trial(0, 0.8), trial(1, 0.7)], asked=[2, 2])
+    assert found.best.score == 0.8
+    assert found.left_out == 1
+    found.trials.append(trial(1, 0.75))
+    assert found.best.score == 0.75
+    assert found.left_out == 0
 
 
 def test_what_would_not_be_done_in_time_is_not_begun() -> None:
-    watched = Watched("f", deadline=time.monotonic() + 20, asked=[2])
-    assert watched.has_time_for(10**9), "something must be tried"
-    watched.trials += [trial(0, 0.6, seconds=0.1), trial(0, 0.6, seconds=5)]
-    assert watched.has_time_for(300), "three times as many rows as the slowest of the rung had: 15 s"
-    assert not watched.has_time_for(600)
+    found = FamilySearch("f", deadline=time.monotonic() + 20, asked=[2])
+    assert found.has_time_for(10**9), "something must be tried"
+    found.trials += [trial(0, 0.6, seconds=0.1), trial(0, 0.6, seconds=5)]
+    assert found.has_time_for(300), "three times as many rows as the slowest of the rung had: 15 s"
+    assert not found.has_time_for(600)
 
 
 def test_one_train_week_leaves_nothing_to_compare(training: Training, tmp_path: Path) -> None:
@@ -175,10 +203,10 @@ def test_without_a_space_both_families_have_their_own(training: Training, tmp_pa
 def test_a_span_is_drawn_between_its_ends() -> None:
     random = np.random.RandomState(1)
     for span in (Span(low=2, high=5), Span(low=0.001, high=10, log=True)):
-        drawn = [_Drawn(span).rvs(random) for _ in range(500)]
+        drawn = [SpanDistribution(span).rvs(random) for _ in range(500)]
         assert span.low <= min(drawn) < span.low * 1.1
         assert span.high * 0.9 < max(drawn) <= span.high
         assert type(drawn[0]) is float
-    magnitudes = np.log10([_Drawn(Span(low=0.001, high=10, log=True)).rvs(random) for _ in range(500)])
+    magnitudes = np.log10([SpanDistribution(Span(low=0.001, high=10, log=True)).rvs(random) for _ in range(500)])
     assert np.mean(magnitudes < -1) == pytest.approx(0.5, abs=0.07)
-    assert {type(_Drawn(Span(low=1, high=9, integer=True)).rvs(random)) for _ in range(9)} == {int}
+    assert {type(SpanDistribution(Span(low=1, high=9, integer=True)).rvs(random)) for _ in range(9)} == {int}

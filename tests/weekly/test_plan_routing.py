@@ -12,7 +12,8 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.models.bundle import BUNDLE_FILE, seal
 from pipeline.models.mlflow_client import mlflow_client
-from pipeline.models.registry import CHALLENGER, DIGEST_TAG
+from pipeline.models.registry import DIGEST_TAG
+from pipeline.models.routing import CHALLENGER
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import runs

@@ -1,8 +1,8 @@
 """Parity: a pipeline's two forms, scikit-learn's and ONNX's, must give every row the same satisfaction.
 
-Compared are training rows as they are, with each feature in turn made absent, unseen or extreme, and with several of
-them at once. Both forms get what `pipeline.models.scorer.inputs` makes of a row, as in scoring. The entry point is
-`check_parity`.
+The rows compared are training rows as they are, then with each feature in turn made absent, unseen or extreme, then
+with several unusual features at once. Both forms get what `pipeline.models.scorer.inputs` makes of a row, as in
+scoring. The entry point is `check_parity`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,24 +23,23 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-5
 """How far the two forms' satisfaction may differ in any row."""
 PARITY_ROWS = 50_000
-"""Fewest rows compared, and the most that are taken from training as they are."""
+"""The fewest rows compared in all, and the most training rows compared as they are."""
 VARIANT_ROWS = 200
 """For each feature and unusual value."""
 UNUSUAL_FRACTION = 0.2
-"""Of the values of a row in which several are unusual."""
+"""The fraction of unusual values in rows with several of them."""
 UNUSUAL: dict[str, tuple[Any, ...]] = {
     "number": (
         np.nan,
         np.inf,
         -np.inf,
-        1e30,  # float32's very highest number is beyond any step that scales: to scikit-learn it is infinite there
+        1e30,  # not float32's highest number: a step that scales makes that infinite in scikit-learn
         -1e30,
         0.0,
         np.finfo("f4").smallest_subnormal,
     ),
     "category": (MISSING, "", "unseen in training", "None", "nan", "ünseen ✓"),
 }
-AS_IN_TRAINING = "rows as in training"
 
 
 def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> int:
@@ -53,14 +52,14 @@ def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> 
     """
     import pandas as pd
 
-    cases = {AS_IN_TRAINING: _evenly(rows, min(PARITY_ROWS, len(rows)))}
-    few = _evenly(rows, min(VARIANT_ROWS, len(rows)))
+    cases = {"rows as in training": _spread(rows, min(PARITY_ROWS, len(rows)))}
+    few = _spread(rows, min(VARIANT_ROWS, len(rows)))
     for feature in scorer.features:
         for value in UNUSUAL[feature.kind]:
             variant = few.assign(**{feature.name: np.full(len(few), value, dtype=few[feature.name].dtype)})
             cases[f"rows with feature {feature.name!r} = {value!r}"] = variant
     missing_rows = PARITY_ROWS - sum(map(len, cases.values()))
-    cases["rows with several unusual values"] = _varied(_evenly(rows, max(missing_rows, len(few))), scorer.features)
+    cases["rows with several unusual values"] = _varied(_spread(rows, max(missing_rows, len(few))), scorer.features)
     compared = pd.concat(cases.values(), ignore_index=True)
     try:
         unlike = _differences(pipeline, scorer, compared)
@@ -69,14 +68,14 @@ def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> 
     first = 0
     for words, case in cases.items():
         found = unlike[first : first + len(case)]
-        if not (found <= TOLERANCE).all():  # a NaN is unequal too
+        if not (found <= TOLERANCE).all():  # NaN counts as a difference too
             raise _unequal(words, found, _at_fault(pipeline, scorer, case, found))
         first += len(case)
     return len(compared)
 
 
-def _evenly(rows: "pd.DataFrame", number: int) -> "pd.DataFrame":
-    """Return so many rows, spread over all, repeated if there are fewer."""
+def _spread(rows: "pd.DataFrame", number: int) -> "pd.DataFrame":
+    """Return this many rows, spread evenly over all; rows repeat if there are fewer."""
     return rows.iloc[np.linspace(0, len(rows) - 1, number).astype(int)]
 
 
@@ -98,7 +97,7 @@ def _differences(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> 
 
 
 def _refused_by(pipeline: "Pipeline", scorer: Scorer, cases: "dict[str, pd.DataFrame]") -> ModelError:
-    """Return the error that names the first rows which the pipeline does not take."""
+    """Return an error that names the first rows which the pipeline does not take."""
     for words, case in cases.items():
         try:
             _differences(pipeline, scorer, case)
@@ -112,11 +111,12 @@ def _refused_by(pipeline: "Pipeline", scorer: Scorer, cases: "dict[str, pd.DataF
 
 
 def _at_fault(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame", unlike: NDArray[np.float64]) -> str | None:
-    """Return the feature whose value makes the row that differs most differ: with another's, it does so least."""
+    """Return the feature at fault: with another row's value of it, the row that differs most differs least."""
     import pandas as pd
 
-    worst, best = np.nan_to_num(unlike, nan=np.inf).argmax(), np.nan_to_num(unlike, nan=np.inf).argmin()
-    if not unlike[best] <= TOLERANCE:
+    unlike = np.nan_to_num(unlike, nan=np.inf)
+    worst, best = unlike.argmax(), unlike.argmin()
+    if unlike[best] > TOLERANCE:
         return None
     row, other = rows.iloc[[worst]], rows.iloc[best]
     trials = pd.concat([row.assign(**{f.name: other[f.name]}).astype(row.dtypes) for f in scorer.features])

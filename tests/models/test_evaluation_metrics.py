@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from pipeline.models.metrics import calibration_curve, differences, estimates, metrics, unpaired_differences
+from pipeline.models.evaluation_metrics import calibration_curve, differences, estimates, metrics, unpaired_differences
 
 
 def drawn(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def test_the_interval_holds_the_value_and_narrows_with_rows() -> None:
 
 
 def test_rows_of_one_subject_are_drawn_together() -> None:
-    """Every row four times over tells no more than once."""
+    """Four copies of every row hold no more information than one."""
     labels, satisfaction = drawn(500)
     once = estimates(labels, satisfaction, np.arange(500), seed=1)
     four = estimates(np.tile(labels, 4), np.tile(satisfaction, 4), np.tile(np.arange(500), 4), seed=1)
@@ -74,7 +74,7 @@ def test_rows_of_one_subject_are_drawn_together() -> None:
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Of predictions drawn evenly the Brier score is 1/6."""
+    """The Brier score of uniformly drawn predictions is 1/6."""
     covered = 0
     for seed in range(100):
         labels, satisfaction = drawn(300, seed)

@@ -1,12 +1,12 @@
-"""How well satisfaction foretold the labels, and how sure that is: bootstrap intervals over subjects.
+"""How well satisfaction predicted the labels, with bootstrap intervals over subjects.
 
-Training's evaluation, the gate, the comparison of champion and challenger and the benchmarks all measure with this
-module. A subject's rows of several weeks are alike, so the bootstrap draws subjects, never rows. Rows are ranked once;
-each replicate is only another weight for each of them. Entry points: `metrics`, `estimates`, `differences`,
-`unpaired_differences` and `calibration_curve`.
+Training's evaluation, the gate, the comparison of champion and challenger and the benchmarks all use these metrics. A
+subject's rows of several weeks are alike, so the bootstrap draws subjects, not rows. Rows are sorted once; a replicate
+only changes their weights. Entry points: `metrics`, `estimates`, `differences`, `unpaired_differences` and
+`calibration_curve`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from typing import Any
 
@@ -19,7 +19,8 @@ COVERED = (0.025, 0.975)
 """The interval's ends as quantiles of the replicates: 95 %."""
 CALIBRATION_BINS = 15
 GROUPS = 10_000
-"""Replicates of more predictions rank them in so many groups; what that shifts is far below an interval's width."""
+"""With more distinct predictions, replicates merge neighbours into this many groups. The effect on the metrics is far
+smaller than an interval's width."""
 
 Floats = NDArray[np.float64]
 Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -27,9 +28,10 @@ Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 class Estimate(BaseModel):
-    """A figure with its 95 % interval (percentile bootstrap).
+    """A metric with its 95 % interval (percentile bootstrap).
 
-    A calibration error is never negative, so chance alone raises it, in a replicate once more: its interval lies high.
+    The interval of a calibration error lies too high: the error is never negative, so chance raises it, and a replicate
+    adds chance once more.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,12 +49,12 @@ class CurvePoint(BaseModel):
     satisfaction: float
     """Mean prediction."""
     satisfied: Estimate
-    """Share that turned out satisfied."""
+    """Fraction of the rows that turned out satisfied."""
     rows: int
 
 
 def metrics(labels: NDArray[Any], satisfaction: NDArray[Any], weights: NDArray[Any] | None = None) -> dict[str, float]:
-    """Return how well `satisfaction` foretold `labels`.
+    """Return how well `satisfaction` predicted `labels`.
 
     Parameters
     ----------
@@ -61,20 +63,19 @@ def metrics(labels: NDArray[Any], satisfaction: NDArray[Any], weights: NDArray[A
     satisfaction
         Predicted probabilities of 1; shape (rows,).
     weights
-        Of the rows; 1 each when not given.
+        Of the rows; 1 each by default.
 
     Returns
     -------
     `roc_auc`, `pr_auc` (average precision), `log_loss`, `brier`, `calibration_error` (expected, over 15 bins of equal
-    mass); `base_rate`, and what answering everybody with it would give: `base_rate_log_loss` and `base_rate_brier`;
-    `rows`.
+    mass), `base_rate`, `rows`; and the log loss and Brier score of predicting the base rate for every row, as
+    `base_rate_log_loss` and `base_rate_brier`.
 
     Examples
     --------
     >>> metrics(np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4]))["roc_auc"]
     0.75
     """
-    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=np.float64)
     rate = float(np.average(labels, weights=weights))
     base = _Ranked(labels, np.full(len(labels), rate)).measure(weights)
     return {
@@ -87,8 +88,8 @@ def metrics(labels: NDArray[Any], satisfaction: NDArray[Any], weights: NDArray[A
 
 
 def roc_auc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
-    """Return the ROC AUC alone, of any numbers that rank the rows."""
-    return _Ranked(labels, scores).measure(np.ones(len(labels)))["roc_auc"]
+    """Return the ROC AUC of any numbers that rank the rows."""
+    return _Ranked(labels, scores).measure()["roc_auc"]
 
 
 def estimates(
@@ -101,36 +102,27 @@ def estimates(
     labels, satisfaction
         As for `metrics`.
     subjects
-        A code for each row; rows of one code are drawn together.
+        A code for each row; rows with the same code are drawn together.
     seed
         Makes the intervals repeatable.
     """
     ranked = _Ranked(labels, satisfaction)
     grouped = ranked.grouped()
-    replicates = [grouped.measure(weights) for weights in _resampled(subjects, seed)]
-    return _with_intervals(ranked.measure(np.ones(len(labels))), replicates)
+    return _with_intervals(ranked.measure(), [grouped.measure(weights) for weights in _resampled(subjects, seed)])
 
 
 def differences(
     labels: NDArray[Any], first: NDArray[Any], second: NDArray[Any], subjects: NDArray[Any], *, seed: int
 ) -> dict[str, Estimate]:
     """Return the metrics of `second` minus those of `first`, both predictions for the same rows."""
-    one, other = _Ranked(labels, first), _Ranked(labels, second)
-    everyone = np.ones(len(labels))
-    value = _minus(other.measure(everyone), one.measure(everyone))
-    one, other = one.grouped(), other.grouped()
-    replicates = [_minus(other.measure(weights), one.measure(weights)) for weights in _resampled(subjects, seed)]
-    return _with_intervals(value, replicates)
+    draws = ((weights, weights) for weights in _resampled(subjects, seed))
+    return _differences(_Ranked(labels, first), _Ranked(labels, second), draws)
 
 
 def unpaired_differences(first: Rows, second: Rows, *, seed: int) -> dict[str, Estimate]:
-    """Return the metrics on the rows of `second` minus those on the rows of `first`, which are others."""
-    one, other = _Ranked(*first[:2]), _Ranked(*second[:2])
-    value = _minus(other.measure(np.ones(len(second[0]))), one.measure(np.ones(len(first[0]))))
-    one, other = one.grouped(), other.grouped()
+    """Return the metrics on the rows of `second` minus those on the rows of `first`, which are different rows."""
     draws = zip(_resampled(first[2], seed), _resampled(second[2], seed + 1), strict=True)
-    replicates = [_minus(other.measure(to_other), one.measure(to_one)) for to_one, to_other in draws]
-    return _with_intervals(value, replicates)
+    return _differences(_Ranked(*first[:2]), _Ranked(*second[:2]), draws)
 
 
 def calibration_curve(
@@ -138,27 +130,22 @@ def calibration_curve(
 ) -> list[CurvePoint]:
     """Return the curve whose mean distance from the diagonal is the calibration error, lowest predictions first."""
     labels, satisfaction = (np.asarray(values, dtype=np.float64) for values in (labels, satisfaction))
-    bins = np.unique(_Ranked(labels, satisfaction).bins(), return_inverse=True)[
-        1
-    ]  # with equal predictions a bin may be empty
+    _, bins = np.unique(_Ranked(labels, satisfaction).bins(), return_inverse=True)  # equal predictions leave bins empty
     rows = np.bincount(bins)
-    with np.errstate(invalid="ignore"):  # a replicate may have drawn nobody of a bin
+    with np.errstate(invalid="ignore"):  # a replicate may have drawn no row of a bin
         replicates = [np.bincount(bins, w * labels) / np.bincount(bins, w) for w in _resampled(subjects, seed)]
     low, high = np.nanquantile(replicates, COVERED, axis=0)
-    foretold, happened = (np.bincount(bins, values) / rows for values in (satisfaction, labels))
+    predicted, happened = (np.bincount(bins, values) / rows for values in (satisfaction, labels))
     return [
         CurvePoint(
-            satisfaction=foretold[n], satisfied=Estimate(value=happened[n], low=low[n], high=high[n]), rows=rows[n]
+            satisfaction=predicted[n], satisfied=Estimate(value=happened[n], low=low[n], high=high[n]), rows=rows[n]
         )
         for n in range(len(rows))
     ]
 
 
 def chance_calibration_error(satisfaction: NDArray[Any], *, seed: int) -> float:
-    """Return the calibration error that chance alone gives a perfectly calibrated model on these rows, at most.
-
-    So many rows, each satisfied exactly as often as foretold, stay below it in 99 of 100 draws.
-    """
+    """Return the calibration error that a perfectly calibrated model stays below in 99 of 100 draws of the labels."""
     satisfaction = np.asarray(satisfaction, dtype=np.float64)
     bins = _Ranked(np.zeros(len(satisfaction)), satisfaction).bins()
     random = np.random.default_rng(seed)
@@ -168,7 +155,7 @@ def chance_calibration_error(satisfaction: NDArray[Any], *, seed: int) -> float:
 
 
 class _Ranked:
-    """Rows in the order of their predictions; equal predictions form one group, so that no order among them counts."""
+    """Rows in the order of their predictions; rows with equal predictions form one group."""
 
     def __init__(self, labels: NDArray[Any], satisfaction: NDArray[Any]) -> None:
         self.order = np.argsort(satisfaction, kind="stable")
@@ -180,20 +167,20 @@ class _Ranked:
         self._squares = (ranked - self._labels) ** 2
 
     def regroup(self, ranked: Floats, starts: NDArray[np.intp]) -> None:
-        """Let a group begin at each of these places."""
+        """Begin a group at each of these positions."""
         self._starts = starts
         self._sizes = np.diff(np.r_[starts, len(ranked)])
         self._satisfaction = np.add.reduceat(ranked, starts) / self._sizes
 
     def grouped(self) -> "_Ranked":
-        """Return the same rows with neighbours in the order merged into at most `GROUPS` groups."""
+        """Return the same rows with neighbouring groups merged into at most `GROUPS`."""
         apart = -(-len(self._starts) // GROUPS)
         merged = copy(self)
         merged.regroup(np.repeat(self._satisfaction, self._sizes), self._starts[::apart])
         return merged
 
-    def measure(self, weights: Floats) -> dict[str, float]:
-        weights = weights[self.order]
+    def measure(self, weights: NDArray[Any] | None = None) -> dict[str, float]:
+        weights = np.ones(len(self.order)) if weights is None else np.asarray(weights, dtype=np.float64)[self.order]
         mass = np.add.reduceat(weights, self._starts)
         satisfied = np.add.reduceat(weights * self._labels, self._starts)
         total = mass.sum()
@@ -217,7 +204,7 @@ class _Ranked:
 
 
 def _bins(mass: Floats) -> NDArray[np.intp]:
-    """Return each group's bin, by where its middle lies in the mass."""
+    """Return the bin of each group, by the position of its middle in the total mass."""
     middles = np.cumsum(mass) - mass / 2
     bins: NDArray[np.intp] = np.minimum(middles * CALIBRATION_BINS / mass.sum(), CALIBRATION_BINS - 1).astype(np.intp)
     return bins
@@ -246,13 +233,20 @@ def _resampled(subjects: NDArray[Any], seed: int) -> Iterator[Floats]:
         yield drawn.astype(np.float64)[codes]
 
 
+def _differences(first: _Ranked, second: _Ranked, draws: Iterable[tuple[Floats, Floats]]) -> dict[str, Estimate]:
+    """Return the metrics of `second` minus those of `first`; `draws` are the weights of both in each replicate."""
+    value = _minus(second.measure(), first.measure())
+    first, second = first.grouped(), second.grouped()
+    return _with_intervals(value, [_minus(second.measure(other), first.measure(one)) for one, other in draws])
+
+
 def _minus(second: dict[str, float], first: dict[str, float]) -> dict[str, float]:
     return {name: value - first[name] for name, value in second.items()}
 
 
 def _with_intervals(values: dict[str, float], replicates: list[dict[str, float]]) -> dict[str, Estimate]:
-    """Join values and intervals; a replicate of few rows may lack one answer, so that it has no AUC."""
-    intervals = {name: np.nanquantile([drawn[name] for drawn in replicates], COVERED) for name in values}
-    return {
-        name: Estimate(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
-    }
+    estimates = {}
+    for name, value in values.items():
+        low, high = np.nanquantile([drawn[name] for drawn in replicates], COVERED)  # NaN: an answer was not drawn
+        estimates[name] = Estimate(value=value, low=low, high=high)
+    return estimates

@@ -1,7 +1,7 @@
-"""The scikit-learn pipelines, preprocessing inside: two families, and a sigmoid on the chosen one's margin.
+"""The two families of scikit-learn pipelines, preprocessing included, and the sigmoid that calibrates the chosen one.
 
-Only forms that skl2onnx converts exactly (see `export`, which proves it for every version). Entry points, in the order
-of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `rounded` and `calibrated` (fit).
+They hold only steps that skl2onnx converts exactly; `parity` checks that for every version. Entry points, in the order
+of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `round_to_float32` and `calibrated` (fit).
 """
 
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Space, Span
-from pipeline.training.trials import Parameters
+from pipeline.training.search.trials import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,22 +31,23 @@ SPACES: dict[str, Space] = {
         "l2_regularization": Span(low=0.01, high=10, log=True),
     },
 }
-"""What is searched where `[tuning.space]` says nothing."""
+"""What is searched if `[tuning.space]` is empty."""
 HANDLING = {
-    LOGISTIC_REGRESSION: "An absent number becomes the train rows' median; each number becomes its rank among them,"
-    " from 0 to 1, so that no extreme one weighs more than the highest they had; categories are one-hot, unseen ones"
-    " zero.",
-    HIST_GRADIENT_BOOSTING: "Trees ask whether a number lies beyond a threshold, so that an extreme one counts as"
-    " merely beyond; absent numbers go the way that fitted the train rows; categories are ordinals, unseen ones -1.",
+    LOGISTIC_REGRESSION: "An absent number becomes the median of the train rows. Each number becomes its rank among the"
+    " train rows, from 0 to 1, so that an extreme number weighs no more than the highest one seen there. Categories are"
+    " one-hot; unseen ones are all zeros.",
+    HIST_GRADIENT_BOOSTING: "Trees compare a number with thresholds, so an extreme number counts only as being beyond"
+    " the last one. Absent numbers take the branch that fitted the train rows. Categories are ordinals; unseen ones"
+    " are -1.",
 }
-"""What each family does with absent, extreme and unseen values, for the training's report."""
+"""What each family does with absent, extreme and unseen values; shown in the training report and the model card."""
 ROWS_FOR_THREADS = 100_000
 QUANTILES = 30
-"""More tell hardly more, and skl2onnx takes steeply longer to compile them: for 100 a hundred times as long."""
+"""More quantiles hardly improve the model, but skl2onnx compiles 100 of them a hundred times slower."""
 
 
 def estimator(features: list[Feature], family: str, parameters: Parameters, seed: int) -> "Pipeline":
-    """Return the family's pipeline with the classifier's `parameters`, not fitted yet.
+    """Return the family's pipeline with the classifier's `parameters`, not fitted.
 
     It takes a frame as `pipeline.training.training_set.frame` makes it.
     """
@@ -56,21 +57,20 @@ def estimator(features: list[Feature], family: str, parameters: Parameters, seed
 
     steps = _logistic_regression if family == LOGISTIC_REGRESSION else _hist_gradient_boosting
     numbers, categories, classifier = steps(seed)
-    by_kind = {"number": ("numbers", numbers), "category": ("categories", categories)}
-    transformers = [
-        (*by_kind[kind], [feature.name for feature in features if feature.kind == kind])
-        for kind in by_kind
-        if any(feature.kind == kind for feature in features)
-    ]
+    names = {kind: [feature.name for feature in features if feature.kind == kind] for kind in ("number", "category")}
+    transformers = [("numbers", numbers, names["number"]), ("categories", categories, names["category"])]
     classifier.set_params(**parameters)
-    # The trees fail on a column without any number, as a rare feature's may be in the few rows of a first rung.
     return Pipeline(
-        [("features", ColumnTransformer(transformers)), ("varied", VarianceThreshold()), ("classifier", classifier)]
+        [
+            ("features", ColumnTransformer([each for each in transformers if each[2]])),
+            ("varied", VarianceThreshold()),  # the trees fail on a column without any number, as few rows may have
+            ("classifier", classifier),
+        ]
     )
 
 
 def _logistic_regression(seed: int) -> tuple[Any, Any, "BaseEstimator"]:
-    """Numbers as ranks rather than standardised: one outlier would leave the others no room."""
+    """Numbers become ranks, because one outlier would squeeze standardised numbers together."""
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
@@ -92,10 +92,10 @@ def _hist_gradient_boosting(seed: int) -> tuple[Any, Any, "BaseEstimator"]:
 
 
 def threads_for(rows: int) -> AbstractContextManager[object]:
-    """Return a context in which few rows are fitted by one thread.
+    """Return a context in which a small fit uses one thread.
 
-    Threads share out every node of every tree; on a busy machine they wait for each other longer than they help (54 s
-    for a fit of 1 s, as measured).
+    Threads share the work of every tree node. On a busy machine they wait for each other longer than they help: 54 s
+    for a fit of 1 s, as measured.
     """
     from threadpoolctl import threadpool_limits
 
@@ -103,12 +103,12 @@ def threads_for(rows: int) -> AbstractContextManager[object]:
     return limits
 
 
-def rounded(fitted: "Pipeline") -> "Pipeline":
-    """Return our fitted pipeline with the numbers it compares with rounded to float32, as ONNX stores them.
+def round_to_float32(fitted: "Pipeline") -> "Pipeline":
+    """Return our fitted pipeline with its quantiles and thresholds rounded to float32, as ONNX stores them.
 
-    A quantile's last digits decide ranks (by 0.007 of satisfaction, as measured) where two are nearly equal. A tree's
-    threshold lies half-way between two values: rounded down, it keeps neighbours in float32 on their sides; ONNX would
-    round some up. A team's own pipeline stays as it is; where it matters, the export refuses it.
+    Where two quantiles are nearly equal, their last digits decide a rank: 0.007 of satisfaction, as measured. A tree's
+    threshold lies half-way between two values, and rounded down it stays between them; ONNX would round some up. A
+    team's own pipeline is left alone, and refused at export if this matters.
     """
     rank = fitted.get_params().get("features__numbers__rank")
     if rank is not None:
@@ -127,7 +127,7 @@ def _rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
 
 
 def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
-    """Return the fitted pipeline with a sigmoid on its classifier's margin, fitted to rows it has not seen."""
+    """Return the pipeline with a sigmoid on its classifier's margin, fitted to rows unknown to the classifier."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
     from sklearn.pipeline import Pipeline
@@ -135,7 +135,7 @@ def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]
     classifier = fitted[-1]
     calibration = CalibratedClassifierCV(FrozenEstimator(classifier), method="sigmoid")
     calibration.fit(fitted[:-1].transform(rows), labels)
-    # skl2onnx does not know FrozenEstimator; what it wraps is the same fitted classifier.
+    # skl2onnx does not know FrozenEstimator, so put the fitted classifier back in its place.
     calibration.estimator = classifier
     for member in calibration.calibrated_classifiers_:
         member.estimator = classifier

@@ -1,7 +1,7 @@
-"""Profiling: a version's training profile is made, and other rows are counted in the same bins.
+"""Histograms by SQL: a version's training profile, and other rows counted in the same bins.
 
-Bins are chosen once, on training data: of equal mass for a number, the most frequent values for a category. Counting is
-one pass of SQL whatever the number of columns. Entry points: `profile` and `counted`.
+The bins are chosen once, on training data: bins of equal mass for a number, the most frequent values for a category.
+All columns are counted in one pass. Entry points: `profile` and `count_in_bins`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,59 +20,46 @@ from pipeline.settings import Settings
 
 BINS = 20
 MOST_CATEGORIES = 50
-"""Categories beyond the so many most frequent ones are counted together."""
+"""Only this many categories, the most frequent, have a bin of their own."""
 
 
 def profile(
     settings: Settings, rows: pa.Table, features: Sequence[Feature], satisfaction: NDArray[np.floating[Any]]
 ) -> Profile:
-    """Return the profile of a version.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    rows
-        The train weeks' rows, as `pipeline.training.training_set.read_weeks` returns them.
-    features
-        The signature.
-    satisfaction
-        The version's predictions for rows that it was not fitted on; shape (any,).
-    """
+    """Return the profile of the train weeks' `rows`, and of a version's predictions for rows it was not fitted on."""
     with connection(settings) as con:
         con.register("train", rows)
         con.register("scored", pa.table({"satisfaction": satisfaction}))
         bins = {feature.name: _bins(con, "train", feature.name, feature.kind) for feature in features}
-        predictions = counted(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
+        predictions = count_in_bins(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
         assert isinstance(predictions["satisfaction"], Numbers)
         return Profile(
-            rows=rows.num_rows, features=counted(con, "train", bins), satisfaction=predictions["satisfaction"]
+            rows=rows.num_rows, features=count_in_bins(con, "train", bins), satisfaction=predictions["satisfaction"]
         )
 
 
-def counted(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:
-    """Return the histograms of a table's columns in these bins.
-
-    Parameters
-    ----------
-    con
-        Where the table is.
-    table
-        Its name.
-    bins
-        Histograms of any rows, by the column's name; only their bins are used.
-    """
+def count_in_bins(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:
+    """Return the histograms of a table's columns, by column, in the bins of the given histograms."""
     queries = ", ".join(_query(quoted(name), histogram) for name, histogram in bins.items())
     row = con.execute(f"SELECT count(*), {queries} FROM {quoted(table)}").fetchall()[0]
     found = zip(bins.items(), row[1::2], row[2::2], strict=True)
     return {name: _filled(histogram, row[0], known, by_bin or {}) for (name, histogram), known, by_bin in found}
 
 
+def histogram_query(column: str, edges: Sequence[float]) -> str:
+    """Return SQL for the rows of a number in each bin; `bin_counts` reads its result."""
+    return f"histogram({column}::DOUBLE, [{', '.join(map(repr, edges))}]::DOUBLE[])"
+
+
+def bin_counts(by_edge: Mapping[float, int] | None, edges: Sequence[float]) -> list[int]:
+    """Return the rows up to each edge, and beyond the last one, from the result of `histogram_query`."""
+    return [(by_edge or {}).get(edge, 0) for edge in [*edges, float("inf")]]
+
+
 def _query(column: str, histogram: Histogram) -> str:
     """Return SQL for how many values are known, and how many fall into each bin."""
     if isinstance(histogram, Numbers):
-        edges = f"[{', '.join(map(repr, histogram.edges))}]::DOUBLE[]"
-        return f"count({column}), histogram({column}::DOUBLE, {edges})"
+        return f"count({column}), {histogram_query(column, histogram.edges)}"
     known = f"nullif({column}, {literal(MISSING)})"
     listed = f"[{', '.join(map(literal, histogram.counts))}]::VARCHAR[]"
     return f"count({known}), histogram(list_position({listed}, {known}))"
@@ -80,7 +67,7 @@ def _query(column: str, histogram: Histogram) -> str:
 
 def _filled(histogram: Histogram, rows: int, known: int, by_bin: dict[Any, int]) -> Histogram:
     if isinstance(histogram, Numbers):
-        counts = [by_bin.get(edge, 0) for edge in [*histogram.edges, float("inf")]]
+        counts = bin_counts(by_bin, histogram.edges)
         return Numbers(edges=histogram.edges, counts=counts, missing=rows - known)
     listed = {name: by_bin.get(number, 0) for number, name in enumerate(histogram.counts, 1)}
     return Categories(counts=listed, other=known - sum(listed.values()), missing=rows - known)
@@ -97,5 +84,5 @@ def _bins(con: duckdb.DuckDBPyConnection, table: str, name: str, kind: Literal["
         return Categories(counts=dict.fromkeys((value for value, _ in most_frequent), 0), other=0, missing=0)
     shares = [number / BINS for number in range(1, BINS + 1)]
     quantiles = con.execute(f"SELECT quantile_disc({column}::DOUBLE, {shares}) FROM {table}").fetchall()[0][0]
-    edges = sorted(set(quantiles))[:-1]  # the highest value ends no bin: above it nothing would be counted
+    edges = sorted(set(quantiles))[:-1]  # above the highest value there is nothing to count
     return Numbers(edges=edges, counts=[0] * (len(edges) + 1), missing=0)

@@ -1,64 +1,64 @@
 """Exploration: what the train weeks hold, feature by feature, for the training report.
 
-How a feature is distributed, how often it is absent, what lies far out, how often subjects turned out satisfied along
-its values, and the same by product. It is computed by SQL, in a few passes whatever the number of rows; nothing here
-changes a row. The entry point is `explore`.
+For each feature: its distribution, absent values and outliers, and the fraction of satisfied subjects along its values,
+overall and by product. It takes a few passes of SQL, and no row is changed. The entry point is `explore`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
 
 from pipeline.duck import connection, literal, quoted
+from pipeline.models.histograms import bin_counts, histogram_query
 from pipeline.models.profile import Categories, Numbers, Profile
 from pipeline.models.scorer import MISSING
 from pipeline.settings import Settings
 from pipeline.training.training_set import LABEL
 
-WIDTHS = 24
+BARS = 24
 """Bars of a number's distribution, between its first and its last percentile."""
 MOST_BINS = 10
-"""So many steps of a number, or of the most frequent categories, stand beside the share of satisfied subjects."""
+"""At most this many ranges of a number, or of the most frequent categories, are shown with their satisfied fraction."""
 MOST_PRODUCTS = 8
 FAR_OUT = 3.0
-"""A number is an outlier when it lies so many interquartile ranges beyond the quartiles (Tukey's outer fences)."""
-WHOLE = 1000
-"""From here on numbers are shown without decimals."""
+"""A number is an outlier if it lies this many interquartile ranges beyond the quartiles (Tukey's outer fences)."""
 RARE = 0.001
-"""A category is rare when fewer than this share of the rows have it."""
+"""A category is an outlier if a smaller fraction of the rows has it."""
+WHOLE = 1000
+"""From here on, numbers are shown without decimals."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows with values of one range, or one category."""
+    """Rows with values of one range, or of one category."""
 
     words: str
     rows: int
     satisfied: float | None
-    """Share; None without rows."""
+    """Fraction; None without rows."""
 
 
 @dataclass(frozen=True)
 class OfProduct:
-    """A feature in the rows of one product."""
+    """A feature in the rows of one product; `low` and `high` are fractions of satisfied subjects."""
 
     product: str | None
     """None: all products that are not listed."""
     rows: int
     absent: float
-    """Share."""
+    """Fraction."""
     typical: str
-    """Median, or the most frequent category."""
+    """The median, or the most frequent category."""
     low: float | None
-    """Share of satisfied subjects among low values; for a category among those of its most frequent value."""
+    """Among low values; for a category, among its most frequent value."""
     high: float | None
-    """The same among high values; for a category among those of any other value."""
+    """Among high values; for a category, among all other values."""
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """What is known of one feature."""
+    """One feature in the train weeks."""
 
     name: str
     kind: str
@@ -68,28 +68,18 @@ class Exploration:
     """Rows."""
     contrast: tuple[str, str]
     """What `low` and `high` of `by_product` mean."""
-    summary: list[tuple[str, str]]
-    """Names and values of a few statistics."""
-    distribution: list[int]
-    """Rows in steps of equal width, the outer ones open; empty for a category."""
-    span: tuple[str, str]
-    """From where to where these steps go: the first and the last percentile."""
+    summary: dict[str, str]
+    """A few statistics."""
     bins: list[Bin]
     by_product: list[OfProduct]
+    distribution: list[int] = field(default_factory=list)
+    """Rows in bins of equal width, the outer ones open; empty for a category."""
+    span: tuple[str, str] = ("", "")
+    """From where to where the bins of equal width go: the first and the last percentile."""
 
 
 def explore(settings: Settings, rows: pa.Table, profile: Profile) -> list[Exploration]:
-    """Return what `rows` hold, in the order of the profile's features.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    rows
-        The train weeks' rows, with their label.
-    profile
-        Of the same rows.
-    """
+    """Return what the train weeks' `rows`, labels included, hold of each feature; `profile` is of the same rows."""
     with connection(settings) as con:
         con.register("train", rows)
         return [
@@ -102,21 +92,21 @@ def explore(settings: Settings, rows: pa.Table, profile: Profile) -> list[Explor
 
 def _of_number(con: duckdb.DuckDBPyConnection, name: str, histogram: Numbers, rows: int) -> Exploration:
     column = quoted(name)
-    shares = [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1]
-    query = f"SELECT quantile_cont({column}::DOUBLE, {shares}), avg({column}::DOUBLE) FROM train"
+    fractions = [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1]
+    query = f"SELECT quantile_cont({column}::DOUBLE, {fractions}), avg({column}::DOUBLE) FROM train"
     (lowest, first, lower, median, upper, last, highest), mean = con.execute(query).fetchall()[0]
-    steps = sorted({first + (last - first) * step / WIDTHS for step in range(1, WIDTHS)} - {last})
+    steps = sorted({first + (last - first) * step / BARS for step in range(1, BARS)} - {last})
     edges = histogram.edges if len(histogram.edges) < MOST_BINS else histogram.edges[1::2]
     reach = FAR_OUT * (upper - lower)
     is_far_out = f"{column} < {lower - reach!r} OR {column} > {upper + reach!r}"
-    widths, counts, satisfied, outliers = con.execute(
-        f"SELECT {_histogram(column, steps)}, {_histogram(column, edges)},"
-        f" {_histogram(column, edges)} FILTER ({quoted(LABEL)}), count(*) FILTER ({is_far_out}) FROM train"
+    by_width, counts, satisfied, outliers = con.execute(
+        f"SELECT {histogram_query(column, steps)}, {histogram_query(column, edges)},"
+        f" {histogram_query(column, edges)} FILTER ({quoted(LABEL)}), count(*) FILTER ({is_far_out}) FROM train"
     ).fetchall()[0]
     low, high = (edges[(len(edges) - 1) // 3], edges[2 * len(edges) // 3]) if edges else (highest, highest)
-    words = [f"up to {_number(edge)}" for edge in edges[:1]]
-    words += [f"to {_number(edge)}" for edge in edges[1:]] + [f"above {_number(edges[-1])}" if edges else "any"]
-    shown = {"lowest": lowest, "median": median, "mean": mean, "highest": highest}
+    words = [f"{'to' if number else 'up to'} {_number(edge)}" for number, edge in enumerate(edges)]
+    words.append(f"above {_number(edges[-1])}" if edges else "any")
+    statistics = {"lowest": lowest, "median": median, "mean": mean, "highest": highest}
     return Exploration(
         name=name,
         kind="number",
@@ -124,14 +114,11 @@ def _of_number(con: duckdb.DuckDBPyConnection, name: str, histogram: Numbers, ro
         absent=histogram.missing,
         outliers=outliers if reach else 0,
         contrast=(f"at most {_number(low)}", f"above {_number(high)}"),
-        summary=[(title, _number(value)) for title, value in shown.items()],
-        distribution=_counts(widths, steps),
-        span=(_number(first), _number(last)),
-        bins=[
-            _bin(text, count, hits)
-            for text, count, hits in zip(words, _counts(counts, edges), _counts(satisfied, edges), strict=True)
-        ],
+        summary={title: _number(value) for title, value in statistics.items()},
+        bins=list(map(_bin, words, bin_counts(counts, edges), bin_counts(satisfied, edges))),
         by_product=_by_product(con, f"median({column})", column, f"{column} <= {low!r}", f"{column} > {high!r}"),
+        distribution=bin_counts(by_width, steps),
+        span=(_number(first), _number(last)),
     )
 
 
@@ -141,11 +128,11 @@ def _of_category(con: duckdb.DuckDBPyConnection, name: str, histogram: Categorie
         f"SELECT {column} AS value, count(*) AS rows, count(*) FILTER ({quoted(LABEL)}) AS satisfied FROM train"
         " GROUP BY value HAVING value IS NOT NULL ORDER BY rows DESC, value"
     ).fetchall()
-    listed, others = found[:MOST_BINS], found[MOST_BINS:]
-    bins = [_bin(value, count, satisfied) for value, count, satisfied in listed]
-    if others:
+    bins = [_bin(*row) for row in found[:MOST_BINS]]
+    if others := found[MOST_BINS:]:
         bins.append(_bin(f"{len(others):,} others", sum(row[1] for row in others), sum(row[2] for row in others)))
     commonest = found[0][0] if found else MISSING
+    is_commonest, is_other = (f"{column} {operator} {literal(commonest)}" for operator in ("=", "<>"))
     return Exploration(
         name=name,
         kind="category",
@@ -153,13 +140,9 @@ def _of_category(con: duckdb.DuckDBPyConnection, name: str, histogram: Categorie
         absent=histogram.missing,
         outliers=sum(count for _, count, _ in found if count < RARE * rows),
         contrast=(commonest, "any other"),
-        summary=[("categories", f"{len(found):,}")],
-        distribution=[],
-        span=("", ""),
+        summary={"categories": f"{len(found):,}"},
         bins=bins,
-        by_product=_by_product(
-            con, f"mode({column})", column, f"{column} = {literal(commonest)}", f"{column} <> {literal(commonest)}"
-        ),
+        by_product=_by_product(con, f"mode({column})", column, is_commonest, is_other),
     )
 
 
@@ -184,20 +167,12 @@ def _by_product(con: duckdb.DuckDBPyConnection, typical: str, column: str, low: 
     ]
 
 
-def _histogram(column: str, edges: list[float]) -> str:
-    return f"histogram({column}::DOUBLE, [{', '.join(map(repr, edges))}]::DOUBLE[])"
-
-
-def _counts(by_edge: dict[float, int] | None, edges: list[float]) -> list[int]:
-    return [(by_edge or {}).get(edge, 0) for edge in [*edges, float("inf")]]
-
-
 def _bin(words: str, rows: int, satisfied: int) -> Bin:
     return Bin(words, rows, satisfied / rows if rows else None)
 
 
 def _number(value: float | None) -> str:
-    """Return a number with up to four digits that count; a dash for none."""
+    """Return a number with up to four significant digits; a dash for None."""
     if value is None:
         return "\N{EN DASH}"
     digits = f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.4g}"

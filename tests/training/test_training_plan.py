@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import WeekError
 from pipeline.settings import Settings
-from pipeline.training.plan import plan_training
+from pipeline.training.training_plan import plan_training
 from pipeline.weeks import Week
 
 

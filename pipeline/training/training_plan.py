@@ -7,32 +7,23 @@ from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
 from pipeline.settings import Settings
 from pipeline.training.handoffs import TrainingPlan
-from pipeline.training.own_pipeline import admitted
+from pipeline.training.pipelines.own_pipeline import admit
 from pipeline.weeks import Week
 
 
 def plan_training(
     settings: Settings, *, as_of: Week | None, airflow_run_id: str, pipeline: Path | None = None
 ) -> TrainingPlan:
-    """Return what a training will do.
+    """Return what a training will do, after checking and copying a team's own `pipeline`.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    as_of
-        Train as at the end of this week; of the last complete one when not given.
-    airflow_run_id
-        The DAG run on whose behalf this is.
-    pipeline
-        File of a team's own pipeline, which is checked and copied.
+    It is as of the end of the week `as_of`, by default of the last complete week. The DAG run decides its id.
 
     Raises
     ------
     WeekError
         If the week is not complete yet.
     ConfigError, ModelError
-        If the team's own pipeline is not there, or is none.
+        If the team's own pipeline cannot be read or is not accepted.
     """
     last_complete = Week.last_complete(datetime.now(UTC), settings.zone)
     as_of = as_of or last_complete
@@ -44,16 +35,12 @@ def plan_training(
         )
     training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
     folder = settings.home / "training" / training_id
+    last = as_of.plus(-settings.model.maturity_weeks)
     return TrainingPlan(
         training_id=training_id,
         as_of=str(as_of),
         cutoff=as_of.cutoff(settings.zone),
-        weeks=[str(week) for week in _matured_weeks(settings, as_of)],
+        weeks=[str(last.plus(-back)) for back in reversed(range(settings.model.training_weeks))],
         folder=folder,
-        pipeline=admitted(pipeline, folder / "own") if pipeline else None,
+        pipeline=admit(pipeline, folder / "own") if pipeline else None,
     )
-
-
-def _matured_weeks(settings: Settings, as_of: Week) -> list[Week]:
-    last = as_of.plus(-settings.model.maturity_weeks)
-    return [last.plus(-back) for back in reversed(range(settings.model.training_weeks))]

@@ -1,8 +1,8 @@
-"""How well each feature alone foretells the answer: one that does it all but perfectly has seen it.
+"""How well each feature alone predicts the answer, for the check against leaks.
 
-For the gate's check against leaks. Each test row is predicted by the share of satisfied train rows whose value is the
-same (a category) or nearly so (a number), so that any shape of a relation shows, absence included. Entry points:
-`feature_auc` and `suspects`.
+A feature that predicts it almost perfectly has probably been computed from it. Each test row is predicted by the
+satisfied fraction of the train rows with the same category, or with a number in the same bin; so relations of any shape
+show, and absence counts as a value. Entry points: `feature_auc` and `find_suspects`.
 """
 
 import numpy as np
@@ -10,16 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.models.bundle import Feature
-from pipeline.models.metrics import roc_auc
+from pipeline.models.evaluation_metrics import roc_auc
 from pipeline.models.scorer import inputs
 from pipeline.training.training_set import answers
 
 NUMBER_BINS = 50
-"""Of equal mass in the train rows."""
+"""Bins of equal mass in the train rows."""
 
 
 def feature_auc(train: pa.Table, test: pa.Table, features: list[Feature]) -> dict[str, float]:
-    """Return, by feature, the ROC AUC on the test rows of predicting from that feature alone."""
+    """Return the ROC AUC of each feature alone on the test rows."""
     learnt, asked = answers(train).to_numpy(), answers(test).to_numpy()
     found = {}
     for feature in features:
@@ -31,8 +31,8 @@ def feature_auc(train: pa.Table, test: pa.Table, features: list[Feature]) -> dic
     return found
 
 
-def suspects(limit: float, version: float, features: dict[str, float]) -> list[str]:
-    """Return, in words, what has a ROC AUC that nothing honest has: the version, or a feature alone."""
+def find_suspects(limit: float, version: float, features: dict[str, float]) -> list[str]:
+    """Return, in words, whether the version or a feature alone has a ROC AUC above `limit`."""
     found = {"the version": version, **{f"the feature {name} alone": auc for name, auc in features.items()}}
     return [f"{who} has a ROC AUC of {auc:.4f}" for who, auc in found.items() if auc > limit]
 
@@ -44,5 +44,5 @@ def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[n
         codes = pa.array(np.concatenate([seen, new])).dictionary_encode().indices.to_numpy()
         return codes[: len(seen)], codes[len(seen) :]
     edges = np.unique(np.quantile(seen[~np.isnan(seen)], np.linspace(0, 1, NUMBER_BINS + 1)))
-    known = np.r_[edges, np.inf]  # which only an absent number, as NaN, lies beyond
+    known = np.r_[edges, np.inf]  # only NaN, an absent number, is sorted beyond infinity
     return np.searchsorted(known, seen), np.searchsorted(known, new)
