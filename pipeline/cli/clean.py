@@ -16,7 +16,7 @@ def clean(*, yes: bool) -> None:
     Source files outside the home are not touched.
     """
     from pipeline.local.postgres import embedded
-    from pipeline.local.services import down
+    from pipeline.local.services.lifecycle import down
 
     settings = load_settings()
     home = settings.home

@@ -13,8 +13,8 @@ def up() -> None:
     Prints where they are and how to log in. All of them listen on 127.0.0.1 only, unless service.host says otherwise
     for the service. Harmless when they are up already.
     """
-    from pipeline.local.services import addresses
-    from pipeline.local.services import up as start
+    from pipeline.local.services.lifecycle import addresses
+    from pipeline.local.services.lifecycle import up as start
 
     settings = load_settings()
     start(settings, tell=lambda words: click.echo(f"  {words}", err=True))
@@ -33,7 +33,7 @@ def down() -> None:
     No process is left behind. Airflow's running tasks get some seconds to finish; what is cut off then is retried when
     the services are up again.
     """
-    from pipeline.local.services import down as stop
+    from pipeline.local.services.lifecycle import down as stop
 
     ended = stop(load_settings())
     click.echo(f"Stopped {ended} processes." if ended else "Nothing was running.")

@@ -27,7 +27,7 @@ def status(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=1, default=str))
     else:
-        click.echo(_in_words(found))
+        click.echo(_describe(found))
 
 
 def _look(settings: Settings) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _look(settings: Settings) -> dict[str, Any]:
     if settings.database.url is None and not (settings.home / "postgres").exists():
         return found  # nothing was ever run here, and looking must not make a server
     if services_are_up(settings):
-        from pipeline.local.services import addresses
+        from pipeline.local.services.lifecycle import addresses
 
         found["services"] = addresses(settings)
     else:
@@ -84,12 +84,12 @@ def _next(champion: str | None, runs: list[dict[str, Any]]) -> str:
     return "barometer report, to read the latest week; make up, for the UIs"
 
 
-def _in_words(found: dict[str, Any]) -> str:
+def _describe(found: dict[str, Any]) -> str:
     rows = [
         ("configuration", found["configuration"]),
         ("home", found["home"]),
         *(found["services"].items() or [("services", "down")]),
-        ("on demand", _service_in_words(found["service"])),
+        ("on demand", _service_describe(found["service"])),
         ("champion", f"version {found['champion']}" if found["champion"] else "none"),
     ]
     runs = [
@@ -100,7 +100,7 @@ def _in_words(found: dict[str, Any]) -> str:
     return "\n".join([aligned(rows, indent=""), *(["last runs:", *runs] if runs else []), f"next: {found['next']}"])
 
 
-def _service_in_words(service: dict[str, Any] | None) -> str:
+def _service_describe(service: dict[str, Any] | None) -> str:
     if service is None:
         return "down"
     serves = f", serves version {service['champion']}" if service["champion"] else ""

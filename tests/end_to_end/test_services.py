@@ -24,8 +24,8 @@ import pytest
 
 from pipeline.local.credentials import credentials
 from pipeline.local.postgres import embedded
-from pipeline.local.services import _is_supervisor, down
-from pipeline.local.services.processes import marked
+from pipeline.local.services.lifecycle import down
+from pipeline.local.services.processes import marked, supervisors
 from pipeline.orchestration import service_lock
 from pipeline.settings import Settings
 from pipeline.weeks import Week
@@ -288,7 +288,7 @@ def test_the_log_of_a_task_can_be_read(trained, api):
 
 def test_down_leaves_nothing_behind_even_when_the_supervisor_was_killed(services, installation, barometer):
     assert servers(installation)
-    (supervisor,) = [process for process in marked(installation) if _is_supervisor(process)]
+    (supervisor,) = supervisors(installation)
     supervisor.kill()
     supervisor.wait()
     assert service_lock.services_are_up(installation)

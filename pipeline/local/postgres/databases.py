@@ -62,7 +62,7 @@ def databases(settings: Settings) -> Databases:
         server = make_url(running.url)
         analyst = server.set(username=ANALYST, password=credentials(settings.home).analyst_password)
     names = tuple(f"{database.prefix}_{role}" for role in ("warehouse", "airflow", "mlflow"))
-    _make_missing(server, names, analyst.password if analyst else None)
+    create_missing(server, names, analyst.password if analyst else None)
     sqlalchemy = server.set(drivername="postgresql+psycopg")
     warehouse, airflow, mlflow = (_text(sqlalchemy.set(database=name)) for name in names)
     return Databases(warehouse, airflow, mlflow, _text(analyst.set(database=names[0])) if analyst else None)
@@ -87,7 +87,7 @@ def _text(url: URL) -> str:
 
 
 @cache
-def _make_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
+def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
     """Make the databases, and the analyst's role when a password is given; once per process, safe from several."""
     try:
         with _connected(server, server.database or "postgres") as connection:

@@ -114,7 +114,7 @@ def remove(home: Path, *, run_as: str = "nobody") -> None:
     cluster = _cluster(home, run_as)
     if not cluster.folder.exists():
         return
-    with _refusing_clearly(cluster), _locked(cluster.folder / "start.lock"):
+    with _refusing_clearly(cluster), exclusive_lock(cluster.folder / "start.lock"):
         cluster.check_owner()
         if cluster.folder in _attached:
             _close(_attached.pop(cluster.folder)[1])
@@ -136,7 +136,7 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
         cluster.check_owner()
         cluster.folder.mkdir(parents=True, exist_ok=True)
         password = credentials(cluster.folder.parent).postgres_password
-        with _locked(cluster.folder / "start.lock"):
+        with exclusive_lock(cluster.folder / "start.lock"):
             lock = _open(cluster.folder / "users.lock")
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
@@ -157,7 +157,7 @@ def _leave(cluster: Cluster, server: Server, lock: int) -> None:
             with suppress(psutil.Error):
                 server.postmaster.send_signal(signal.SIGQUIT)
         return
-    with _locked(cluster.folder / "start.lock"):
+    with exclusive_lock(cluster.folder / "start.lock"):
         _close(lock)
         _stop_unless_used(cluster)
 
@@ -186,7 +186,8 @@ def _is_used(cluster: Cluster) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file while the block runs; wait for it first."""
     lock = _open(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -11,6 +11,7 @@ from pipeline.settings import Settings
 
 MARK = "BAROMETER_SERVICES"
 """Environment variable of every process of the services; children inherit it."""
+SUPERVISOR = "pipeline.local.services.supervisor"
 GRACE_SECONDS = 15.0
 
 
@@ -30,6 +31,11 @@ def marked(settings: Settings) -> list[psutil.Process]:
     """
     wanted = _mark(settings)
     return [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark_of(p) == wanted]
+
+
+def supervisors(settings: Settings) -> list[psutil.Process]:
+    """Return the home's supervisor, `pipeline.local.services.supervisor`, in a list that is empty when none runs."""
+    return [process for process in marked(settings) if SUPERVISOR in _command_of(process)]
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -69,6 +75,14 @@ def _mark_of(process: psutil.Process) -> str | None:
     except psutil.Error:  # gone, or another user's
         return None
     return found
+
+
+def _command_of(process: psutil.Process) -> list[str]:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return command
 
 
 def _parent_of(process: psutil.Process) -> int | None:

@@ -50,7 +50,7 @@ def main() -> None:
     settings = load_settings()
     try:
         _prepare(settings, lock)
-        healthy = _keep_running(settings, lock, stopping)
+        healthy = keep_running(settings, lock, stopping)
     finally:
         stop(marked(settings))
         log.info("stopped")
@@ -68,7 +68,8 @@ def _prepare(settings: Settings, lock: int) -> None:
     close_dead_runs(settings)
 
 
-def _keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
+def keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
+    """Run the components until `stopping` is set (True), or until one of them keeps dying (False); end them all."""
     kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
     try:
         return _restart_what_dies(settings, lock, kept, stopping)

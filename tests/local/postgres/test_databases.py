@@ -33,7 +33,7 @@ def test_many_processes_may_come_first(warehouse_settings: Settings):
     server = make_url(warehouse_settings.database.url)
     names = (f"t{uuid4().hex[:12]}_warehouse",)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: module._make_missing.__wrapped__(server, names, None), range(8)))
+        list(pool.map(lambda _: module.create_missing.__wrapped__(server, names, None), range(8)))
 
 
 def test_the_analyst_reads_what_is_public_and_nothing_else(company: Path, tmp_path: Path):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.errors import ServerError
-from pipeline.local.services import up
+from pipeline.local.services.lifecycle import up
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.dag_runs import run_dag
 
