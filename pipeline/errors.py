@@ -40,7 +40,7 @@ class BarometerError(Exception):
     """
 
     def __init__(self, found: str, expected: str, do: str) -> None:
-        self.found, self.expected, self.do = map(_in_one_line, (found, expected, do))
+        self.found, self.expected, self.do = map(_one_line, (found, expected, do))
         super().__init__(self.found, self.expected, self.do)
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class BarometerError(Exception):
         return f"{self.found} Expected: {self.expected} What to do: {self.do}"
 
 
-def _in_one_line(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return the text without what would break its line, or drive a terminal: it may quote a library, or bad data."""
     return re.sub(r" \.$", ".", re.sub(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*", " ", text))
 

@@ -38,10 +38,10 @@ def compare(challenger: str | None, as_of: Week | None, *, as_json: bool) -> Non
     from pipeline.promotion.comparison import compare as compared
 
     found = compared(load_settings(), challenger=challenger, as_of=as_of)
-    click.echo(found.model_dump_json(indent=1) if as_json else _in_words(found))
+    click.echo(found.model_dump_json(indent=1) if as_json else _describe(found))
 
 
-def _in_words(found: "Comparison") -> str:
+def _describe(found: "Comparison") -> str:
     head = (
         f"Version {found.challenger}, the challenger, against version {found.champion}, the champion, by the labels"
         f" known at {found.cutoff:%Y-%m-%d %H:%M} UTC."

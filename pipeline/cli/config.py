@@ -93,7 +93,7 @@ def check(week: Week | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding.model_dump() for finding in found], indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join([*map(_told, found), _summary(len(problems), len(found) - len(problems))]))
+        click.echo("\n".join([*map(_finding, found), _summary(len(problems), len(found) - len(problems))]))
     sys.exit(1 if problems else 0)
 
 
@@ -108,7 +108,7 @@ def _lend_connections(settings: Settings) -> None:
         lend_connections()
 
 
-def _told(finding: "Finding") -> str:
+def _finding(finding: "Finding") -> str:
     what_to_do = f"\n         → {finding.do}" if finding.do else ""
     return f"{finding.severity:<7}  {finding.about}: {finding.found}{what_to_do}"
 

@@ -67,13 +67,13 @@ class StageProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._status.stop()
-        self._tell()
+        self._print_stage()
         self._console.file.close()
 
     def watch(self, event: "TaskEvent") -> None:
         """Show a task's change."""
         if event.task != self._stage:
-            self._tell()
+            self._print_stage()
             self._stage, self._started, self._done = event.task, time.monotonic(), 0
         if event.state == "success":
             self._ended, self._done = time.monotonic(), self._done + 1
@@ -85,7 +85,7 @@ class StageProgress:
         self._status.update(f"{self._title}: {event.task}{shards}")
 
     @contextmanager
-    def telling(self, logger: logging.Logger) -> Iterator[None]:
+    def showing(self, logger: logging.Logger) -> Iterator[None]:
         """Show what `logger` says beside the stage that runs."""
         handler = logging.Handler(logging.INFO)
         handler.emit = lambda record: self._status.update(f"{self._title}: {record.getMessage()}")  # type: ignore[method-assign]
@@ -95,7 +95,7 @@ class StageProgress:
         finally:
             logger.removeHandler(handler)
 
-    def _tell(self) -> None:
+    def _print_stage(self) -> None:
         """Print the line of the stage that has ended: a mapped one only when all its shards have."""
         if self._done:
             self._console.print(f"  {self._stage:<18} {self._ended - self._started:6.1f} s")

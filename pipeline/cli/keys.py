@@ -51,7 +51,7 @@ def create(name: str, scopes: tuple[Scope, ...], expires_in_days: int | None, *,
     expires_in = timedelta(days=expires_in_days) if expires_in_days else None
     entry, key = key_file.create(_file(), name, scopes, expires_in)
     click.echo(f"The key {entry.id} for {entry.name} may: {', '.join(entry.scopes)}. It is shown only now:", err=True)
-    click.echo(json.dumps(_told(entry) | {"key": key}, indent=1) if as_json else key)
+    click.echo(json.dumps(_facts(entry) | {"key": key}, indent=1) if as_json else key)
 
 
 @keys.command("list")
@@ -62,7 +62,7 @@ def list_keys(*, as_json: bool) -> None:
 
     entries, _ = key_file.read(_file())
     if as_json:
-        click.echo(json.dumps([_told(entry) for entry in entries], indent=1))
+        click.echo(json.dumps([_facts(entry) for entry in entries], indent=1))
     elif not entries:
         click.echo("There is no key yet: barometer keys create NAME --scope predict makes one.")
     else:
@@ -77,7 +77,7 @@ def revoke(key_id: str, *, as_json: bool) -> None:
     from pipeline.service.access import key_file
 
     entry = key_file.revoke(_file(), key_id)
-    click.echo(json.dumps(_told(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")
+    click.echo(json.dumps(_facts(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")
 
 
 def _file() -> "Path":
@@ -85,7 +85,7 @@ def _file() -> "Path":
     return settings.path(settings.service.keys_file)
 
 
-def _told(entry: "Entry") -> dict[str, Any]:
+def _facts(entry: "Entry") -> dict[str, Any]:
     return entry.model_dump(mode="json", exclude={"sha256"})
 
 

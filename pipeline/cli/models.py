@@ -63,7 +63,7 @@ def show(version: str, *, as_json: bool) -> None:
         facts = {**found.model_dump(mode="json"), "files": files.model_dump(mode="json")}
         click.echo(json.dumps(facts, indent=1))
     else:
-        click.echo(_in_words(found, files))
+        click.echo(_describe(found, files))
 
 
 @models.command()
@@ -103,7 +103,7 @@ def _line(version: "Overview") -> str:
     )
 
 
-def _in_words(version: "Overview", files: "Files") -> str:
+def _describe(version: "Overview", files: "Files") -> str:
     weeks = version.published_weeks
     rows = [
         ("state", version.state),

@@ -47,7 +47,7 @@ def replay(week: Week, model: str, *, as_json: bool) -> None:
         click.echo(f"The week {week} was refused: {stands}, and what had been kept out still is.", err=True)
         raise
     result = replayed(settings, before, now)
-    click.echo(json.dumps(_facts(result), indent=1) if as_json else _in_words(result))
+    click.echo(json.dumps(_facts(result), indent=1) if as_json else _describe(result))
 
 
 def _facts(result: "Replayed") -> dict[str, Any]:
@@ -69,24 +69,26 @@ def _counts(rows: list[dict[str, Any]], outcomes: Sequence[str]) -> dict[str, in
     return {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in outcomes}
 
 
-def _in_words(result: "Replayed") -> str:
+def _describe(result: "Replayed") -> str:
     before, now, facts = result.before, result.now, _facts(result)
     return "\n".join(
         [
             f"Week {now.week} is published: run {now.run_id}, {now.predicted:,} subjects predicted.",
             f"Of {len(facts['rejects']):,} rejects of the run {before.run_id}:",
-            *_told(facts["rejects"], facts["reject_counts"], _reject),
+            *_outcomes(facts["rejects"], facts["reject_counts"], _reject),
             f"Of {len(facts['subjects']):,} quarantined subjects of the run {before.run_id}:",
-            *_told(facts["subjects"], facts["subject_counts"], _subject),
+            *_outcomes(facts["subjects"], facts["subject_counts"], _subject),
         ]
     )
 
 
-def _told(rows: list[dict[str, Any]], counts: dict[str, int], words: Callable[[dict[str, Any]], str]) -> Iterator[str]:
+def _outcomes(
+    rows: list[dict[str, Any]], counts: dict[str, int], describe: Callable[[dict[str, Any]], str]
+) -> Iterator[str]:
     """Yield a line for each outcome, with some of its rows."""
     for outcome, count in counts.items():
         yield f"  {outcome:<22}{count:>9,}"
-        yield from (f"    {words(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
+        yield from (f"    {describe(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
 
 
 def _reject(row: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def _routing(record: "RunRecord") -> list[tuple[str, str]]:
 
 def _in_order(stage_seconds: dict[str, float]) -> list[tuple[str, float]]:
     """Return the stages in the data's way, which jsonb does not keep."""
-    from pipeline.reporting.page import STAGES
+    from pipeline.reporting.report_facts import STAGES
 
     order = {stage: number for number, stage in enumerate(STAGES)}
     return sorted(stage_seconds.items(), key=lambda item: order.get(item[0], len(order)))

@@ -14,7 +14,7 @@ from pipeline.files import sha256_of_file
 from pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.batch_jobs.results import Form
+    from pipeline.batch_jobs.result_formats import Form
 
 SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": "jsonlines", ".parquet": "parquet"}
 
@@ -41,13 +41,13 @@ def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> 
       barometer score rows.csv
       barometer score rows.parquet --to predictions.parquet
     """
-    from pipeline.batch_jobs.results import written
+    from pipeline.batch_jobs.result_formats import stream_results
 
     done = score_file(load_settings(), file)
     if to is not None or not as_json:
         named = SUFFIXES.get(to.suffix.lower()) if to else None
         with click.open_file(str(to or "-"), "wb", atomic=True) as output:
-            for piece in written(Path(done["results"]), form or named or "csv"):
+            for piece in stream_results(Path(done["results"]), form or named or "csv"):
                 output.write(piece)
     if as_json:
         click.echo(json.dumps(done, indent=1))

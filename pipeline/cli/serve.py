@@ -27,10 +27,10 @@ def serve() -> None:
     from pipeline.service.server.process import serve as run
 
     settings = contract_overrides(load_settings(), os.environ)
-    run(settings, ready=lambda address, readiness: click.echo(_in_words(settings, address, readiness)))
+    run(settings, ready=lambda address, readiness: click.echo(_describe(settings, address, readiness)))
 
 
-def _in_words(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
+def _describe(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
     return (
         f"Listening on {address}: contract {settings.service.contract}, {_who_may_ask(settings)},"
         f" {_what_serves(readiness)}."

@@ -47,7 +47,7 @@ def train_version(settings: Settings, as_of: Week | None, pipeline: Path | None 
     """Run the training DAG to its end, with progress; say and return what was registered."""
     from pipeline.orchestration.dag_runs import run_dag
 
-    with StageProgress("Training a model") as progress, progress.telling(logging.getLogger("pipeline.training")):
+    with StageProgress("Training a model") as progress, progress.showing(logging.getLogger("pipeline.training")):
         params = {
             "as_of": str(as_of) if as_of else None,
             "pipeline": str(pipeline.absolute()) if pipeline else None,

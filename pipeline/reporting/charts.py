@@ -1,7 +1,7 @@
 """The report's drawings, as coordinates: what the templates put into plain SVG boxes of 100 by 100.
 
-Used by `pipeline.reporting.figures`. Horizontally a point stands at its week's date, so that a week that was never
-published shows as a longer step; vertically `low` is at the bottom and `high` at the top.
+Used by `pipeline.reporting.report_tables`. A point's x position is its week's date, so a week that was never published
+shows as a longer step. `low` is at the bottom, `high` at the top.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.reporting.words import day, is_missing, percent
+from pipeline.reporting.filters import day, is_missing, percent
 
 LEAST_SPAN = 0.05
 """No sparkline spans less than 5 points, so that noise does not look like news."""
@@ -67,7 +67,7 @@ def _drawing(line: pd.Series, low: float, high: float) -> Drawing:
     path = " ".join(
         f"{'M' if starts else 'L'}{point}" for point, starts in zip(points, breaks, strict=True) if point is not None
     )
-    return Drawing(path, f"M{points[-1]}h0" if points[-1] else "", _in_words(known))
+    return Drawing(path, f"M{points[-1]}h0" if points[-1] else "", _describe(known))
 
 
 def _point(weeks: pd.Index, week: object, value: float, low: float, high: float) -> str | None:
@@ -78,7 +78,7 @@ def _point(weeks: pd.Index, week: object, value: float, low: float, high: float)
     return f"{across:.2f} {(high - value) / (high - low) * 100:.2f}"
 
 
-def _in_words(known: pd.Series) -> str:
+def _describe(known: pd.Series) -> str:
     if len(known) == 1:
         return f"{percent(known.iloc[0])} in the week of {day(known.index[0])}, the only one."
     return (

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.reporting import words
+from pipeline.reporting import filters
 from pipeline.settings import Settings
 
 
@@ -34,18 +34,18 @@ def _environment(zone: ZoneInfo) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "cell": words.cell,
-        "change": words.points,
-        "count": words.count,
-        "counted": words.counted,
-        "day": words.day,
-        "figure": words.figure,
-        "label": words.label,
-        "measure": words.measure,
-        "moment": partial(words.moment, zone=zone),
-        "more_or_fewer": words.more_or_fewer,
-        "percent": words.percent,
-        "seconds": words.seconds,
+        "cell": filters.cell,
+        "change": filters.change,
+        "count": filters.count,
+        "counted": filters.counted,
+        "day": filters.day,
+        "figure": filters.figure,
+        "label": filters.label,
+        "measure": filters.measure,
+        "moment": partial(filters.moment, zone=zone),
+        "more_or_fewer": filters.more_or_fewer,
+        "percent": filters.percent,
+        "seconds": filters.seconds,
     }
-    environment.tests["missing"] = words.is_missing
+    environment.tests["missing"] = filters.is_missing
     return environment

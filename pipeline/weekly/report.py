@@ -20,10 +20,10 @@ from sqlalchemy import Connection, text
 from pipeline import warehouse
 from pipeline.files import write_text
 from pipeline.handoffs import Plan, Published, Reported
-from pipeline.reporting import words
-from pipeline.reporting.page import page
-from pipeline.reporting.questions import Questions
+from pipeline.reporting import filters
 from pipeline.reporting.rendering import render
+from pipeline.reporting.report_facts import gather_facts
+from pipeline.reporting.report_queries import ReportQueries
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -49,7 +49,7 @@ def write_report(settings: Settings, week: Week) -> tuple[Path, str]:
     folder = settings.site / "reports"
     with _turn(settings):
         with _one_view(settings) as connection:
-            facts = page(Questions(connection), week, settings.home)
+            facts = gather_facts(ReportQueries(connection), week, settings.home)
         write_text(folder / f"{week}.json", json.dumps(_summary(facts)))
         write_text(folder / f"{week}.html", render(settings, "report.html", **facts))
         write_text(folder / "index.html", render(settings, "index.html", reports=_summaries(folder)))
@@ -80,7 +80,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
         "model_version": run["model_version"],
         "headline": facts["headline"],
         "quarantined": int(run["quarantined"]),
-        **{key: None if words.is_missing(value) else float(value) for key, value in numbers.items()},
+        **{key: None if filters.is_missing(value) else float(value) for key, value in numbers.items()},
     }
 
 

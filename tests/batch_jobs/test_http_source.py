@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.batch_jobs.read import read_rows
+from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
 from tests.batch_jobs.conftest import GOOD, csv_of, through
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch_jobs.finish import finish
-from pipeline.batch_jobs.read import read_rows
-from pipeline.batch_jobs.score import score_shard
-from pipeline.batch_jobs.validate import validate_rows
+from pipeline.batch_jobs.completion import complete_job
+from pipeline.batch_jobs.file_rows import read_rows
+from pipeline.batch_jobs.row_scoring import score_shard
+from pipeline.batch_jobs.row_validation import validate_rows
 from pipeline.errors import BarometerError, ConservationError, SourceError
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Challenger, Routing, Scored
@@ -266,14 +266,14 @@ def test_a_row_that_is_lost_or_comes_twice_is_noticed(settings, planned):
     }
     for words, change in faults.items():
         with pytest.raises(BarometerError, match=words):
-            finish(settings, plan, rows, validated, with_part(change))
+            complete_job(settings, plan, rows, validated, with_part(change))
     with pytest.raises(ConservationError, match="exactly once"):
-        finish(settings, plan, rows, validated, scored[:-1])
+        complete_job(settings, plan, rows, validated, scored[:-1])
     quarantine = pq.read_table(validated.quarantine)
     twice = pa.table([pa.array([0], pa.int32()), pa.array([5]), pa.array([["x"]])], schema=quarantine.schema)
     pq.write_table(pa.concat_tables([quarantine, twice]), validated.quarantine)
     with pytest.raises(ConservationError, match="both predicted and rejected"):
-        finish(settings, plan, rows, validated, scored)
+        complete_job(settings, plan, rows, validated, scored)
     assert not (plan.folder / "finished.json").exists()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from pipeline.errors import WeekError
 from pipeline.models.bundle import TrainingData, seal
-from pipeline.reporting.questions import Questions
+from pipeline.reporting.report_queries import ReportQueries
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.warehouse.query import run_query
@@ -249,15 +249,15 @@ def _somebody_waits(settings: Settings) -> bool:
 
 def test_a_publish_while_it_reads_is_not_mixed_in(warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch):
     first, published = publish_week(warehouse_settings, WEEK, NOW)
-    ask = Questions.ask
+    ask = ReportQueries.ask
 
-    def ask_and_be_overtaken(self: Questions, name: str, **values: str | list[str]) -> object:
+    def ask_and_be_overtaken(self: ReportQueries, name: str, **values: str | list[str]) -> object:
         answer = ask(self, name, **values)
         if name == "run":
             publish_week(warehouse_settings, WEEK, BEFORE)
         return answer
 
-    monkeypatch.setattr(Questions, "ask", ask_and_be_overtaken)
+    monkeypatch.setattr(ReportQueries, "ask", ask_and_be_overtaken)
 
     words = texts(report(warehouse_settings, first, published).report)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.batch_jobs.allowed import check_uri
+from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.batch.form import MEDIA_TYPES, FormReader

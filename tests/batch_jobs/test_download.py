@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch_jobs.read import read_rows
+from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
 from tests.batch_jobs.conftest import GOOD, csv_of, jsonl_of
 

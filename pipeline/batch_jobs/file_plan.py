@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch_jobs.allowed import check_uri
-from pipeline.batch_jobs.handoffs import FilePlan
+from pipeline.batch_jobs.allowed_uris import check_uri
+from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.batch_jobs.places import job_folder, received
 from pipeline.errors import ConfigError, RunError
 from pipeline.files import write_text

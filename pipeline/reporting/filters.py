@@ -47,7 +47,7 @@ def headline(satisfaction: Number, change: Number) -> str:
     return f"Satisfaction {verb} {abs(change) * 100:.1f} points to {percent(satisfaction)}."
 
 
-def routing(recorded: dict[str, Any] | None, subjects: dict[str, int]) -> str:
+def describe_routing(recorded: dict[str, Any] | None, subjects: dict[str, int]) -> str:
     """Return which part the challenger had in a run.
 
     Parameters
@@ -59,7 +59,7 @@ def routing(recorded: dict[str, Any] | None, subjects: dict[str, int]) -> str:
 
     Examples
     --------
-    >>> routing({"mode": "off", "challenger": None, "reason": "routing is off"}, {"champion": 5})
+    >>> describe_routing({"mode": "off", "challenger": None, "reason": "routing is off"}, {"champion": 5})
     'None: routing is off.'
     """
     if not recorded or not recorded["challenger"]:
@@ -74,12 +74,12 @@ def routing(recorded: dict[str, Any] | None, subjects: dict[str, int]) -> str:
     return f"Shadow: {challenger} scored every subject too; nobody is served that, and nothing here counts it."
 
 
-def listed(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
     """Return names in a sentence.
 
     Examples
     --------
-    >>> listed(["a", "b", "c"]), listed(["a"])
+    >>> join_names(["a", "b", "c"]), join_names(["a"])
     ('a, b and c', 'a')
     """
     *others, last = names
@@ -119,12 +119,12 @@ def percent(value: Number) -> str:
     return MISSING if is_missing(value) else f"{value * 100:.1f}%"
 
 
-def points(value: Number) -> str:
+def change(value: Number) -> str:
     r"""Return a change of a share in percentage points, with its sign and an arrow.
 
     Examples
     --------
-    >>> points(0.0123), points(0.0), points(-0.0123) == "▼ \N{MINUS SIGN}1.2"
+    >>> change(0.0123), change(0.0), change(-0.0123) == "▼ \N{MINUS SIGN}1.2"
     ('▲ +1.2', '0.0', True)
     """
     if is_missing(value):

@@ -1,9 +1,9 @@
 import doctest
 
-from pipeline.reporting import words
+from pipeline.reporting import filters
 
 
 def test_the_examples_are_true():
-    results = doctest.testmod(words)
+    results = doctest.testmod(filters)
     assert results.attempted > 10
     assert results.failed == 0

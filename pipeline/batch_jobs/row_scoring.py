@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.batch_jobs.read import ROW
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.files import sha256_of_file
 from pipeline.handoffs import Scored
 from pipeline.models.routing import CHALLENGER, CHAMPION

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.batch_jobs.read import ROW
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
 from pipeline.settings import Settings

@@ -1,6 +1,6 @@
 """A job's results and rejects in the forms that people ask for, CSV, JSON Lines or Parquet; streamed from Parquet.
 
-For the service and the command `score` alike. The entry point is `written`.
+For the service and the command `score` alike. The entry point is `stream_results`.
 """
 
 import io
@@ -19,7 +19,7 @@ BATCH_ROWS = 4_096
 BLOCK_BYTES = 1 << 18
 
 
-def written(path: Path, form: Form) -> Iterator[bytes]:
+def stream_results(path: Path, form: Form) -> Iterator[bytes]:
     """Return the content of a Parquet file in a form, piece by piece; the file is opened at once.
 
     Raises

@@ -1,7 +1,7 @@
-"""The report's questions: SQL files, asked of the warehouse in one transaction and shown on the page as asked.
+"""The report's queries: SQL files that run in one transaction of the warehouse and that the page shows as they ran.
 
-Used by `pipeline.reporting.page`. A file of `sql/report/` holds one statement with `$names` for weeks and runs. It is
-filled with literals, not parameters, so that what the page shows can be given to `barometer query` as it stands.
+Used by `pipeline.reporting.report_facts`. Each file of `sql/report/` holds one statement with `$names` for weeks and
+runs. The names are replaced by literals, not parameters, so a reader can paste the statement into `barometer query`.
 """
 
 from string import Template
@@ -15,7 +15,7 @@ from pipeline.settings import ROOT
 FOLDER = ROOT / "sql" / "report"
 
 
-class Questions:
+class ReportQueries:
     """The warehouse as one transaction sees it.
 
     Attributes

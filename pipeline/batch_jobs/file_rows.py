@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batch_jobs.declared import KEYS, NAME, as_declared, source_of
-from pipeline.batch_jobs.fetch import fetched_file
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows
+from pipeline.batch_jobs.file_access import fetch_file
+from pipeline.batch_jobs.file_source import KEYS, NAME, adapt_texts, declare_source
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows
 from pipeline.duck import connection, quoted
 from pipeline.errors import ConservationError, SourceError
 from pipeline.files import sha256_of_file, written_atomically
@@ -48,9 +48,9 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier attempt left
     features = _features(plan)
     columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
-    with _told_of_the_file(plan), fetched_file(settings, plan) as file:
-        source = source_of(plan, features)
-        texts = as_declared(source, features, read_file(source, file, optional=frozenset(KEYS)))
+    with _blaming_the_file(plan), fetch_file(settings, plan) as file:
+        source = declare_source(plan, features)
+        texts = adapt_texts(source, features, read_file(source, file, optional=frozenset(KEYS)))
         shards, seen = _write_shards(settings, folder, _schema(columns), _cast(settings, source, columns, texts))
     if seen.rows != texts.lines:
         raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
@@ -76,7 +76,7 @@ def _features(plan: FilePlan) -> list[Feature]:
 
 
 @contextmanager
-def _told_of_the_file(plan: FilePlan) -> Iterator[None]:
+def _blaming_the_file(plan: FilePlan) -> Iterator[None]:
     """Have errors speak of the file, not of a source, its place and its week."""
     try:
         yield

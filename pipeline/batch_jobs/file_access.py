@@ -1,21 +1,21 @@
 """The file on this machine: where it was handed in, or a copy of what lies at its address.
 
-Stands before `read`. The entry point is `fetched_file`.
+Stands before `read`. The entry point is `fetch_file`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.batch_jobs.declared import NAME
-from pipeline.batch_jobs.handoffs import FilePlan
-from pipeline.batch_jobs.web import downloaded
+from pipeline.batch_jobs.download import download_file
+from pipeline.batch_jobs.file_source import NAME
+from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.errors import ConservationError, SourceError
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located, fetched
 
 
 @contextmanager
-def fetched_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
+def fetch_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
     """Yield the file with its digest; a copy is removed afterwards.
 
     Raises
@@ -27,7 +27,7 @@ def fetched_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
         If it is not the file that was handed in.
     """
     is_on_the_web = plan.uri.startswith(("http://", "https://"))
-    with downloaded(settings, plan.uri) if is_on_the_web else fetched(settings, _located(settings, plan)) as file:
+    with download_file(settings, plan.uri) if is_on_the_web else fetched(settings, _located(settings, plan)) as file:
         if plan.digest not in {None, file.digest}:
             raise ConservationError(
                 f"The file is not the one that was handed in (its sha256 is {file.digest[:12]}…).",

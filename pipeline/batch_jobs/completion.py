@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileScored, FileValidated
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileScored, FileValidated
 from pipeline.batch_jobs.places import FINISHED_FILE, REJECTS_FILE, RESULTS_FILE, sweep
-from pipeline.batch_jobs.read import ROW
 from pipeline.duck import connection, literal, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import write_text
@@ -55,7 +55,7 @@ REJECTS_SCHEMA = pa.schema(
 """`kind` is unreadable or quarantined; `content` is the record as it stands in the file, of an unreadable one."""
 
 
-def finish(
+def complete_job(
     settings: Settings,
     plan: FilePlan,
     file_rows: FileRows,

@@ -1,7 +1,7 @@
 """A file from a web server: one plain request, its answer streamed to this machine and held to what it declared.
 
 Stands behind `fetch`. fsspec would follow a server that sends the request on, take any answer for the file, and ask for
-ranges, which many servers do not know. The entry point is `downloaded`.
+ranges, which many servers do not know. The entry point is `download_file`.
 """
 
 import ssl
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from pipeline.batch_jobs.declared import NAME
+from pipeline.batch_jobs.file_source import NAME
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located
@@ -24,7 +24,7 @@ CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def downloaded(settings: Settings, uri: str) -> Iterator[Fetched]:
+def download_file(settings: Settings, uri: str) -> Iterator[Fetched]:
     """Yield a copy of what the address answers; it is removed afterwards.
 
     Raises

@@ -2,13 +2,13 @@
 
 Stands behind `read`. What the sources' casts do not say of features is added here: true and false are numbers to a
 model, a NaN in a column of numbers is a missing one, and a JSON value is of the feature's kind or unreadable, as it is
-in a request to the service. The entry points are `source_of` and `as_declared`.
+in a request to the service. The entry points are `declare_source` and `adapt_texts`.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.batch_jobs.handoffs import FilePlan
+from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.duck import literal
 from pipeline.models.bundle import Feature
 from pipeline.settings import Source
@@ -23,7 +23,7 @@ _NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "BOOLEAN", "NULL")
 _TEXTS = ("VARCHAR", "NULL")
 
 
-def source_of(plan: FilePlan, features: Sequence[Feature]) -> Source:
+def declare_source(plan: FilePlan, features: Sequence[Feature]) -> Source:
     """Return the declaration of the file: text for the keys and categories, numbers for the rest."""
     columns = dict.fromkeys(KEYS, "text") | {f.name: "number" if f.kind == "number" else "text" for f in features}
     source = Source.model_validate({"path": NAME, "format": plan.format, "columns": columns})
@@ -32,7 +32,7 @@ def source_of(plan: FilePlan, features: Sequence[Feature]) -> Source:
     return source.model_copy(update={"format": found, "null_values": ("",) if found == "csv" else ()})
 
 
-def as_declared(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
+def adapt_texts(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
     """Return the texts with what is known of features."""
     numbers = {feature.name for feature in features if feature.kind == "number"}
     columns = {

@@ -1,8 +1,8 @@
-"""The report's figures: what the warehouse answered, arranged the way the page shows it.
+"""The report's tables: the warehouse's answers, arranged the way the page shows them.
 
-Used by `pipeline.reporting.page`. The frames that come in are aggregates (weeks by products, tenths), never rows of
-subjects. Where products are too many to show, those that stand out for their size are shown: a difference counts times
-the square root of the subjects behind it, so that the chance of a small product does not come first.
+Used by `pipeline.reporting.report_facts`. The input frames are aggregates (weeks by products, tenths), never rows of
+subjects. When there are too many products to show, the most remarkable ones are shown: a difference is weighted by the
+square root of the number of subjects, so that chance does not put a small product first.
 """
 
 from datetime import date
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reporting import charts
-from pipeline.reporting.words import UNCHANGED
+from pipeline.reporting.filters import UNCHANGED
 
 MOST_PRODUCTS = 24
 LISTED_PRODUCTS = 10
@@ -68,13 +68,13 @@ def line(name: str | None, by_week: pd.DataFrame, products: int = 1) -> Row:
     }
 
 
-def drawn(lines: list[Row]) -> list[Row]:
+def add_sparklines(lines: list[Row]) -> list[Row]:
     """Return the lines with their sparklines, all with one span."""
     span = charts.widest_span([line["weeks"] for line in lines])
     return [{**line, "drawing": charts.sparkline(line["weeks"], span)} for line in lines]
 
 
-def moves(by_product: pd.DataFrame, week: date, before: date) -> tuple[list[Row], list[Row]]:
+def largest_moves(by_product: pd.DataFrame, week: date, before: date) -> tuple[list[Row], list[Row]]:
     """Return the products that fell most and those that rose most from the week `before` to `week`."""
     now, then = (by_product[by_product["week"] == each].set_index("product_id") for each in (week, before))
     both = now.join(then, suffixes=("", "_before"), how="inner")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch_jobs.allowed import check_uri
+from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 

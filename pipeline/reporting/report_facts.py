@@ -1,6 +1,6 @@
 """The report's page: everything the template shows, asked in one transaction, for a week's published run.
 
-Used by `pipeline.weekly.report`. The one entry point is `page`.
+Used by `pipeline.weekly.report`. The one entry point is `gather_facts`.
 """
 
 from datetime import date
@@ -11,10 +11,10 @@ import pandas as pd
 from pipeline.errors import ModelError, WeekError
 from pipeline.handoffs import Plan
 from pipeline.models.bundle import TrainingData, open_bundle
-from pipeline.reporting import charts, figures
-from pipeline.reporting.figures import Row, records
-from pipeline.reporting.questions import Questions
-from pipeline.reporting.words import counted, headline, listed, routing
+from pipeline.reporting import charts, report_tables
+from pipeline.reporting.filters import counted, describe_routing, headline, join_names
+from pipeline.reporting.report_queries import ReportQueries
+from pipeline.reporting.report_tables import Row, records
 from pipeline.validation.data_docs import run_page
 from pipeline.weeks import Week
 
@@ -22,7 +22,7 @@ STAGES = ("plan", "ingest", "validate_sources", "features", "validate_features",
 """In the data's way; jsonb does not keep the order of its keys."""
 
 
-def page(questions: Questions, week: Week, home: Path) -> Row:
+def gather_facts(questions: ReportQueries, week: Week, home: Path) -> Row:
     """Return what `report.html` shows of the week, by the template's names.
 
     Parameters
@@ -56,8 +56,8 @@ def page(questions: Questions, week: Week, home: Path) -> Row:
         "run": run,
         **_satisfaction(by_product, published),
         **_movement(questions, by_product, week.monday, before),
-        "tenths": figures.tenths(questions.ask("distribution", week=str(week), week_before=before)),
-        "at_risk": figures.at_risk(questions.ask("at_risk", week=str(week), week_before=before)),
+        "tenths": report_tables.tenths(questions.ask("distribution", week=str(week), week_before=before)),
+        "at_risk": report_tables.at_risk(questions.ask("at_risk", week=str(week), week_before=before)),
         "quarantine": records(questions.ask("quarantine", run_id=run_id)),
         "rejects": records(questions.ask("rejects", run_id=run_id)),
         **_evidence(run),
@@ -72,23 +72,23 @@ def _satisfaction(by_product: pd.DataFrame, published: pd.DataFrame) -> Row:
     is_total = by_product["product_id"].isna()
     weeks = published.merge(by_product[is_total].drop(columns="product_id"), on="week", how="left")
     weeks = weeks.fillna({"subjects": 0, "likely_dissatisfied": 0, "quarantined": 0})
-    total = figures.line("All products", weeks.set_index("week"))
-    products = figures.product_lines(by_product[~is_total], list(weeks["week"]))
+    total = report_tables.line("All products", weeks.set_index("week"))
+    products = report_tables.product_lines(by_product[~is_total], list(weeks["week"]))
     trend, axis = charts.trend(total["weeks"])
     return {
         "weeks": records(weeks),
         "before": records(weeks)[-2] if len(weeks) > 1 else None,
         "headline": headline(total["satisfaction"], total["change"]),
         "total": total,
-        "lines": figures.drawn([total, *products]),
+        "lines": report_tables.add_sparklines([total, *products]),
         "products": sum(line["products"] for line in products),
         "trend": trend,
         "axis": axis,
     }
 
 
-def _movement(questions: Questions, by_product: pd.DataFrame, week: date, before: str) -> Row:
-    fell, rose = figures.moves(by_product.dropna(subset="product_id"), week, date.fromisoformat(before))
+def _movement(questions: ReportQueries, by_product: pd.DataFrame, week: date, before: str) -> Row:
+    fell, rose = report_tables.largest_moves(by_product.dropna(subset="product_id"), week, date.fromisoformat(before))
     flow = questions.ask("flow", week=str(week), week_before=before)
     return {"flow": records(flow)[0], "fell": fell, "rose": rose}
 
@@ -106,9 +106,9 @@ def _evidence(run: Row) -> Row:
     }
 
 
-def _routing(questions: Questions, run: Row, week: Week) -> str:
+def _routing(questions: ReportQueries, run: Row, week: Week) -> str:
     served_by = questions.ask("served_by", week=str(week))
-    return routing(run["routing"], served_by.groupby("part")["subjects"].sum().to_dict())
+    return describe_routing(run["routing"], served_by.groupby("part")["subjects"].sum().to_dict())
 
 
 def _training(plan_file: Path) -> TrainingData | None:
@@ -134,7 +134,7 @@ def _notices(run: Row, sources: list[Row], warnings: int) -> list[str]:
         )
     if timeless := [f"“{source['name']}”" for source in sources if source["timeless"]]:
         notices.append(
-            f"No times are declared for {listed(timeless)}, "
+            f"No times are declared for {join_names(timeless)}, "
             "so what became known there after the end of the week cannot be hidden from the model."
         )
     for source in sources:
