@@ -1,7 +1,7 @@
-"""A file from a web server: one plain request, its answer streamed to this machine and held to what it declared.
+"""A file from a web server: one plain request, whose response is streamed to this machine and checked.
 
-Stands behind `fetch`. fsspec would follow a server that sends the request on, take any answer for the file, and ask for
-ranges, which many servers do not know. The entry point is `download_file`.
+Used by `file_access` instead of fsspec, which would follow redirects, take any response for the file, and ask for
+ranges, which many servers do not support. The entry point is `download_file`.
 """
 
 import ssl
@@ -16,7 +16,6 @@ import httpx
 
 from pipeline.batch_jobs.file_source import NAME
 from pipeline.errors import SourceError
-from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located
 
 ANSWER_SECONDS = 60
@@ -24,63 +23,61 @@ CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def download_file(settings: Settings, uri: str) -> Iterator[Fetched]:
-    """Yield a copy of what the address answers; it is removed afterwards.
+def download_file(uri: str, folder: Path, most_bytes: int) -> Iterator[Fetched]:
+    """Yield a copy of the file, made in `folder`; remove it afterwards.
 
     Raises
     ------
     SourceError
-        If the address does not answer with a file that says its size, is at most `service.upload_bytes` long, and is
-        as long as it says.
+        If the response is not a file that declares its size, has at most `most_bytes`, and is as long as declared.
     """
     from fsspec.implementations.local import LocalFileSystem
 
-    copy = settings.home / "tmp" / f"fetched-{uuid4().hex}"
+    copy = folder / f"fetched-{uuid4().hex}"
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        size_bytes, digest = _download(uri, copy, settings.service.upload_bytes)
+        folder.mkdir(parents=True, exist_ok=True)
+        size_bytes, digest = _download(uri, copy, most_bytes)
         yield Fetched(Located(NAME, uri, LocalFileSystem(), str(copy)), copy, size_bytes, digest)
     finally:
         copy.unlink(missing_ok=True)
 
 
 def _download(uri: str, copy: Path, most_bytes: int) -> tuple[int, str]:
-    """Write what the address answers to `copy`; return its size and sha256."""
-    try:
-        with _client() as client, client.stream("GET", uri) as answer:
-            declared_bytes = _declared_bytes(answer, most_bytes)
-            with copy.open("wb") as target:
-                # As it came: the size and the name are those of the file, not of what an encoding hides.
-                return _stored(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _refused(f"cannot be had whole: {str(error) or type(error).__name__}") from None
-    except OSError as error:
-        raise _refused(f"cannot be stored: {error.strerror}", "room for it", "hand it in again later") from None
-
-
-def _client() -> httpx.Client:
-    return httpx.Client(
-        follow_redirects=False,  # to where nobody allowed
+    """Write the file to `copy`; return its size and sha256."""
+    client = httpx.Client(
+        follow_redirects=False,  # a redirect could lead to an address that is not allowed
         trust_env=False,
         verify=ssl.create_default_context(),
         timeout=ANSWER_SECONDS,
         headers={"Accept-Encoding": "identity"},
     )
+    try:
+        with client, client.stream("GET", uri) as answer:
+            declared_bytes = _declared_bytes(answer, most_bytes)
+            with copy.open("wb") as target:
+                # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
+                return _stored(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _refused(f"could not be downloaded: {str(error) or type(error).__name__}") from None
+    except OSError as error:
+        raise _refused(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
 
 
 def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
-    """Return how long the file is, as the answer's head says; refuse an answer that is not the file."""
+    """Return the size that the response declares; refuse a response that is not the file."""
     if answer.has_redirect_location:
         raise _refused(
-            f"is not where it was said to be: the server answers {answer.status_code} and sends the request on",
-            do="give the address that the file itself has; a request is not followed to another",
+            f"is at another address: the server answers {answer.status_code} with a redirect, which is not followed",
+            do="give the file's own address",
         )
     if answer.status_code != httpx.codes.OK:
-        raise _refused(f"cannot be had: the server answers {answer.status_code} {answer.reason_phrase}".rstrip())
+        raise _refused(
+            f"could not be downloaded: the server answers {answer.status_code} {answer.reason_phrase}".rstrip()
+        )
     length = answer.headers.get("content-length", "")
     if not length.isdecimal():
         raise _refused(
-            "does not say how large it is", "an answer with Content-Length", "upload the file, or have it served as one"
+            "has no known size", "a response with Content-Length", "upload the file, or serve it with its length"
         )
     if int(length) > most_bytes:
         raise _refused(
@@ -98,7 +95,7 @@ def _stored(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tu
         digest.update(part)
         target.write(part)
     if size_bytes != declared_bytes:
-        raise _refused(f"has not the {declared_bytes:,} bytes that its server declared", do="hand it in again")
+        raise _refused(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
     return size_bytes, digest.hexdigest()
 
 

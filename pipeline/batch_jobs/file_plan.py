@@ -1,4 +1,4 @@
-"""Plan, the first stage of a file's scoring: which file, and which model versions; pinned for every later task.
+"""Plan, the first stage of a file's scoring: which file, and which model versions all later stages use.
 
 The entry point is `plan_file`.
 """
@@ -25,31 +25,21 @@ RUN_FILE = "dag_run"
 def plan_file(
     settings: Settings, *, file: str | None, uri: str | None, file_format: str | None, airflow_run_id: str
 ) -> FilePlan:
-    """Return what the scoring of a file will do, by today's champion and, in an A/B test, its challenger.
+    """Return what the scoring of a file will do, by the current champion and, in an A/B test, the challenger.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    file
-        The name of a file that was handed in (`pipeline.batch_jobs.places`).
-    uri
-        Else the address of one, below a prefix of `service.file_sources`.
-    file_format
-        csv, jsonl or parquet; None: as the name says.
-    airflow_run_id
-        The DAG run on whose behalf this is.
+    The file is either `file`, the name of one that was handed in (see `places`), or the one at `uri`. Without a
+    `file_format` its name says the format.
 
     Raises
     ------
     ConfigError
-        If not exactly one file is named.
+        If not exactly one of `file` and `uri` is given.
     RequestError
-        If the file is not there, or not one that may be read.
+        If the file does not exist or may not be read.
     RunError
-        If the file is another run's.
+        If another run scores the file.
     ModelError
-        If there is no champion, or it or the challenger of an A/B test fails its checks.
+        If there is no champion, or a model version fails its checks.
     """
     job_id, where, digest = _named(settings, file, uri, airflow_run_id)
     folder = job_folder(settings, job_id)
@@ -60,7 +50,7 @@ def plan_file(
 
 
 def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
-    """Return the job's id, where its file is, and the sha256 of one that was handed in."""
+    """Return the job's id, the file's address, and the sha256 of a file that was handed in."""
     if file is not None and uri is None:
         handed_in = received(settings, file)
         return handed_in.job_id, str(handed_in.path), handed_in.digest
@@ -74,16 +64,16 @@ def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id
 
 
 def _take(folder: Path, airflow_run_id: str) -> None:
-    """Make the folder this run's; two runs in one folder would write over each other's files."""
+    """Reserve the folder for this run: two runs in one folder would overwrite each other's files."""
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / RUN_FILE
     if not owner.exists():
         write_text(owner, airflow_run_id)
     elif (first := owner.read_text(encoding="utf-8")) != airflow_run_id:
         raise RunError(
-            f"The file in {folder} is being scored, or was, by the run {first}.",
+            f"The file in {folder} belongs to the run {first}.",
             "one run for each file that is handed in.",
-            "clear that run's tasks to score it again, or hand the file in anew.",
+            "clear that run's tasks to score the file again, or hand the file in again.",
         )
 
 
@@ -93,5 +83,5 @@ def _models(settings: Settings) -> dict[str, Any]:
     choice = registry.choose_model(settings, week=week, requested="current", published_version=None)
     routing = todays_routing(settings, week, choice)
     if routing.mode != "ab":
-        routing = Routing(reason=f"{routing.reason}; in a file only an A/B test has a challenger's part")
+        routing = Routing(reason=f"{routing.reason}; only an A/B test uses a challenger for a file")
     return pinned(choice, routing)

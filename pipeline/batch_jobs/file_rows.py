@@ -1,8 +1,8 @@
-"""Read, the second stage of a file's scoring: its rows as text, cast to what the model takes, in shards in its order.
+"""Read, the second stage of a file's scoring: read the rows as text, cast them for the model, and write shards.
 
-The same readers and casts as for a source. A row that cannot be read stays in its place, with the reason and its text,
-so that it is answered for in the results; no row costs another its prediction. The file is streamed: memory does not
-grow with it. The entry point is `read_rows`.
+It uses the same readers and casts as a source and keeps the file's order. A row that cannot be read keeps its place,
+with the reason and its text, and does not affect other rows. The file is streamed, so memory does not grow with it. The
+entry point is `read_rows`.
 """
 
 import shutil
@@ -35,17 +35,17 @@ ROW = "__row"
 
 
 def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
-    """Read the file into `rows/` of the job's folder and say where its rows are.
+    """Write the file's rows as shards into `rows/` of the job's folder; return where they are.
 
     Raises
     ------
     SourceError
-        If the file is absent, too large, not of its format as a whole, or lacks a column.
+        If the file is absent, too large, not of its format, or lacks a column.
     ConservationError
         If a row was lost, or the file is not the one that was handed in.
     """
     folder = plan.folder / "rows"
-    shutil.rmtree(folder, ignore_errors=True)  # what an earlier attempt left
+    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier attempt
     features = _features(plan)
     columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
     with _blaming_the_file(plan), fetch_file(settings, plan) as file:
@@ -67,7 +67,7 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
 
 
 def _features(plan: FilePlan) -> list[Feature]:
-    """Return what the file must hold: the champion's features, and in an A/B test the challenger's."""
+    """Return the features that the file must contain: the champion's and, in an A/B test, the challenger's."""
     bundles = [(plan.bundle, plan.bundle_digest)]
     if plan.routing.challenger is not None:
         bundles.append((plan.routing.challenger.bundle, plan.routing.challenger.bundle_digest))
@@ -77,14 +77,14 @@ def _features(plan: FilePlan) -> list[Feature]:
 
 @contextmanager
 def _blaming_the_file(plan: FilePlan) -> Iterator[None]:
-    """Have errors speak of the file, not of a source, its place and its week."""
+    """Reword errors of a source as errors of the file, without its address."""
     try:
         yield
     except SourceError as error:
-        if error.found.startswith("The file "):  # it speaks of it already, and knows what to do
+        if error.found.startswith("The file "):  # worded for a file already
             raise
         found = error.found.replace(f"Source {NAME}: {plan.uri}", "The file").replace(plan.uri, "the file")
-        raise SourceError(found, error.expected, "mend the file and hand it in again.") from None
+        raise SourceError(found, error.expected, "correct the file and hand it in again.") from None
 
 
 def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
@@ -96,26 +96,26 @@ def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
 def _cast(
     settings: Settings, source: Source, columns: Sequence[FeatureColumn], texts: Texts
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in the file's order, cast, with the columns of the schema but for their numbers."""
+    """Yield the cast rows in the file's order, with all columns of the schema except the row's number."""
     casts = [cast_for_model(column, "DOUBLE" if column.kind == "number" else "VARCHAR") for column in columns]
     selected = ", ".join([LINE, REASON, RAW, *map(quoted, KEYS), *casts])
     with connection(settings) as con:
-        # Several threads hand rows on in any order, and wait for the one that splits the records anyway.
+        # Several threads would not keep the order, and they wait for the one that splits the records anyway.
         con.execute("SET threads = 1")
         con.register(RECORDS, texts.reader())
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
             yield from con.sql(query).to_arrow_reader(GROUP_ROWS)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:  # what the stream's error becomes depends on when
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # a stream's error can surface as any of these
             raise texts.error or SourceError(
                 f"The file cannot be cast: {error}.",
                 "values that can be written as text.",
-                "mend the file and hand it in again.",
+                "correct the file and hand it in again.",
             ) from None
 
 
 class _Seen:
-    """What went by: how many rows, and how many of them have a value in some columns."""
+    """Counts of the rows so far: how many there are, and how many have a value in some columns."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -123,10 +123,10 @@ class _Seen:
         self.filled = dict.fromkeys((REASON, *KEYS), 0)
 
     def numbered(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """Return the batch with its rows' numbers."""
+        """Return the batch with its rows numbered, and count it."""
         lines = batch.column(LINE).to_numpy()
         if (np.diff(lines, prepend=self.last_line) <= 0).any():
-            raise _lost("rows came out of the file's order")
+            raise _lost("rows lost the file's order")
         self.last_line = int(lines[-1]) if lines.size else self.last_line
         for name in self.filled:
             self.filled[name] += batch.num_rows - batch.column(name).null_count
@@ -138,7 +138,7 @@ class _Seen:
 def _write_shards(
     settings: Settings, folder: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
 ) -> tuple[list[Shard], _Seen]:
-    """Write the rows as files of `shard_rows` rows each, one at least."""
+    """Write the rows as files of `shard_rows` rows each, at least one file."""
     seen, room = _Seen(), settings.resources.shard_rows
     shards: list[Shard] = []
     rest = _sliced(batches, room)
@@ -158,7 +158,7 @@ def _write_shards(
 
 
 def _sliced(batches: Iterator[pa.RecordBatch], room: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches cut so that none goes over the end of a shard."""
+    """Yield the batches, cut where a shard ends."""
     left = room
     for batch in batches:
         start = 0

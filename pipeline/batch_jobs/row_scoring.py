@@ -1,4 +1,4 @@
-"""Score, the fourth stage of a file's scoring: one shard's rows through the pinned model versions.
+"""Score, the fourth stage of a file's scoring: predict one shard's rows with the planned model versions.
 
 `pipeline.weekly.score` does it, as for a week. The entry point is `score_shard`.
 """
@@ -32,7 +32,7 @@ def score_shard(
     ModelError
         If a model version fails its checks.
     ConservationError
-        If the shard is not the file that was written.
+        If the shard has changed since it was written.
     """
     started_at = datetime.now(UTC)
     features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)

@@ -1,6 +1,6 @@
-"""The report's page: everything the template shows, asked in one transaction, for a week's published run.
+"""The report's facts: everything that its template shows of a week's published run.
 
-Used by `pipeline.weekly.report`. The one entry point is `gather_facts`.
+Used by the report's stage. The entry point is `gather_facts`.
 """
 
 from datetime import date
@@ -12,34 +12,25 @@ from pipeline.errors import ModelError, WeekError
 from pipeline.handoffs import Plan
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.reporting import charts, report_tables
-from pipeline.reporting.filters import counted, describe_routing, headline, join_names
 from pipeline.reporting.report_queries import ReportQueries
 from pipeline.reporting.report_tables import Row, records
+from pipeline.reporting.sentences import describe_notices, describe_routing, headline
 from pipeline.validation.data_docs import run_page
 from pipeline.weeks import Week
 
 STAGES = ("plan", "ingest", "validate_sources", "features", "validate_features", "score", "check", "publish")
-"""In the data's way; jsonb does not keep the order of its keys."""
+"""In the order in which they run; jsonb does not keep the order of its keys."""
 
 
-def gather_facts(questions: ReportQueries, week: Week, home: Path) -> Row:
-    """Return what `report.html` shows of the week, by the template's names.
-
-    Parameters
-    ----------
-    questions
-        The warehouse.
-    week
-        The week.
-    home
-        Where the run's plan tells which files its model had.
+def gather_facts(queries: ReportQueries, week: Week, home: Path) -> Row:
+    """Return the variables of `report.html` for the week; `home` has the run's plan, which names the model's files.
 
     Raises
     ------
     WeekError
         If the week has no published run.
     """
-    published = questions.ask("published", week=str(week)).sort_values("week")
+    published = queries.ask("published", week=str(week)).sort_values("week")
     if week.monday not in set(published["week"]):
         raise WeekError(
             f"The week {week} has no published run.",
@@ -49,22 +40,22 @@ def gather_facts(questions: ReportQueries, week: Week, home: Path) -> Row:
     weeks = [str(monday) for monday in published["week"]]
     before = weeks[-2] if len(weeks) > 1 else str(week.plus(-1))
     run_id = published["run_id"].iloc[-1]
-    run = questions.ask("run", run_id=run_id).iloc[0].to_dict()
-    by_product = questions.ask("by_product", recent_weeks=weeks)
+    run = queries.ask("run", run_id=run_id).iloc[0].to_dict()
+    by_product = queries.ask("by_product", recent_weeks=weeks)
     return {
         "week": week.monday,
         "run": run,
         **_satisfaction(by_product, published),
-        **_movement(questions, by_product, week.monday, before),
-        "tenths": report_tables.tenths(questions.ask("distribution", week=str(week), week_before=before)),
-        "at_risk": report_tables.at_risk(questions.ask("at_risk", week=str(week), week_before=before)),
-        "quarantine": records(questions.ask("quarantine", run_id=run_id)),
-        "rejects": records(questions.ask("rejects", run_id=run_id)),
+        **_movement(queries, by_product, week.monday, before),
+        "tenths": report_tables.tenths(queries.ask("distribution", week=str(week), week_before=before)),
+        "at_risk": report_tables.at_risk(queries.ask("at_risk", week=str(week), week_before=before)),
+        "quarantine": records(queries.ask("quarantine", run_id=run_id)),
+        "rejects": records(queries.ask("rejects", run_id=run_id)),
         **_evidence(run),
-        "routing": _routing(questions, run, week),
+        "routing": _routing(queries, run, week),
         "training": _training(home / "runs" / run_id / "plan.json"),
         "data_docs": f"../{run_page(run_id)}",
-        "sql": questions.sql | {"quarantined": questions.show("quarantined", run_id=run_id)},
+        "sql": queries.sql | {"quarantined": queries.show("quarantined", run_id=run_id)},
     }
 
 
@@ -87,9 +78,9 @@ def _satisfaction(by_product: pd.DataFrame, published: pd.DataFrame) -> Row:
     }
 
 
-def _movement(questions: ReportQueries, by_product: pd.DataFrame, week: date, before: str) -> Row:
+def _movement(queries: ReportQueries, by_product: pd.DataFrame, week: date, before: str) -> Row:
     fell, rose = report_tables.largest_moves(by_product.dropna(subset="product_id"), week, date.fromisoformat(before))
-    flow = questions.ask("flow", week=str(week), week_before=before)
+    flow = queries.ask("flow", week=str(week), week_before=before)
     return {"flow": records(flow)[0], "fell": fell, "rose": rose}
 
 
@@ -102,47 +93,19 @@ def _evidence(run: Row) -> Row:
         "results": results,
         "warnings": warnings,
         "stages": [stage for stage in STAGES if stage in run["stage_seconds"]],
-        "notices": _notices(run, sources, len(warnings)),
+        "notices": describe_notices(run, sources, len(warnings)),
     }
 
 
-def _routing(questions: ReportQueries, run: Row, week: Week) -> str:
-    served_by = questions.ask("served_by", week=str(week))
+def _routing(queries: ReportQueries, run: Row, week: Week) -> str:
+    served_by = queries.ask("served_by", week=str(week))
     return describe_routing(run["routing"], served_by.groupby("part")["subjects"].sum().to_dict())
 
 
 def _training(plan_file: Path) -> TrainingData | None:
-    """Return what the model was trained on; None when its files were removed since."""
+    """Return what the model was trained on; None if its files have been removed."""
     try:
         plan = Plan.model_validate_json(plan_file.read_text(encoding="utf-8"))
         return open_bundle(plan.bundle, plan.bundle_digest).training
     except (FileNotFoundError, ModelError):
         return None
-
-
-def _notices(run: Row, sources: list[Row], warnings: int) -> list[str]:
-    """Return what a reader must know before believing the numbers."""
-    notices = []
-    is_ab_test = (run["routing"] or {}).get("mode") == "ab"
-    if is_ab_test:
-        notices.append("The week is part of an A/B test: two model versions served it; see Model.")
-    if run["trained_after_cutoff"]:
-        version = "a version that served it" if is_ab_test else f"version {run['model_version']}"
-        notices.append(
-            f"The model knows of later data: {version} was trained on data from after the end of "
-            "this week, so these predictions are better informed than any made at the time could be."
-        )
-    if timeless := [f"“{source['name']}”" for source in sources if source["timeless"]]:
-        notices.append(
-            f"No times are declared for {join_names(timeless)}, "
-            "so what became known there after the end of the week cannot be hidden from the model."
-        )
-    for source in sources:
-        if source["undeclared_columns"]:
-            columns = ", ".join(source["undeclared_columns"])
-            notices.append(
-                f"The source “{source['name']}” brought columns that nobody declared, ignored here: {columns}."
-            )
-    if warnings:
-        notices.append(f"{counted(warnings, 'expectation')} gave a warning; see Sources and checks.")
-    return notices

@@ -56,7 +56,7 @@ def said() -> Said:
 
 @pytest.fixture
 def url(said: Said) -> Iterator[str]:
-    yield from serving(type("Told", (Saying,), {"said": said}))
+    yield from serving(type("Server", (Saying,), {"said": said}))
 
 
 def serving(handler: Any) -> Iterator[str]:
@@ -71,9 +71,9 @@ def test_a_request_that_is_sent_on_is_refused_and_not_followed(settings, planned
     status, suffix = sent_on.split()
     said.status, said.body = int(status), b""
     said.headers = {"Location": f"{url}/elsewhere/rows.{suffix}", "Content-Length": "0"}
-    with pytest.raises(SourceError, match=f"answers {status} and sends the request on") as refused:
+    with pytest.raises(SourceError, match=f"answers {status} with a redirect") as refused:
         read_rows(settings, planned(ROWS, suffix, uri=f"{url}/in/rows.{suffix}", digest=None))
-    assert refused.value.do == "give the address that the file itself has; a request is not followed to another."
+    assert refused.value.do == "give the file's own address."
     assert said.asked == [("GET", f"/in/rows.{suffix}")]
 
 
@@ -84,8 +84,8 @@ OTHER_ANSWERS = {
     "absent": (404, {"Content-Length": "0"}, b"", "answers 404 Not Found"),
     "forbidden": (403, {"Content-Length": "0"}, b"", "answers 403"),
     "broken": (500, {"Content-Length": "0"}, b"", "answers 500"),
-    "cut short": (200, {"Content-Length": str(len(ROWS) + 1)}, ROWS, "cannot be had whole"),
-    "of no size": (200, {}, ROWS, "does not say how large it is"),
+    "cut short": (200, {"Content-Length": str(len(ROWS) + 1)}, ROWS, "could not be downloaded"),
+    "of no size": (200, {}, ROWS, "has no known size"),
     "of a strange size": (200, {"Content-Length": "-5"}, ROWS, "The file "),
     "too large": (200, {"Content-Length": "5000000000000"}, b"", r"at most [\d,]+ bytes \(service\.upload_bytes\)"),
     "nothing, where HEAD says 30 bytes": (200, {"Content-Length": "0"}, b"", "The file is empty"),
@@ -103,8 +103,8 @@ def test_what_is_not_the_whole_file_is_refused_in_words(settings, planned, url, 
     assert not list((settings.home / "tmp").glob("fetched-*"))
 
 
-def test_a_server_that_does_not_answer_is_told_of(settings, planned):
-    with pytest.raises(SourceError, match="cannot be had whole"):
+def test_a_server_that_does_not_answer_is_reported(settings, planned):
+    with pytest.raises(SourceError, match="could not be downloaded"):
         read_rows(settings, planned(ROWS, "csv", uri="http://127.0.0.1:1/rows.csv", digest=None))
 
 

@@ -16,7 +16,7 @@ DIGEST = "a" * 64
 
 @pytest.mark.parametrize("job_id", ["..", ".", "", "../x", "a/b", "~", "a" * 201, "a\0", "-a", "a b", ".incoming"])
 def test_no_id_leads_out_of_the_folder(settings, job_id):
-    with pytest.raises(RequestError, match="no job's id"):
+    with pytest.raises(RequestError, match="not a job's id"):
         job_folder(settings, job_id)
 
 

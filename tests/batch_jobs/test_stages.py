@@ -234,7 +234,7 @@ def test_a_file_that_is_none_of_rows_is_refused_as_a_whole(settings, planned, wr
     content, suffix, words = NOT_OF_ROWS[wrong]
     with pytest.raises(SourceError, match=re.escape(words)) as refused:
         read_rows(settings, planned(content, suffix))
-    assert refused.value.do == "mend the file and hand it in again."
+    assert refused.value.do == "correct the file and hand it in again."
     assert str(settings.home) not in str(refused.value), "who hands in a file need not know where it lies"
 
 
@@ -261,7 +261,7 @@ def test_a_row_that_is_lost_or_comes_twice_is_noticed(settings, planned):
 
     faults = {
         "neither": lambda part: part.slice(1),
-        "not all there once": lambda part: pa.concat_tables([part, part.slice(0, 1)]),
+        "not all present once": lambda part: pa.concat_tables([part, part.slice(0, 1)]),
         "not between 0 and 1": lambda part: part.set_column(1, "satisfaction", pa.array([1.5] * len(part))),
     }
     for words, change in faults.items():

@@ -1,9 +1,12 @@
 import doctest
 
-from pipeline.reporting import filters
+import pytest
+
+from pipeline.reporting import filters, sentences
 
 
-def test_the_examples_are_true():
-    results = doctest.testmod(filters)
-    assert results.attempted > 10
+@pytest.mark.parametrize(("module", "examples"), [(filters, 10), (sentences, 5)])
+def test_the_examples_are_true(module, examples):
+    results = doctest.testmod(module)
+    assert results.attempted > examples
     assert results.failed == 0

@@ -87,7 +87,9 @@ def test_it_says_how_the_week_was(two_weeks: Path):
 
     assert "Satisfaction fell 15.0 points to 55.0%." in words
     assert "2 of 4 subjects (50.0%) are likely dissatisfied, 2 more than in the week of 5 January 2026." in words
-    assert "1 subject became likely dissatisfied and 0 became likely satisfied. 1 were not there" in words
+    assert (
+        "1 subject became likely dissatisfied and 0 became likely satisfied. 1 subject of this week was not in" in words
+    )
     assert re.search(r"All products 55\.0% ▼ .15\.0 Satisfaction of All products by week From 70\.0%", words)
     assert "Fell Product Change, points Now p1 ▼ \N{MINUS SIGN}20.0 60.0% p2 ▼ \N{MINUS SIGN}10.0 50.0%" in words
     assert "c2 p1 30.0% ▼ \N{MINUS SIGN}40.0 new p2 40.0% new" in words
@@ -107,7 +109,7 @@ def test_it_names_all_sources_without_times_and_shows_warnings_about_whole_table
     )
     words = texts(report(warehouse_settings, plan, published).report)
 
-    assert "No times are declared for “events”, “lists” and “plans”, so what became known there" in words
+    assert "No times are declared for “events”, “lists” and “plans”. Changes there" in words
     assert "features expect table row count to be between 2 of 5 rows" in words
     assert "features expect compound columns to be unique on kind , amount 2 of 5 rows" in words
 
@@ -117,9 +119,9 @@ def test_it_says_what_was_kept_out_and_what_to_know(two_weeks: Path):
 
     assert "2 subjects quarantined of 6 Reason Subjects amount is too high 2 twice 1" in words
     assert "1 reject among 10 lines of the sources Source Reason Lines events no date 1" in words
-    assert "The model knows of later data: version 1" in words
-    assert "No times are declared for “events”, so" in words
-    assert "columns that nobody declared, ignored here: colour." in words
+    assert "The model has seen later data: version 1" in words
+    assert "No times are declared for “events”. Changes" in words
+    assert "undeclared columns, which are ignored: colour." in words
     assert "1 warning from 1 expectation Suite Expectation Found features expect column values" in words
     assert f"Run {WEEK}.1" in words
     assert "d" * 64 in words
@@ -170,7 +172,7 @@ def test_a_week_without_a_published_run_is_refused(warehouse_settings: Settings)
 @pytest.mark.parametrize(
     ("subjects", "said"),
     [
-        ([], "Nobody was scored this week."),
+        ([], "No subject was scored this week."),
         ([("c", "p", 0.5, None)], "Satisfaction stands at 50.0%."),
         ([(f"c{i}", f"p{i}", i / 300, None) for i in range(300)], "281 other products"),
         ([("c" * 1000, "p" * 1000, 0.1, json.dumps({"note": "n" * 5000}))], "p" * 1000),

@@ -125,7 +125,7 @@ def _address(settings: Settings, body: bytes) -> Wanted:
             "choose one of them.",
             field="format",
         )
-    uri = check_uri(settings, asked.uri)
+    uri = check_uri(asked.uri, settings.service.file_sources)
     if asked.format is None and suffix_of(uri.partition("?")[0]) is None:
         raise RequestError(
             422,
