@@ -55,7 +55,7 @@ def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id
         handed_in = received(settings, file)
         return handed_in.job_id, str(handed_in.path), handed_in.digest
     if uri is not None and file is None:
-        return airflow_run_id, check_uri(settings, uri), None
+        return airflow_run_id, check_uri(uri, settings.service.file_sources), None
     raise ConfigError(
         f"The run names {'no file' if file is None else 'both a file and a URI'}.",
         "a file that was handed in, or a URI.",

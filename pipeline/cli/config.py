@@ -1,4 +1,4 @@
-"""`barometer config`: the settings in force and where they came from, and whether a company's set-up would run."""
+"""`barometer config`: the settings with their origins, and a check of a company's configuration."""
 
 import json
 import os
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Show the configuration, or check it before anything runs."""
+    """Show the configuration, or check it before the first run."""
 
 
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print {name: {value, from}} as JSON.")
 def show(*, as_json: bool) -> None:
-    """Print every setting in force with where its value came from.
+    """Print every setting with its value and its origin.
 
-    That is the default, the file, the profile that BAROMETER_PROFILE chose, or an environment variable. Passwords
-    are masked.
+    The origin is the default, the file, the profile in BAROMETER_PROFILE, or an environment variable. Passwords are
+    masked.
 
     \b
     Examples:
@@ -69,14 +69,14 @@ def _shown(value: Any) -> Any:
 
 
 @config.command()
-@click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last one that the data holds]")
+@click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last week in the data]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 def check(week: Week | None, *, as_json: bool) -> None:
-    """Say in plain words what is missing or odd, before anything runs.
+    """Report what is missing or odd in the configuration and the data.
 
-    Reads the sources, runs features.sql and labels.sql on one week and the weeks it would train on, and looks at
-    the suites; nothing is written to the warehouse. Exits with 1 when there is a problem, which would stop a run
-    or spoil its numbers; a remark is worth a look.
+    Reads the sources, runs features.sql and labels.sql for one week and the weeks of its training, and checks the
+    suites. Writes nothing to the warehouse. A problem would stop a run or make its numbers wrong; the exit code is then
+    1. A remark deserves a look.
 
     \b
     Examples:
@@ -98,7 +98,7 @@ def check(week: Week | None, *, as_json: bool) -> None:
 
 
 def _lend_connections(settings: Settings) -> None:
-    """Look up Airflow's connections outside a task, where a source names one: as Airflow's own services do."""
+    """Make Airflow's connections available outside a task, as in Airflow's services, if a source names one."""
     if any(source.connection for source in settings.sources.values()):
         from pipeline.orchestration.airflow_environment import airflow_environment
 
@@ -115,4 +115,4 @@ def _finding(finding: "Finding") -> str:
 
 def _summary(problems: int, remarks: int) -> str:
     counted = f"{problems} problem{'s' * (problems != 1)}, {remarks} remark{'s' * (remarks != 1)}."
-    return f"{counted} {'Mend the problems, then check again.' if problems else 'Ready to run.'}"
+    return f"{counted} {'Correct the problems, then check again.' if problems else 'Ready to run.'}"

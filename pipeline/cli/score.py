@@ -1,4 +1,4 @@
-"""`barometer score`: predictions for a file of feature rows."""
+"""`barometer score`: predict a file of feature rows."""
 
 import json
 import shutil
@@ -21,20 +21,23 @@ SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": 
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Where to. [default: standard output]")
+@click.option(
+    "--to", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [default: standard output]"
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["csv", "jsonlines", "parquet"]),
-    help="Of the results. [default: as the name of --to says, else csv]",
+    help="The format of the results. [default: from the name of --to, else csv]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON instead of the results.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON instead of the results.")
 def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> None:
     """Predict each row of a file of features.
 
     FILE is a CSV with a header, JSON Lines or Parquet file, each also with .gz, or a URI below a prefix that
-    service.file_sources lists. Its columns are the model's features in any order, and maybe customer_id and product_id.
-    Runs the DAG score_file; every row has its line in the results, with its prediction or the reason why there is none.
+    service.file_sources lists. Its columns are the model's features in any order and, optionally, customer_id and
+    product_id. Runs the DAG score_file. The results have one line for each row, with its prediction or the reason why
+    it has none.
 
     \b
     Examples:
@@ -54,7 +57,7 @@ def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> 
 
 
 def score_file(settings: Settings, file: str) -> dict[str, Any]:
-    """Run the DAG on a file to its end, with progress; say and return what was done."""
+    """Run the DAG on a file with progress; print and return the summary."""
     from pipeline.batch_jobs.places import DAG_ID
     from pipeline.orchestration.dag_runs import run_dag
 
@@ -78,13 +81,13 @@ def score_file(settings: Settings, file: str) -> dict[str, Any]:
 
 
 def _handed_in(settings: Settings, file: Path) -> str:
-    """Copy the file to where the DAG looks for it, so that it stays as it is; return its name there."""
+    """Copy the file to where the DAG finds it, safe from later changes; return its name there."""
     from pipeline.batch_jobs.places import hand_in, incoming, suffix_of
 
     suffix = suffix_of(file.name)
     if suffix is None:
         raise ConfigError(
-            f"The name {file} does not say its format.",
+            f"The name {file} does not show a format.",
             "a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
             "rename the file.",
         )

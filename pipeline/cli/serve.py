@@ -1,4 +1,4 @@
-"""`barometer serve`: predictions on demand, over HTTP."""
+"""`barometer serve`: run the service, which predicts on demand over HTTP."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from pipeline.settings import Settings, load_settings
 
 @click.command()
 def serve() -> None:
-    """Serve predictions on demand, over HTTP, until told to stop (Ctrl-C, SIGTERM).
+    """Serve predictions on demand over HTTP until Ctrl-C or SIGTERM.
 
-    The model is the registry's champion, followed when it changes, or the folder that service.model_folder names. Where
-    it listens, whose contract it keeps (barometer, sagemaker, vertex, azure) and its limits are in [service] of
-    pipeline.toml; every one of them can be set by a variable. The log, JSON lines, goes to standard error.
+    The model is the registry's champion, also after it changes, or the one in service.model_folder. The address, the
+    contract (barometer, sagemaker, vertex, azure) and the limits are in [service] of pipeline.toml, and each can be set
+    by a variable. The log goes to standard error as JSON lines.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`barometer status`: what is there, what runs, what to do next."""
+"""`barometer status`: the services, the champion, the last runs, and what to do next."""
 
 import json
 from typing import Any
@@ -12,11 +12,9 @@ RECENT_RUNS = 5
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(*, as_json: bool) -> None:
-    """Say what is there and what to do next.
-
-    Services, champion and the last runs of this home.
+    """Show the services, the champion, the last runs, and what to do next.
 
     \b
     Examples:
@@ -45,7 +43,7 @@ def _look(settings: Settings) -> dict[str, Any]:
     }
     found["service"] = _service(settings)
     if settings.database.url is None and not (settings.home / "postgres").exists():
-        return found  # nothing was ever run here, and looking must not make a server
+        return found  # nothing has run here yet, and a status must not create a server
     if services_are_up(settings):
         from pipeline.local.services.lifecycle import addresses
 
@@ -56,7 +54,7 @@ def _look(settings: Settings) -> dict[str, Any]:
 
 
 def _service(settings: Settings) -> dict[str, Any] | None:
-    """Return where the service answers and what it says of itself, started by `make up` or not."""
+    """Return the service's address and readiness, whether or not `make up` started it."""
     from pipeline.local.services.components import service_readiness
 
     readiness = service_readiness(settings)
@@ -80,7 +78,7 @@ def _next(champion: str | None, runs: list[dict[str, Any]]) -> str:
     if champion is None:
         return "barometer train, for a first model"
     if not runs or runs[0]["state"] == "failed":
-        return "barometer run" + (", after mending what the last run says" if runs else "")
+        return "barometer run" + (", after correcting what the last run reports" if runs else "")
     return "barometer report, to read the latest week; make up, for the UIs"
 
 

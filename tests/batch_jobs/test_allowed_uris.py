@@ -130,8 +130,8 @@ def test_links_are_followed_before_it_is_decided(tmp_path: Path):
     (inside / "folder").symlink_to(outside)
     (tmp_path / "alias").symlink_to(inside)
     allowed = [f"file://{inside}"]
-    assert check_uri(allowed, f"file://{inside}/rows.csv")
-    assert check_uri(allowed, f"file://{tmp_path}/alias/rows.csv")
+    assert check_uri(f"file://{inside}/rows.csv", allowed)
+    assert check_uri(f"file://{tmp_path}/alias/rows.csv", allowed)
     assert check_uri(f"file://{inside}/rows.csv", [f"file://{tmp_path}/alias/"])
     for path in (
         "in/link.csv",
@@ -141,4 +141,4 @@ def test_links_are_followed_before_it_is_decided(tmp_path: Path):
         "in/rows.csv?/../../out",
     ):
         with pytest.raises(RequestError):
-            check_uri(allowed, f"file://{tmp_path}/{path}")
+            check_uri(f"file://{tmp_path}/{path}", allowed)

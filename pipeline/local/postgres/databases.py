@@ -1,8 +1,7 @@
-"""The three databases of an installation (warehouse, Airflow, MLflow): where they are, made when missing.
+"""The three databases of an installation (warehouse, Airflow, MLflow), which are created if they are missing.
 
-Embedded, they live in the server that `pipeline.local.postgres.embedded` keeps for this process; otherwise on the
-server that
-`database.url` names. The one entry point is `databases`.
+They are on the server that `database.url` names, or else on the embedded server
+(`pipeline.local.postgres.embedded`). The entry point is `databases`.
 """
 
 from dataclasses import dataclass, field
@@ -26,33 +25,33 @@ CONNECTING: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""In seconds: a server that is gone without a word, with its machine or network, is missed within half a minute."""
+"""In seconds. A server whose machine or network fails is noticed within half a minute."""
 LOCK = 0x0BA20
 
 
 @dataclass(frozen=True)
 class Databases:
-    """URLs of the three databases, for SQLAlchemy, with passwords."""
+    """SQLAlchemy URLs of the three databases, with passwords."""
 
     warehouse: str = field(repr=False)
     airflow: str = field(repr=False)
     mlflow: str = field(repr=False)
     analyst: str | None = field(repr=False)
-    """The warehouse for BI tools: a plain postgresql:// URL of a role that can only read. None on an outside server,
-    where roles are its administrator's business."""
+    """The warehouse for BI tools: a plain postgresql:// URL of a read-only role. None on an outside server, whose
+    administrator manages the roles."""
 
 
 def databases(settings: Settings) -> Databases:
-    """Return the databases of this installation; start the embedded server and make them where needed.
+    """Return the databases of this installation; start the embedded server and create them if needed.
 
     Raises
     ------
     ConfigError
-        If `database.url` is malformed, or its user may not do what is needed.
+        If `database.url` is malformed, or its user has not the needed rights.
     DatabaseUnavailableError
         If the server does not answer.
     ServerError
-        If the embedded server cannot be run.
+        If the embedded server cannot run.
     """
     database = settings.database
     if database.url is not None:
@@ -71,7 +70,7 @@ def databases(settings: Settings) -> Databases:
 def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
-    except Exception:  # noqa: BLE001 - whatever it is, the text with its password must not be shown
+    except Exception:  # noqa: BLE001 - no error may show the text, which contains a password
         url = None
     if url is None or url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ConfigError(
@@ -88,7 +87,7 @@ def _text(url: URL) -> str:
 
 @cache
 def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
-    """Make the databases, and the analyst's role when a password is given; once per process, safe from several."""
+    """Create the databases and, with a password, the analyst's role: once per process, and safely in several."""
     try:
         with _connected(server, server.database or "postgres") as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -106,9 +105,9 @@ def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | 
         ) from None
     except psycopg.Error as error:
         raise ConfigError(
-            f"The user {server.username} of database.url cannot make the databases: {error}",
+            f"The user {server.username} of database.url cannot create the databases: {error}",
             f"a user who may create databases, or the databases {', '.join(names)}.",
-            "have the server's administrator grant CREATEDB or make these databases.",
+            "ask the server's administrator to grant CREATEDB or to create these databases.",
         ) from None
 
 
@@ -117,7 +116,7 @@ def _connected(server: URL, database: str) -> psycopg.Connection:
 
 
 def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str, ...], password: str) -> None:
-    """Make the role that reads the warehouse's public tables and views, the coming ones too, and nothing else."""
+    """Create the role that can read the warehouse's public tables and views, future ones included, and nothing else."""
     role = sql.Identifier(ANALYST)
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ANALYST]).fetchone() is None:
         connection.execute(sql.SQL("CREATE ROLE {}").format(role))

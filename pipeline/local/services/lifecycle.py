@@ -1,9 +1,8 @@
-"""The services of one machine, `make up` and `make down`: Airflow, MLflow's UI and `barometer serve`.
+"""Start and stop of the services of one machine: Airflow, MLflow's UI and `barometer serve`.
 
-`up` starts a detached supervisor (`pipeline.local.services.supervisor`), which starts the components and restarts
-what dies; `down`
-ends them all. Every process carries the home's mark in its environment (`pipeline.local.services.processes`), so that
-nothing is left behind even after a supervisor was killed. The entry points are `up`, `down` and `addresses`.
+`up` starts a detached supervisor (`pipeline.local.services.supervisor`), which starts the components and restarts those
+that end. `down` ends all processes, which carry the home's mark in their environment, so it finds them even after a
+supervisor was killed. The entry points are `up`, `down` and `addresses`.
 """
 
 import os
@@ -26,40 +25,35 @@ READY_SECONDS = 120.0
 POLL_SECONDS = 0.5
 
 
-def up(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> None:
-    """Start the services of this home and return when all of them are healthy; harmless when they are already.
+def up(settings: Settings, on_progress: Callable[[str], None] = lambda _: None) -> None:
+    """Start the services of this home and return when all are healthy; do nothing if they are running.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    tell
-        Told what has become healthy.
+    `on_progress` receives a line for each service that has become healthy.
 
     Raises
     ------
     ServerError
-        If a port is taken, a run is going on in another process, or a component does not become healthy.
+        If a port is taken, another process runs a DAG, or a component does not become healthy.
     """
-    if not supervisors(settings):
-        stop(marked(settings))  # what a killed supervisor left behind
+    if not supervisors(settings.home):
+        stop(marked(settings.home))  # left behind by a killed supervisor
         _start(settings)
-    _await_health(settings, tell)
+    _await_health(settings, on_progress)
 
 
 def down(settings: Settings) -> int:
-    """Stop the services of this home, and the embedded server with them; return how many processes were ended."""
-    ended = marked(settings)
-    stop(supervisors(settings), grace_seconds=3 * GRACE_SECONDS)  # it takes up to twice the grace for its components
-    stop(marked(settings))
+    """Stop the services of this home and the embedded server; return how many processes of services were ended."""
+    ended = marked(settings.home)
+    stop(supervisors(settings.home), grace_seconds=3 * GRACE_SECONDS)  # up to two for its components
+    stop(marked(settings.home))
     if settings.database.url is None and (settings.home / "postgres").exists():
         with embedded.running(settings.home, run_as=settings.database.run_as, port=settings.database.port):
-            pass  # the last one to leave stops it
+            pass  # the last process that leaves stops it
     return len(ended)
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """Return, by what a person would call it, where everything is."""
+    """Return the address of each service, by its name for people."""
     found = {
         "Airflow": airflow_url(settings),
         "MLflow": f"http://127.0.0.1:{settings.services.mlflow_port}",
@@ -74,7 +68,7 @@ def _start(settings: Settings) -> None:
     if lock is None:
         raise ServerError(
             f"Another process runs a DAG in the home {settings.home}.",
-            "none, because the scheduler would run its tasks a second time.",
+            "no such process, because the scheduler would run its tasks a second time.",
             "wait until barometer run, backfill or train has ended, then try again.",
         )
     try:
@@ -86,7 +80,7 @@ def _start(settings: Settings) -> None:
         with (logs / "supervisor.log").open("ab") as output:
             subprocess.Popen(
                 [sys.executable, "-m", SUPERVISOR, str(lock)],
-                env={**os.environ, **airflow_environment(settings), **marking(settings)},
+                env={**os.environ, **airflow_environment(settings), **marking(settings.home)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,14 +91,14 @@ def _start(settings: Settings) -> None:
         os.close(lock)
 
 
-def _await_health(settings: Settings, tell: Callable[[str], None]) -> None:
+def _await_health(settings: Settings, on_progress: Callable[[str], None]) -> None:
     waiting = health(settings)
     started = time.monotonic()
     while waiting:
         for name in [name for name, check in waiting.items() if check()]:
             del waiting[name]
-            tell(f"{name} is up after {time.monotonic() - started:.0f} s")
-        if waiting and (not supervisors(settings) or time.monotonic() - started > READY_SECONDS):
+            on_progress(f"{name} is up after {time.monotonic() - started:.0f} s")
+        if waiting and (not supervisors(settings.home) or time.monotonic() - started > READY_SECONDS):
             down(settings)
             raise ServerError(
                 f"{', '.join(waiting)} did not become healthy.",

@@ -1,8 +1,7 @@
-"""Keeps the components of `make up` running: starts them, restarts what dies, ends them all when it is told to stop.
+"""The supervisor of `make up`: starts the components, restarts those that end, and ends all when it is stopped.
 
-Run by `pipeline.local.services` as `python -m pipeline.local.services.supervisor LOCK`, detached, with Airflow's
-environment; LOCK is the
-descriptor that holds the services' lock, handed on to every component.
+`lifecycle` starts it as `python -m pipeline.local.services.supervisor LOCK`, detached and with Airflow's environment.
+LOCK is the descriptor of the services' lock, which every component inherits.
 """
 
 import logging
@@ -23,9 +22,9 @@ from pipeline.settings import Settings, load_settings
 
 CHECK_SECONDS = 1.0
 QUICK_SECONDS = 60.0
-"""A component that dies sooner than this after its start died quickly …"""
+"""If a component ends sooner than this after its start …"""
 QUICK_DEATHS = 3
-"""… and after so many quick deaths in a row something is wrong that another start will not mend."""
+"""… this many times in a row, another start will not help."""
 
 log = logging.getLogger("supervisor")
 
@@ -41,7 +40,7 @@ class _Kept:
 
 
 def main() -> None:
-    """Run the components until SIGTERM, or until one of them cannot be kept running (exit code 1)."""
+    """Run the components until SIGTERM, or until one of them keeps ending (exit code 1)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     lock = int(sys.argv[1])
     stopping = threading.Event()
@@ -52,29 +51,29 @@ def main() -> None:
         _prepare(settings, lock)
         healthy = keep_running(settings, lock, stopping)
     finally:
-        stop(marked(settings))
+        stop(marked(settings.home))
         log.info("stopped")
     sys.exit(0 if healthy else 1)
 
 
 def _prepare(settings: Settings, lock: int) -> None:
-    """Bring the warehouse's and Airflow's tables up to date; close runs that died with the command that executed them.
+    """Upgrade the warehouse's and Airflow's tables, and close the runs of commands that were killed.
 
-    Otherwise the scheduler would take such a run up again, perhaps weeks later. None can be alive: we hold the lock.
+    Otherwise the scheduler would continue such a run, perhaps weeks later. We hold the lock, so no run is alive.
     """
     warehouse.engine(settings)
-    databases(settings)  # also keeps the embedded server for as long as this process lives
+    databases(settings)  # also keeps the embedded server running while this process lives
     subprocess.run(python("airflow", "db", "migrate"), check=True, pass_fds=[lock])
     close_dead_runs(settings)
 
 
 def keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
-    """Run the components until `stopping` is set (True), or until one of them keeps dying (False); end them all."""
+    """Run the components until `stopping` is set (True), or until one of them keeps ending (False); then end all."""
     kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
     try:
         return _restart_what_dies(settings, lock, kept, stopping)
     finally:
-        # The scheduler before the others: its running tasks need the API server to end well.
+        # The scheduler first, because its running tasks need the API server to finish.
         stop([p for one in kept if one.component.name == SCHEDULER for p in family(one.process.pid)])
 
 

@@ -82,5 +82,5 @@ def test_a_user_who_may_not_make_them_is_told_what_to_ask_for(company: Path, tmp
         connection.execute("CREATE ROLE weak LOGIN PASSWORD 'weak'")
     weak = make_url(server_url).set(username="weak", password="weak").render_as_string(hide_password=False)
     settings = company_settings(company, tmp_path, DATABASE__URL=weak, DATABASE__PREFIX="never_made")
-    with pytest.raises(ConfigError, match=r"weak of database\.url cannot make the databases"):
+    with pytest.raises(ConfigError, match=r"weak of database\.url cannot create the databases"):
         databases(settings)
