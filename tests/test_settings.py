@@ -56,9 +56,9 @@ def test_the_environment_overrides_any_setting(company: Path, tmp_path: Path) ->
         (MINIMAL + 'event_time = "customer_id"\n', "'customer_id' must be a declared column of type timestamp"),
         (MINIMAL + 'url = "sqlite://"\n', "give one of path, url"),
         (MINIMAL.replace("facts.csv", "facts-{week}.csv"), "lookback_weeks goes with {week}"),
-        (MINIMAL.replace("facts]", '"Bad name"]'), "no plain name"),
-        (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "no plain prefix"),
-        (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "no plain prefix"),
+        (MINIMAL.replace("facts]", '"Bad name"]'), "not a plain name"),
+        (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "not a plain prefix"),
+        (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "not a plain prefix"),
         ("[budget]\nquarantine_fraction = 2\n" + MINIMAL, "budget.quarantine_fraction"),
     ],
 )

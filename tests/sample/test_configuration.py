@@ -50,7 +50,7 @@ def test_pipeline_toml_has_every_setting_with_its_default_or_another(table):
 
 @pytest.mark.parametrize("name", Source.model_fields)
 def test_pipeline_toml_describes_every_setting_of_a_source(name):
-    explanation = TOML[TOML.index("# Sources.") : TOML.index("# What is on sale")]
+    explanation = TOML[TOML.index("# The sources.") : TOML.index("# The products on sale")]
     assert re.search(rf"\b{name}\b", explanation)
 
 

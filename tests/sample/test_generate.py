@@ -82,7 +82,7 @@ def test_files_of_an_earlier_sample_are_replaced(tmp_path, small):
 
 def test_a_folder_of_other_files_is_refused(tmp_path, small):
     (tmp_path / "orders.csv").write_text("mine")
-    with pytest.raises(ConfigError, match="holds files that are no sample"):
+    with pytest.raises(ConfigError, match="contains files that are not a sample"):
         generate(tmp_path, 100, 2, SEED, END)
     assert digests(tmp_path).keys() == {"orders.csv"}
 

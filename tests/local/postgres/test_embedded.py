@@ -273,7 +273,7 @@ def test_a_stranger_on_the_remembered_port_is_left_alone(home: Path):
 def test_a_named_port_that_is_taken_is_refused(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is taken"), embedded.running(home, port=port):
+        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is used"), embedded.running(home, port=port):
             pass
     with embedded.running(home, port=port) as server:
         assert server.port == port
