@@ -51,7 +51,9 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
     with _blaming_the_file(plan), fetch_file(settings, plan) as file:
         source = declare_source(plan, features)
         texts = adapt_texts(source, features, read_file(source, file, optional=frozenset(KEYS)))
-        shards, seen = _write_shards(settings, folder, _schema(columns), _cast(settings, source, columns, texts))
+        shards, seen = _write_shards(
+            folder, settings.resources.shard_rows, _schema(columns), _cast(settings, source, columns, texts)
+        )
     if seen.rows != texts.lines:
         raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
     has = [key for key in KEYS if seen.filled[key]]
@@ -136,18 +138,18 @@ class _Seen:
 
 
 def _write_shards(
-    settings: Settings, folder: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    folder: Path, shard_rows: int, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
 ) -> tuple[list[Shard], _Seen]:
     """Write the rows as files of `shard_rows` rows each, at least one file."""
-    seen, room = _Seen(), settings.resources.shard_rows
+    seen = _Seen()
     shards: list[Shard] = []
-    rest = _sliced(batches, room)
-    while not shards or seen.rows == len(shards) * room:
+    rest = _sliced(batches, shard_rows)
+    while not shards or seen.rows == len(shards) * shard_rows:
         path = folder / f"shard-{len(shards):04d}.parquet"
         before = seen.rows
         with written_atomically(path) as temporary:
             with pq.ParquetWriter(temporary, schema) as writer:
-                while seen.rows - before < room and (batch := next(rest, None)) is not None:
+                while seen.rows - before < shard_rows and (batch := next(rest, None)) is not None:
                     writer.write_batch(seen.numbered(batch, schema))
             digest = sha256_of_file(temporary)
         if seen.rows == before and shards:
@@ -157,15 +159,15 @@ def _write_shards(
     return shards, seen
 
 
-def _sliced(batches: Iterator[pa.RecordBatch], room: int) -> Iterator[pa.RecordBatch]:
+def _sliced(batches: Iterator[pa.RecordBatch], shard_rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches, cut where a shard ends."""
-    left = room
+    left = shard_rows
     for batch in batches:
         start = 0
         while start < batch.num_rows:
             part = batch.slice(start, left)
             start += part.num_rows
-            left = left - part.num_rows or room
+            left = left - part.num_rows or shard_rows
             yield part
 
 

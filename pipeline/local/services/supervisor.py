@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline import warehouse
 from pipeline.local.postgres.databases import databases
@@ -69,15 +70,16 @@ def _prepare(settings: Settings, lock: int) -> None:
 
 def keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
     """Run the components until `stopping` is set (True), or until one of them keeps ending (False); then end all."""
-    kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
+    logs = settings.home / "logs"
+    kept = [_Kept(component, _start(logs, component, lock)) for component in components(settings)]
     try:
-        return _restart_what_dies(settings, lock, kept, stopping)
+        return _restart_ended(logs, lock, kept, stopping)
     finally:
         # The scheduler first, because its running tasks need the API server to finish.
         stop([p for one in kept if one.component.name == SCHEDULER for p in family(one.process.pid)])
 
 
-def _restart_what_dies(settings: Settings, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
+def _restart_ended(logs: Path, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
     while not stopping.wait(CHECK_SECONDS):
         for one in kept:
             if one.process.poll() is None:
@@ -88,13 +90,13 @@ def _restart_what_dies(settings: Settings, lock: int, kept: list[_Kept], stoppin
             if one.quick_deaths >= QUICK_DEATHS:
                 log.error("%s cannot be kept running; see its log. Stopping everything.", one.component.name)
                 return False
-            one.process, one.started = _start(settings, one.component, lock), time.monotonic()
+            one.process, one.started = _start(logs, one.component, lock), time.monotonic()
     return True
 
 
-def _start(settings: Settings, component: Component, lock: int) -> subprocess.Popen[bytes]:
+def _start(logs: Path, component: Component, lock: int) -> subprocess.Popen[bytes]:
     log.info("starting %s", component.name)
-    with (settings.home / f"logs/{component.name}.log").open("ab") as output:
+    with (logs / f"{component.name}.log").open("ab") as output:
         return subprocess.Popen(
             component.command,
             env={**os.environ, **component.environment},
