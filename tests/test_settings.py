@@ -1,4 +1,4 @@
-"""Settings: the file, a profile, the environment; refused as a whole with the names of what is wrong."""
+"""Settings from the file, a profile and the environment, which are refused with the names of the wrong ones."""
 
 from pathlib import Path
 

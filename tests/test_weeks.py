@@ -1,4 +1,4 @@
-"""Weeks: named by Mondays, cut in the company's zone, resolved in one way for every trigger."""
+"""Weeks are named by Mondays, begin in the company's zone, and are resolved in one way for every trigger."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

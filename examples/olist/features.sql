@@ -3,7 +3,7 @@
 --
 -- Parameters: $week_start and $week_end, the instants at which the week begins and ends; $week_end is the cutoff.
 -- The sources are views that already hide all data that was not known at the cutoff. A product is a category, because
--- single products sell too rarely. Repeated lines are harmless, because each source is first reduced to one row for each
+-- single products sell too rarely. Repeated lines are harmless, because each source is first reduced to one row per
 -- key. Sums are of integers and decimals, so their order does not change the result.
 WITH
 

@@ -13,7 +13,7 @@ from pipeline.settings import Settings, load_settings
 def serve() -> None:
     """Serve predictions on demand over HTTP until Ctrl-C or SIGTERM.
 
-    The model is the registry's champion, also after it changes, or the one in service.model_folder. The address, the
+    The model is the registry's current champion, or the one in service.model_folder. The address, the
     contract (barometer, sagemaker, vertex, azure) and the limits are in [service] of pipeline.toml, and each can be set
     by a variable. The log goes to standard error as JSON lines.
 

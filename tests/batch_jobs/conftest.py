@@ -1,4 +1,4 @@
-"""A job of the test company: its file, the stages one after the other, and what comes out."""
+"""A job of the test company: its file, its stages, and its results."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ class Done:
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Folder and digest of a bundle."""
+    """The folder and digest of a bundle."""
     folder = tmp_path_factory.mktemp("bundle") / "model"
     return folder, tiny_bundle(folder)
 

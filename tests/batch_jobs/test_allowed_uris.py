@@ -1,4 +1,4 @@
-"""Which URIs a file may be read from, and every trick to read another."""
+"""Which URIs a file may be read from, and the tricks to read another one."""
 
 from pathlib import Path
 

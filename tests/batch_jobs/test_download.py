@@ -1,4 +1,4 @@
-"""Web servers as they are: without ranges, sending on, saying one thing and doing another; in no other place asked."""
+"""Downloads from real web servers: without ranges, with redirects, with wrong lengths."""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ ROWS = csv_of([GOOD])
 
 @dataclass
 class Said:
-    """What a server answers, and what it was asked."""
+    """The responses of a server, and the requests it received."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Said:
 
 
 class Saying(BaseHTTPRequestHandler):
-    """Answers GET as it is told to; HEAD with 200 and 30 bytes, whatever GET will say."""
+    """Answers GET as the test says, and HEAD always with 200 and 30 bytes."""
 
     said: Said
 
@@ -46,7 +46,7 @@ class Saying(BaseHTTPRequestHandler):
         self.wfile.write(self.said.body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_server_without_ranges_may_have_a_large_file(settings, planned, tmp_pa
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     for url in serving(partial(Quiet, directory=str(tmp_path))):
         read = read_rows(settings, planned(ROWS, "jsonl", uri=f"{url}/rows.jsonl", digest=None))

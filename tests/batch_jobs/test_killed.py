@@ -21,7 +21,7 @@ FORKS = get_context("fork")
 
 
 def tried_again(stage: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """Run the stage in children killed just before their first file is whole, then their second…; then run it here.
+    """Run the stage in children that are killed before their first, second, … file is complete; then run it here.
 
     Returns what it hands on, and how often it was killed.
     """

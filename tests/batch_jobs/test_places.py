@@ -1,4 +1,4 @@
-"""Where the files of jobs lie, and how long."""
+"""Where the files of jobs are, and for how long."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Results in every form, whatever their texts hold; streamed, and safe from being swept meanwhile."""
+"""Results in every format with any text, streamed, also while their job is swept."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""From a file of rows to one answer for each of them, whatever the rows are like."""
+"""From a file of rows to one answer for each row, for good and bad rows."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Credentials: generated once, whole, for the owner's eyes only."""
+"""Credentials are generated once, completely, and only their owner can read them."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor

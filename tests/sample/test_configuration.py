@@ -19,7 +19,7 @@ from pipeline.weekly.ingest import read_sources
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)
-"""Has an impossible value of its own, one from the weeks before, and much that became known only later."""
+"""It has an impossible value, one from earlier weeks, and much data that became known only later."""
 TOML = (ROOT / "pipeline.toml").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The same arguments give the same bytes, more weeks the same and more, and no number of customers more memory."""
+"""The same arguments give the same bytes; more weeks add files; more customers need no more memory."""
 
 import sys
 import tracemalloc
@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import sha256_of_file
 from tests.sample.conftest import END, SEED
 
-# the package's functions hide its modules of the same names
+# by name, because the package's functions hide its modules of the same name
 generating = sys.modules["examples.sample.generate"]
 
 

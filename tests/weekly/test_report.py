@@ -1,4 +1,4 @@
-"""The report against a real warehouse: what it says, whose run it shows, and that all of it can be asked again."""
+"""The report on a real warehouse: its text, the run that it shows, and its queries."""
 
 import html
 import json
@@ -50,7 +50,7 @@ WARNING = {
 
 
 def texts(path: Path) -> str:
-    """The words of a page, without its tags."""
+    """The text of a page, without its tags."""
     page = re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 

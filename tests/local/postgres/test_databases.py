@@ -1,4 +1,4 @@
-"""The three databases: made when missing, by whoever comes first, and readable for analysts."""
+"""The three databases are created if missing, by the first process, and analysts can read the warehouse."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

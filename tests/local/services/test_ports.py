@@ -1,4 +1,4 @@
-"""A port that somebody else uses, or that is given twice, is refused with the name of its setting."""
+"""A port that is in use, or that two settings name, is refused with the name of its setting."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Who may run DAGs of a home: commands or services, never both."""
+"""Commands or services can run DAGs of a home, never both."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The supervisor: what dies is started again; what cannot live ends everything."""
+"""The supervisor restarts a component that ends, and stops everything if a component keeps ending."""
 
 import os
 import sys
