@@ -11,9 +11,9 @@ from pipeline.settings import load_settings
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clean(*, yes: bool) -> None:
-    """Stop everything and delete the home: databases, models, snapshots, reports.
+    """Stop everything and delete the home with all its state.
 
-    Source files outside the home are not deleted.
+    It contains the databases, models, snapshots and reports. Source files outside the home are not deleted.
     """
     from pipeline.local.postgres import embedded
     from pipeline.local.services.lifecycle import down

@@ -20,7 +20,7 @@ COLUMNS = f"{'version':<9}{'state':<25}{'from week':<12}{'weeks':>6}{'ROC AUC':>
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
-    """List and show model versions: which are in production, why, and how good they are.
+    """List, show, compare and export model versions.
 
     Without a subcommand, it lists them.
 

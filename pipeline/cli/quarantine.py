@@ -22,7 +22,7 @@ SUFFIXES: dict[str, "Format"] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "
 
 @click.group()
 def quarantine() -> None:
-    """List, show and export rejects and quarantined subjects, complete and with the reasons."""
+    """List, show and export rejects and quarantined subjects."""
 
 
 def _which_run(command: Callable[..., None]) -> Callable[..., None]:

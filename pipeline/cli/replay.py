@@ -26,10 +26,11 @@ EXAMPLES = 3
 @click.option("--model", default="auto", show_default=True, help="As in `barometer run`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome of every row as JSON.")
 def replay(week: Week, model: str, *, as_json: bool) -> None:
-    """Rebuild a week after a fix in the data, the SQL or a suite, and report what happened to the rows kept out.
+    """Rebuild a week after a fix, and report on the rows kept out.
 
-    Runs the week like `barometer run --rebuild`, then looks up every reject and quarantined subject of the run before
-    (the published one, else the last refused one). If the week is refused again, the published run stays published.
+    The fix can be in the data, the SQL or a suite. The command runs the week like `barometer run --rebuild`, then looks
+    up every reject and quarantined subject of the run before (the published one, else the last refused one). If the
+    week is refused again, the published run stays published.
 
     \b
     Examples:

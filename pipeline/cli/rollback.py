@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--reason", help="The reason, for the history.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def rollback(to: str | None, reason: str | None, *, challenger: bool, as_json: bool) -> None:
-    """Withdraw the champion and make the version before it the champion again.
+    """Withdraw the champion; the version before it returns.
 
     This happens at once, without gate or approval. A withdrawn version scores no further weeks. Its published weeks
     stay until they are scored again; the command prints how.

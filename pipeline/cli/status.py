@@ -14,7 +14,7 @@ RECENT_RUNS = 5
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(*, as_json: bool) -> None:
-    """Show the services, the champion, the last runs, and what to do next.
+    """Show the services, the last runs, and what to do next.
 
     \b
     Examples:
