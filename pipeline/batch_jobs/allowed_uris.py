@@ -28,9 +28,9 @@ def check_uri(uri: str, prefixes: Sequence[str]) -> str:
     RequestError
         400 if it is not a plain URI, 403 if it is not below an allowed prefix.
     """
-    parts = _plain(uri)
+    parts = _split_plain(uri)
     for prefix in prefixes:
-        if _is_below(parts, _plain(prefix)):
+        if _is_below(parts, _split_plain(prefix)):
             return parts.scheme + uri[len(parts.scheme) :]
     raise RequestError(
         403,
@@ -41,13 +41,13 @@ def check_uri(uri: str, prefixes: Sequence[str]) -> str:
     )
 
 
-def _plain(uri: str) -> SplitResult:
+def _split_plain(uri: str) -> SplitResult:
     """Return the URI's parts; refuse a URI that two parsers could understand differently."""
     try:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:
-        raise _not_plain() from None
+        raise _not_plain_error() from None
     path = unquote(parts.path)
     while (again := unquote(path)) != path:
         path = again
@@ -62,7 +62,7 @@ def _plain(uri: str) -> SplitResult:
         or not uri.lower().startswith(f"{parts.scheme}://")
     )
     if is_odd:
-        raise _not_plain()
+        raise _not_plain_error()
     return parts
 
 
@@ -89,7 +89,7 @@ def _place(parts: SplitResult) -> str:
     return parts.netloc.lower() if parts.scheme in _ON_THE_WEB else parts.netloc
 
 
-def _not_plain() -> RequestError:
+def _not_plain_error() -> RequestError:
     return RequestError(
         400,
         "This is not a plain URI.",

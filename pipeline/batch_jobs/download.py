@@ -56,37 +56,37 @@ def _download(uri: str, copy: Path, most_bytes: int) -> tuple[int, str]:
             declared_bytes = _declared_bytes(answer, most_bytes)
             with copy.open("wb") as target:
                 # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
-                return _stored(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
+                return _store(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _refused(f"could not be downloaded: {str(error) or type(error).__name__}") from None
+        raise _refusal(f"could not be downloaded: {str(error) or type(error).__name__}") from None
     except OSError as error:
-        raise _refused(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
+        raise _refusal(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
 
 
 def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
     """Return the size that the response declares; refuse a response that is not the file."""
     if answer.has_redirect_location:
-        raise _refused(
+        raise _refusal(
             f"is at another address: the server answers {answer.status_code} with a redirect, which is not followed",
             do="give the file's own address",
         )
     if answer.status_code != httpx.codes.OK:
-        raise _refused(
+        raise _refusal(
             f"could not be downloaded: the server answers {answer.status_code} {answer.reason_phrase}".rstrip()
         )
     length = answer.headers.get("content-length", "")
     if not length.isdecimal():
-        raise _refused(
+        raise _refusal(
             "has no known size", "a response with Content-Length", "upload the file, or serve it with its length"
         )
     if int(length) > most_bytes:
-        raise _refused(
+        raise _refusal(
             f"has {int(length):,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
         )
     return int(length)
 
 
-def _stored(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tuple[int, str]:
+def _store(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tuple[int, str]:
     size_bytes, digest = 0, sha256()
     for part in parts:
         size_bytes += len(part)
@@ -95,11 +95,11 @@ def _stored(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tu
         digest.update(part)
         target.write(part)
     if size_bytes != declared_bytes:
-        raise _refused(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
+        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
     return size_bytes, digest.hexdigest()
 
 
-def _refused(
+def _refusal(
     what: str,
     expected: str = "a server that answers 200 with the whole file",
     do: str = "check the address and the access rights, or upload the file",

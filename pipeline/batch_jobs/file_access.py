@@ -30,7 +30,7 @@ def fetch_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
     if plan.uri.startswith(("http://", "https://")):
         opened = download_file(plan.uri, settings.home / "tmp", most_bytes)
     else:
-        opened = fetched(settings, _located(plan, most_bytes))
+        opened = fetched(settings, _locate(plan, most_bytes))
     with opened as file:
         if plan.digest not in {None, file.digest}:
             raise ConservationError(
@@ -41,7 +41,7 @@ def fetch_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
         yield file
 
 
-def _located(plan: FilePlan, most_bytes: int) -> Located:
+def _locate(plan: FilePlan, most_bytes: int) -> Located:
     """Return where the file is; refuse one that is absent or too large."""
     from fsspec.core import url_to_fs
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.job_handoffs import FilePlan
-from pipeline.batch_jobs.places import job_folder, received
+from pipeline.batch_jobs.places import find_received, job_folder
 from pipeline.errors import ConfigError, RunError
 from pipeline.files import write_text
 from pipeline.handoffs import Routing
@@ -41,18 +41,18 @@ def plan_file(
     ModelError
         If there is no champion, or a model version fails its checks.
     """
-    job_id, where, digest = _named(settings, file, uri, airflow_run_id)
+    job_id, where, digest = _locate(settings, file, uri, airflow_run_id)
     folder = job_folder(settings, job_id)
-    _take(folder, airflow_run_id)
-    made = FilePlan(job_id=job_id, folder=folder, uri=where, digest=digest, format=file_format, **_models(settings))
+    _reserve(folder, airflow_run_id)
+    made = FilePlan(job_id=job_id, folder=folder, uri=where, digest=digest, format=file_format, **_pin_models(settings))
     write_text(folder / PLAN_FILE, made.model_dump_json(indent=1))
     return made
 
 
-def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
+def _locate(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
     """Return the job's id, the file's address, and the sha256 of a file that was handed in."""
     if file is not None and uri is None:
-        handed_in = received(settings, file)
+        handed_in = find_received(settings, file)
         return handed_in.job_id, str(handed_in.path), handed_in.digest
     if uri is not None and file is None:
         return airflow_run_id, check_uri(uri, settings.service.file_sources), None
@@ -63,7 +63,7 @@ def _named(settings: Settings, file: str | None, uri: str | None, airflow_run_id
     )
 
 
-def _take(folder: Path, airflow_run_id: str) -> None:
+def _reserve(folder: Path, airflow_run_id: str) -> None:
     """Reserve the folder for this run: two runs in one folder would overwrite each other's files."""
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / RUN_FILE
@@ -77,7 +77,7 @@ def _take(folder: Path, airflow_run_id: str) -> None:
         )
 
 
-def _models(settings: Settings) -> dict[str, Any]:
+def _pin_models(settings: Settings) -> dict[str, Any]:
     week = Week.last_complete(datetime.now(UTC), settings.zone)
     history.repair(settings)
     choice = registry.choose_model(settings, week=week, requested="current", published_version=None)

@@ -48,11 +48,11 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
     shutil.rmtree(folder, ignore_errors=True)  # left by an earlier attempt
     features = _features(plan)
     columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
-    with _blaming_the_file(plan), fetch_file(settings, plan) as file:
+    with _rewording_errors(plan), fetch_file(settings, plan) as file:
         source = declare_source(plan, features)
         texts = adapt_texts(source, features, read_file(source, file, optional=frozenset(KEYS)))
         shards, seen = _write_shards(
-            folder, settings.resources.shard_rows, _schema(columns), _cast(settings, source, columns, texts)
+            folder, settings.resources.shard_rows, _schema(columns), _cast_rows(settings, source, columns, texts)
         )
     if seen.rows != texts.lines:
         raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
@@ -78,7 +78,7 @@ def _features(plan: FilePlan) -> list[Feature]:
 
 
 @contextmanager
-def _blaming_the_file(plan: FilePlan) -> Iterator[None]:
+def _rewording_errors(plan: FilePlan) -> Iterator[None]:
     """Reword errors of a source as errors of the file, without its address."""
     try:
         yield
@@ -95,7 +95,7 @@ def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
     return pa.schema(kinds.items())
 
 
-def _cast(
+def _cast_rows(
     settings: Settings, source: Source, columns: Sequence[FeatureColumn], texts: Texts
 ) -> Iterator[pa.RecordBatch]:
     """Yield the cast rows in the file's order, with all columns of the schema except the row's number."""
@@ -143,7 +143,7 @@ def _write_shards(
     """Write the rows as files of `shard_rows` rows each, at least one file."""
     seen = _Seen()
     shards: list[Shard] = []
-    rest = _sliced(batches, shard_rows)
+    rest = _slice(batches, shard_rows)
     while not shards or seen.rows == len(shards) * shard_rows:
         path = folder / f"shard-{len(shards):04d}.parquet"
         before = seen.rows
@@ -159,7 +159,7 @@ def _write_shards(
     return shards, seen
 
 
-def _sliced(batches: Iterator[pa.RecordBatch], shard_rows: int) -> Iterator[pa.RecordBatch]:
+def _slice(batches: Iterator[pa.RecordBatch], shard_rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches, cut where a shard ends."""
     left = shard_rows
     for batch in batches:

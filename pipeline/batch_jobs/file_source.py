@@ -36,20 +36,20 @@ def adapt_texts(source: Source, features: Sequence[Feature], texts: Texts) -> Te
     """Return the texts with the rules for features applied."""
     numbers = {feature.name for feature in features if feature.kind == "number"}
     columns = {
-        name: _number(text, is_typed=name in texts.typed) if name in numbers else text
+        name: _number_sql(text, is_typed=name in texts.typed) if name in numbers else text
         for name, text in texts.columns.items()
     }
     # A category may contain NUL, as in a request: only the warehouse cannot store it, and it gets no row of a file.
     texts = replace(texts, columns=columns, with_nul=frozenset(source.columns.keys() - numbers))
-    return _as_json(source, features, texts) if source.format == "jsonl" else texts
+    return _adapt_json(source, features, texts) if source.format == "jsonl" else texts
 
 
-def _number(text: str, *, is_typed: bool) -> str:
+def _number_sql(text: str, *, is_typed: bool) -> str:
     nan = " WHEN 'nan' THEN NULL" if is_typed else ""
     return f"CASE lower(trim({text})) WHEN 'true' THEN '1' WHEN 'false' THEN '0'{nan} ELSE {text} END"
 
 
-def _as_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
+def _adapt_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
     """Return the texts with the kinds of JSON values checked, and with the last value of each repeated key."""
     pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns)
     # JSON functions raise an error on text that is not JSON, even in a branch of a CASE that is not taken.
@@ -61,8 +61,8 @@ def _as_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts
         SELECT *, CASE WHEN len(keys) > list_count(kinds) AND len(keys) > list_unique(keys) THEN {_LAST} END AS once
         FROM ({known})"""
     at = {name: position for position, name in enumerate(source.columns, 1)}
-    problems = [_of_another_kind(feature, at[feature.name]) for feature in features]
-    problems += [_nested(key, at[key]) for key in KEYS]
+    problems = [_wrong_kind_sql(feature, at[feature.name]) for feature in features]
+    problems += [_nested_sql(key, at[key]) for key in KEYS]
     return replace(
         texts,
         relation=f"""(
@@ -80,7 +80,7 @@ _LAST = """'{' || array_to_string(list_transform(list_distinct(keys), lambda key
 """The object with each key once and its last value, which is how JSON libraries read it."""
 
 
-def _of_another_kind(feature: Feature, at: int) -> str:
+def _wrong_kind_sql(feature: Feature, at: int) -> str:
     """Return the SQL expression of what is wrong with the kind of a feature's JSON value; NULL if it is right."""
     is_number = feature.kind == "number"
     allowed = ", ".join(map(literal, _NUMBERS if is_number else _TEXTS))
@@ -92,5 +92,5 @@ def _of_another_kind(feature: Feature, at: int) -> str:
     )
 
 
-def _nested(key: str, at: int) -> str:
+def _nested_sql(key: str, at: int) -> str:
     return f"CASE WHEN kinds[{at}] IN ('OBJECT', 'ARRAY') THEN {literal(f'{key}: is no text or null')} END"

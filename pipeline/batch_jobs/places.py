@@ -1,6 +1,6 @@
 """Where a job's files are, and for how long: in `files/<job id>/` of the home, until they expire.
 
-The service and the command `score` hand files in with `hand_in`, the DAG finds them with `received`, and `sweep`
+The service and the command `score` hand files in with `hand_in`, the DAG finds them with `find_received`, and `sweep`
 removes expired jobs. This module imports nothing heavy, because the service imports it.
 """
 
@@ -88,7 +88,7 @@ def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix:
     return name
 
 
-def received(settings: Settings, name: str) -> Received:
+def find_received(settings: Settings, name: str) -> Received:
     """Return the file that was handed in under this name.
 
     Raises
@@ -123,7 +123,7 @@ def sweep(settings: Settings, now: datetime | None = None) -> int:
     swept = 0
     folder = files_folder(settings)
     for path in (*folder.glob("[!.]*"), *folder.glob(f"{_INCOMING}/*")):
-        changed = _changed(path / FINISHED_FILE) or _changed(path)
+        changed = _last_change(path / FINISHED_FILE) or _last_change(path)
         if changed is not None and expires_at(settings, changed) <= now:
             _remove(path)
             swept += 1
@@ -143,7 +143,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _changed(path: Path) -> datetime | None:
+def _last_change(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:

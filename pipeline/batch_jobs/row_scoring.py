@@ -39,7 +39,7 @@ def score_shard(
     predict = served(settings, plan, features)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
     kept = kept_batches(settings, features, rows_validated.quarantine, shard)
-    rows = write(file, SCHEMA, (_rows(plan, batch, *predict(batch)) for batch in kept))
+    rows = write(file, SCHEMA, (_predictions(plan, batch, *predict(batch)) for batch in kept))
     return Scored(
         shard=shard,
         file=file,
@@ -50,7 +50,7 @@ def score_shard(
     )
 
 
-def _rows(
+def _predictions(
     plan: FilePlan, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
 ) -> pa.RecordBatch:
     mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan

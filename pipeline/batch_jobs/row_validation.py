@@ -36,7 +36,7 @@ def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> Fi
     files = manifest.checked_files(file_rows.manifest.parent)
     path = plan.folder / "quarantine.parquet"
     with connection(settings) as con:
-        results, failures = _examined(settings, con, manifest, files)
+        results, failures = _examine(settings, con, manifest, files)
         kept_out = _write(con, manifest, files, failures, path)
     return FileValidated(
         quarantine=path,
@@ -47,7 +47,7 @@ def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> Fi
     )
 
 
-def _examined(
+def _examine(
     settings: Settings, con: duckdb.DuckDBPyConnection, manifest: FileManifest, files: Sequence[Path]
 ) -> tuple[list[Result], list[Failure]]:
     columns = _create_view(con, manifest, files)

@@ -48,10 +48,10 @@ def _describe(found: "Comparison") -> str:
     )
     weeks = [week for trial in found.trials for week in trial.weeks]
     ripe = f"{len(found.matured)} of {len(weeks)} weeks have matured; the others' labels are still arriving."
-    return "\n\n".join([head, *([ripe] if len(found.matured) < len(weeks) else []), *map(_trial, found.trials)])
+    return "\n\n".join([head, *([ripe] if len(found.matured) < len(weeks) else []), *map(_trial_table, found.trials)])
 
 
-def _trial(trial: "Trial") -> str:
+def _trial_table(trial: "Trial") -> str:
     sides = (trial.champion, trial.challenger)
     rows = [
         ("", *(f"version {side.model_version}" for side in sides), "difference"),

@@ -37,8 +37,8 @@ def show(*, as_json: bool) -> None:
     """
     loaded = load()
     rows = {
-        ".".join(map(_key, name)): {"value": _shown(value), "from": loaded.origin(name)}
-        for name, value in _flat(loaded.settings.model_dump(mode="json"))
+        ".".join(map(_quote_key, name)): {"value": _mask(value), "from": loaded.origin(name)}
+        for name, value in _flatten(loaded.settings.model_dump(mode="json"))
     }
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -49,21 +49,21 @@ def show(*, as_json: bool) -> None:
         click.echo(f"{line:<{width}}  # {origin}")
 
 
-def _flat(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+def _flatten(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     pairs = []
     for key, value in values.items():
         if isinstance(value, dict):
-            pairs += _flat(value, (*parents, key))
+            pairs += _flatten(value, (*parents, key))
         elif value is not None:
             pairs.append(((*parents, key), value))
     return pairs
 
 
-def _key(part: str) -> str:
+def _quote_key(part: str) -> str:
     return part if part.replace("_", "a").replace("-", "a").isalnum() and part.isascii() else json.dumps(part)
 
 
-def _shown(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     is_address = isinstance(value, str) and ("://" in value or "@" in value)
     return masked(value) if is_address else value
 
@@ -93,7 +93,7 @@ def check(week: Week | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding.model_dump() for finding in found], indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join([*map(_finding, found), _summary(len(problems), len(found) - len(problems))]))
+        click.echo("\n".join([*map(_describe, found), _summarize(len(problems), len(found) - len(problems))]))
     sys.exit(1 if problems else 0)
 
 
@@ -108,11 +108,11 @@ def _lend_connections(settings: Settings) -> None:
         lend_connections()
 
 
-def _finding(finding: "Finding") -> str:
+def _describe(finding: "Finding") -> str:
     what_to_do = f"\n         → {finding.do}" if finding.do else ""
     return f"{finding.severity:<7}  {finding.about}: {finding.found}{what_to_do}"
 
 
-def _summary(problems: int, remarks: int) -> str:
+def _summarize(problems: int, remarks: int) -> str:
     counted = f"{problems} problem{'s' * (problems != 1)}, {remarks} remark{'s' * (remarks != 1)}."
     return f"{counted} {'Correct the problems, then check again.' if problems else 'Ready to run.'}"

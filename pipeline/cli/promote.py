@@ -45,7 +45,7 @@ def promote(version: str, role: "Role", from_week: Week | None, reason: str | No
       barometer promote 3 --from-week 2026-03-02
     """
     settings = load_settings()
-    start = _through_airflow if settings.promotion.approval else _here
+    start = _through_airflow if settings.promotion.approval else _locally
     promoted = start(settings, version, role, from_week, reason)
     if as_json:
         click.echo(promoted.model_dump_json(indent=1))
@@ -55,7 +55,7 @@ def promote(version: str, role: "Role", from_week: Week | None, reason: str | No
         click.echo(aligned([("in force from", promoted.from_week), ("before", before)]))
 
 
-def _here(settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None) -> Promoted:
+def _locally(settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None) -> Promoted:
     """Run the gate and promote in this process, without an approval."""
     from pipeline.promotion.gate import gate
     from pipeline.promotion.promote import promote

@@ -25,14 +25,14 @@ def quarantine() -> None:
     """List, show and export rejects and quarantined subjects."""
 
 
-def _which_run(command: Callable[..., None]) -> Callable[..., None]:
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select the run."""
     week = click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the last run's]")
     return week(click.option("--run", "run_id", help="A run's id, as 2026-03-02.1.")(command))
 
 
 @quarantine.command("list")
-@_which_run
+@_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON list of runs.")
 def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
     """Count rejects by source and reason, and subjects by reason, with the error budgets.
@@ -48,11 +48,11 @@ def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
 
     settings = load_settings()
     found = [listing(settings, run) for run in _runs(settings, week, run_id)]
-    click.echo(json.dumps(found, indent=1) if as_json else "\n\n".join(map(_listed, found)))
+    click.echo(json.dumps(found, indent=1) if as_json else "\n\n".join(map(_describe_run, found)))
 
 
 @quarantine.command()
-@_which_run
+@_run_options
 @click.option("--source", help="A reject's source …")
 @click.option("--line", type=click.IntRange(min=1), help="… its line …")
 @click.option("--file", help="… and its file's name, if several files have such a line.")
@@ -76,13 +76,13 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
     run = _last(_runs(settings, week, run_id))
     rows = (kept_out.rejects if "line" in only else kept_out.subjects)(settings, run.run_id, **only).to_pylist()
     if not rows:
-        raise _nothing_there(run, only)
-    shown = [{"run_id": run.run_id, **_readable(row)} for row in rows]
-    click.echo(json.dumps(shown, indent=1) if as_json else "\n\n".join(map(_shown, shown)))
+        raise _not_found(run, only)
+    shown = [{"run_id": run.run_id, **_to_json_types(row)} for row in rows]
+    click.echo(json.dumps(shown, indent=1) if as_json else "\n\n".join(map(_describe_row, shown)))
 
 
 @quarantine.command()
-@_which_run
+@_run_options
 @click.option("--source", help="Export the rejects of this source, as lines of its own format.")
 @click.option("--file", help="Export only the rejects of this file.")
 @click.option("--subjects", is_flag=True, help="Export the quarantined subjects, as rows of features.")
@@ -145,7 +145,7 @@ def _last(runs: list["RunRecord"]) -> "RunRecord":
     return next((run for run in reversed(runs) if run.sources is not None), runs[-1])
 
 
-def _listed(found: dict[str, Any]) -> str:
+def _describe_run(found: dict[str, Any]) -> str:
     lines = [f"Run {found['run_id']}, {found['state']}" + (f": {found['error']}" if found["error"] else "")]
     for name, facts in found["sources"].items():
         lines.append(
@@ -167,7 +167,7 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _nothing_there(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
+def _not_found(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
     sought = ", ".join(f"{name} {value}" for name, value in only.items())
     return ConfigError(
         f"The run {run.run_id} kept out nothing with {sought}.",
@@ -176,7 +176,7 @@ def _nothing_there(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
     )
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
+def _to_json_types(row: dict[str, Any]) -> dict[str, Any]:
     """Return the row as JSON types: bytes in base64, features as objects."""
     if "rows" in row:
         return {**row, "rows": json.loads(row["rows"])}
@@ -184,7 +184,7 @@ def _readable(row: dict[str, Any]) -> dict[str, Any]:
     return row if content is None else {**row, "content_bytes": base64.b64encode(content).decode()}
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _describe_row(row: dict[str, Any]) -> str:
     cells = [(name, value) for name, value in row.items() if value is not None and name not in {"reasons", "rows"}]
     cells += [("reason", reason) for reason in row.get("reasons", [])]
     cells += [cell for features in row.get("rows", []) for cell in features.items()]

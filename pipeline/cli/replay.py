@@ -76,14 +76,14 @@ def _describe(result: "Replayed") -> str:
         [
             f"Week {now.week} is published: run {now.run_id}, {now.predicted:,} subjects predicted.",
             f"Of {len(facts['rejects']):,} rejects of the run {before.run_id}:",
-            *_outcomes(facts["rejects"], facts["reject_counts"], _reject),
+            *_describe_outcomes(facts["rejects"], facts["reject_counts"], _describe_reject),
             f"Of {len(facts['subjects']):,} quarantined subjects of the run {before.run_id}:",
-            *_outcomes(facts["subjects"], facts["subject_counts"], _subject),
+            *_describe_outcomes(facts["subjects"], facts["subject_counts"], _describe_subject),
         ]
     )
 
 
-def _outcomes(
+def _describe_outcomes(
     rows: list[dict[str, Any]], counts: dict[str, int], describe: Callable[[dict[str, Any]], str]
 ) -> Iterator[str]:
     """Yield a line for each outcome, and lines for some of its rows."""
@@ -92,11 +92,11 @@ def _outcomes(
         yield from (f"    {describe(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
 
 
-def _reject(row: dict[str, Any]) -> str:
+def _describe_reject(row: dict[str, Any]) -> str:
     return f"{row['source']}, {Path(row['uri']).name} line {row['line']}: {row['reason_now'] or row['reason']}"
 
 
-def _subject(row: dict[str, Any]) -> str:
+def _describe_subject(row: dict[str, Any]) -> str:
     if row["satisfaction"] is not None:
         return f"{row['customer_id']} {row['product_id']}: satisfaction {row['satisfaction']:.3f}"
     return f"{row['customer_id']} {row['product_id']}: {'; '.join(row['reasons_now'] or row['reasons'])}"

@@ -82,7 +82,7 @@ def summary(settings: Settings, record: "RunRecord") -> str:
         ("quarantined", f"{record.quarantined:,}"),
         ("rejects", f"{record.rejects:,} of {record.source_lines:,} source lines"),
         ("model version", f"{record.model_version} ({record.model_reason})"),
-        *_routing(record),
+        *_challenger_rows(record),
         ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _in_order(record.stage_seconds))),
         ("report", settings.site / f"reports/{record.week}.html"),
     ]
@@ -96,7 +96,7 @@ def summary(settings: Settings, record: "RunRecord") -> str:
     return "\n".join([f"Week {record.week} is published.", aligned(rows), "", "What to do next:", aligned(next_steps)])
 
 
-def _routing(record: "RunRecord") -> list[tuple[str, str]]:
+def _challenger_rows(record: "RunRecord") -> list[tuple[str, str]]:
     """Return the challenger's part, if it has one."""
     routing = record.routing or {}
     if not routing.get("challenger"):

@@ -61,7 +61,7 @@ def score_file(settings: Settings, file: str) -> dict[str, Any]:
     from pipeline.batch_jobs.places import DAG_ID
     from pipeline.orchestration.dag_runs import run_dag
 
-    given = {"uri": file} if "://" in file else {"file": _handed_in(settings, Path(file))}
+    given = {"uri": file} if "://" in file else {"file": _hand_in(settings, Path(file))}
     params = {"file": None, "uri": None, "format": None, **given}
     with StageProgress("Scoring a file") as progress:
         done = run_dag(settings, DAG_ID, params, result_of="finish", watch=progress.watch)
@@ -80,7 +80,7 @@ def score_file(settings: Settings, file: str) -> dict[str, Any]:
     return done
 
 
-def _handed_in(settings: Settings, file: Path) -> str:
+def _hand_in(settings: Settings, file: Path) -> str:
     """Copy the file to where the DAG finds it, safe from later changes; return its name there."""
     from pipeline.batch_jobs.places import hand_in, incoming, suffix_of
 

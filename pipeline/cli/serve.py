@@ -32,18 +32,18 @@ def serve() -> None:
 
 def _describe(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
     return (
-        f"Listening on {address}: contract {settings.service.contract}, {_who_may_ask(settings)},"
-        f" {_what_serves(readiness)}."
+        f"Listening on {address}: contract {settings.service.contract}, {_describe_access(settings)},"
+        f" {_describe_model(readiness)}."
     )
 
 
-def _who_may_ask(settings: Settings) -> str:
+def _describe_access(settings: Settings) -> str:
     if settings.service.auth == "keys":
         return "API keys required"
     return "the gateway in front authenticates" if settings.service.auth == "platform" else "no keys required"
 
 
-def _what_serves(readiness: Mapping[str, Any]) -> str:
+def _describe_model(readiness: Mapping[str, Any]) -> str:
     if readiness["champion"] is None:
         problems = " ".join(problem["error"] for problem in readiness["problems"])
         return f"no model yet ({problems.rstrip('.')})" if problems else "no model yet"

@@ -21,14 +21,14 @@ def status(*, as_json: bool) -> None:
       barometer status
       barometer status --json | jq .champion
     """
-    found = _look(load_settings())
+    found = _collect(load_settings())
     if as_json:
         click.echo(json.dumps(found, indent=1, default=str))
     else:
         click.echo(_describe(found))
 
 
-def _look(settings: Settings) -> dict[str, Any]:
+def _collect(settings: Settings) -> dict[str, Any]:
     from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
     from pipeline.orchestration.service_lock import services_are_up
 
@@ -36,12 +36,11 @@ def _look(settings: Settings) -> dict[str, Any]:
         "configuration": settings.config_file,
         "home": settings.home,
         "services": {},
-        "service": None,
+        "service": _service(settings),
         "champion": None,
         "runs": [],
         "next": "make run, which makes sample data, trains a model and publishes a week",
     }
-    found["service"] = _service(settings)
     if settings.database.url is None and not (settings.home / "postgres").exists():
         return found  # nothing has run here yet, and a status must not create a server
     if services_are_up(settings):
@@ -71,10 +70,10 @@ def _recorded(settings: Settings) -> dict[str, Any]:
         query = "SELECT run_id, state, predicted, error FROM prediction_runs ORDER BY started_at DESC LIMIT :limit"
         runs = [dict(row) for row in connection.execute(text(query), {"limit": RECENT_RUNS}).mappings()]
     champion = registry.champion(settings)
-    return {"champion": champion, "runs": runs, "next": _next(champion, runs)}
+    return {"champion": champion, "runs": runs, "next": _next_step(champion, runs)}
 
 
-def _next(champion: str | None, runs: list[dict[str, Any]]) -> str:
+def _next_step(champion: str | None, runs: list[dict[str, Any]]) -> str:
     if champion is None:
         return "barometer train, for a first model"
     if not runs or runs[0]["state"] == "failed":

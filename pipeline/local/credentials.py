@@ -19,10 +19,6 @@ def _password() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _passwords() -> dict[str, str]:
-    return {user: _password() for user in AIRFLOW_USERS}
-
-
 class Credentials(BaseModel):
     """The secrets of one home."""
 
@@ -38,7 +34,7 @@ class Credentials(BaseModel):
     """Airflow's `[api] secret_key`."""
     fernet_key: str = Field(default_factory=lambda: urlsafe_b64encode(secrets.token_bytes(32)).decode())
     """Airflow's `[core] fernet_key`."""
-    airflow_passwords: dict[str, str] = Field(default_factory=_passwords)
+    airflow_passwords: dict[str, str] = Field(default_factory=lambda: {user: _password() for user in AIRFLOW_USERS})
     """Passwords of Airflow's users viewer, operator, admin."""
 
 

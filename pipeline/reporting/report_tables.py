@@ -33,14 +33,14 @@ def product_lines(by_product: pd.DataFrame, weeks: list[date]) -> list[Row]:
         The published weeks, oldest first; the products are those of the last week.
     """
     latest = by_product[by_product["week"] == weeks[-1]]
-    listed = _standing_out(latest)
+    listed = _most_remarkable(latest)
     lines = [
         line(product, rows.set_index("week").reindex(weeks))
         for product, rows in by_product[by_product["product_id"].isin(listed)].groupby("product_id")
     ]
     others = latest.loc[~latest["product_id"].isin(listed), "product_id"]
     if len(others):
-        rows = _together(by_product[by_product["product_id"].isin(others)])
+        rows = _sum_up(by_product[by_product["product_id"].isin(others)])
         lines.append(line(None, rows.reindex(weeks), products=len(others)))
     return sorted(lines, key=lambda row: (row["name"] is None, not row["subjects"], row["satisfaction"]))
 
@@ -108,7 +108,7 @@ def records(table: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def _standing_out(latest: pd.DataFrame) -> pd.Series:
+def _most_remarkable(latest: pd.DataFrame) -> pd.Series:
     if len(latest) <= MOST_PRODUCTS:
         return latest["product_id"]
     served = latest[latest["subjects"] > 0]
@@ -118,7 +118,7 @@ def _standing_out(latest: pd.DataFrame) -> pd.Series:
     return pd.concat([order.head(LISTED_PRODUCTS), order.tail(LISTED_PRODUCTS)])
 
 
-def _together(rows: pd.DataFrame) -> pd.DataFrame:
+def _sum_up(rows: pd.DataFrame) -> pd.DataFrame:
     sums = rows.assign(satisfaction=rows["satisfaction"] * rows["subjects"])
     weeks = sums.groupby("week")[["subjects", "satisfaction", "likely_dissatisfied", "quarantined"]].sum()
     return weeks.assign(satisfaction=weeks["satisfaction"] / weeks["subjects"])

@@ -74,12 +74,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Loaded:
         _refuse_secrets(layer, str(path) if layer is values else place)
     merged: dict[str, Any] = {}
     origins: dict[Name, str] = {}
-    for origin, layer in [*layers, *_variables(environ)]:
+    for origin, layer in [*layers, *_variable_layers(environ)]:
         _merge(merged, layer, origin, origins)
     home = Path(environ.get("BAROMETER_HOME") or path.parent / ".barometer").absolute()
     given = {"config_file": path, "profile": chosen, "home": home}
     origins |= {(key,): name for key, name in _GIVEN.items() if environ.get(name)}
-    return Loaded(_validated(path, merged, given, origins), sorted(profiles), origins)
+    return Loaded(_validate(path, merged, given, origins), sorted(profiles), origins)
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _take_profiles(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+def _take_profiles(path: Path, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Remove the profiles from the file's values and return them."""
     profiles = values.pop("profile", {})
     if not isinstance(profiles, dict) or not all(isinstance(profile, dict) for profile in profiles.values()):
@@ -118,15 +118,14 @@ def _take_profiles(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     return profiles
 
 
-def _profile(path: Path, profiles: dict[str, Any], chosen: str) -> dict[str, Any]:
+def _profile(path: Path, profiles: dict[str, dict[str, Any]], chosen: str) -> dict[str, Any]:
     if chosen not in profiles:
         raise ConfigError(
             f"BAROMETER_PROFILE names {chosen!r}, which {path} does not have.",
             f"one of its profiles ({', '.join(sorted(profiles)) or 'it has none'}).",
             f"correct or unset BAROMETER_PROFILE, or write [profile.{chosen}].",
         )
-    profile: dict[str, Any] = profiles[chosen]
-    return profile
+    return profiles[chosen]
 
 
 def _refuse_secrets(table: dict[str, Any], place: str, name: str = "") -> None:
@@ -137,7 +136,7 @@ def _refuse_secrets(table: dict[str, Any], place: str, name: str = "") -> None:
             refuse_literal(value, f"{name}{key}", place)
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _variable_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a layer for each variable that is a setting."""
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX):
@@ -174,7 +173,7 @@ def _merge(
             )
 
 
-def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origins: dict[Name, str]) -> Settings:
+def _validate(path: Path, merged: dict[str, Any], given: dict[str, Any], origins: dict[Name, str]) -> Settings:
     if taken := sorted(merged.keys() & _GIVEN.keys()):
         raise ConfigError(
             f"{path}, or a variable that overrides it, sets {taken[0]}, which is not a setting.",
@@ -184,7 +183,7 @@ def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origin
     try:
         return Settings.model_validate({**merged, **given})
     except ValidationError as error:
-        problems = "; ".join(_problem(e["loc"], e["msg"], path, origins) for e in error.errors())
+        problems = "; ".join(_describe_problem(e["loc"], e["msg"], path, origins) for e in error.errors())
         raise ConfigError(
             f"{path} is not valid: {problems}.",
             "the settings described in the comments of pipeline.toml.",
@@ -192,7 +191,7 @@ def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origin
         ) from None
 
 
-def _problem(location: tuple[int | str, ...], message: str, path: Path, origins: dict[Name, str]) -> str:
+def _describe_problem(location: tuple[int | str, ...], message: str, path: Path, origins: dict[Name, str]) -> str:
     name = tuple(map(str, location))
     origin = _origin(origins, name) or path.name
     return f"{'.'.join(name) or 'file'}{'' if origin == path.name else f' (from {origin})'}: {message}"

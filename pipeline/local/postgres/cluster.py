@@ -89,7 +89,7 @@ class Cluster:
                 listening = int(self._pid_file()[3])
                 psycopg.connect(_url(password, listening), connect_timeout=10).close()
             except (psycopg.OperationalError, IndexError, ValueError) as error:
-                self._judge(error, deadline)
+                self._check_patience(error, deadline)
                 time.sleep(0.05)  # it is starting, recovering or stopping; there is no event to wait for
             else:
                 return listening
@@ -101,7 +101,7 @@ class Cluster:
         running = self._processes()
         for mode in modes:
             stopped = self.programs.run("pg_ctl", "-D", ".", "-s", "-w", "-t", "60", "-m", mode, "stop", cwd=self.data)
-            if stopped.returncode == 0 and not self._outlasting(running):
+            if stopped.returncode == 0 and not self._wait_for_end(running):
                 return
         raise ServerError(
             f"The server of {self.folder} does not stop: {stopped.stderr.strip()}",
@@ -150,7 +150,7 @@ class Cluster:
     def _processes(self) -> list[psutil.Process]:
         return list(filter(self._is_ours, psutil.process_iter()))
 
-    def _outlasting(self, processes: list[psutil.Process]) -> list[psutil.Process]:
+    def _wait_for_end(self, processes: list[psutil.Process]) -> list[psutil.Process]:
         """Wait until the processes have ended or are zombies, within a time limit; return those that have not."""
         deadline = time.monotonic() + ENDING_SECONDS
         while (processes := list(filter(self._is_ours, processes))) and time.monotonic() < deadline:
@@ -197,7 +197,7 @@ class Cluster:
 
         PostgreSQL refuses to start while the pid in that file is alive, even if it is an unrelated process.
         """
-        while orphans := self._outlasting(self._processes()):
+        while orphans := self._wait_for_end(self._processes()):
             for process in orphans:
                 process.kill()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
@@ -229,7 +229,7 @@ class Cluster:
             "correct what the log names, or name an outside server in database.url.",
         )
 
-    def _judge(self, error: Exception, deadline: float) -> None:
+    def _check_patience(self, error: Exception, deadline: float) -> None:
         """Return if waiting may help; raise otherwise."""
         if "password authentication failed" in str(error):
             raise ServerError(

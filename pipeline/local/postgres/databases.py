@@ -55,7 +55,7 @@ def databases(settings: Settings) -> Databases:
     """
     database = settings.database
     if database.url is not None:
-        server, analyst = _parsed(filled_url(database.url, "database.url")), None
+        server, analyst = _parse(filled_url(database.url, "database.url")), None
     else:
         running = embedded.attach(settings.home, run_as=database.run_as, port=database.port)
         server = make_url(running.url)
@@ -63,11 +63,11 @@ def databases(settings: Settings) -> Databases:
     names = tuple(f"{database.prefix}_{role}" for role in ("warehouse", "airflow", "mlflow"))
     create_missing(server, names, analyst.password if analyst else None)
     sqlalchemy = server.set(drivername="postgresql+psycopg")
-    warehouse, airflow, mlflow = (_text(sqlalchemy.set(database=name)) for name in names)
-    return Databases(warehouse, airflow, mlflow, _text(analyst.set(database=names[0])) if analyst else None)
+    warehouse, airflow, mlflow = (_render(sqlalchemy.set(database=name)) for name in names)
+    return Databases(warehouse, airflow, mlflow, _render(analyst.set(database=names[0])) if analyst else None)
 
 
-def _parsed(text: str) -> URL:
+def _parse(text: str) -> URL:
     try:
         url = make_url(text)
     except Exception:  # noqa: BLE001 - no error may show the text, which contains a password
@@ -81,7 +81,7 @@ def _parsed(text: str) -> URL:
     return url.set(drivername="postgresql")
 
 
-def _text(url: URL) -> str:
+def _render(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
@@ -89,7 +89,7 @@ def _text(url: URL) -> str:
 def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
     """Create the databases and, with a password, the analyst's role: once per process, and safely in several."""
     try:
-        with _connected(server, server.database or "postgres") as connection:
+        with _connect(server, server.database or "postgres") as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             made = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
             for name in names:
@@ -111,8 +111,8 @@ def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | 
         ) from None
 
 
-def _connected(server: URL, database: str) -> psycopg.Connection:
-    return psycopg.connect(_text(server.set(database=database)), autocommit=True, **CONNECTING)
+def _connect(server: URL, database: str) -> psycopg.Connection:
+    return psycopg.connect(_render(server.set(database=database)), autocommit=True, **CONNECTING)
 
 
 def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str, ...], password: str) -> None:
@@ -125,7 +125,7 @@ def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str,
     for name in names:
         connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names[0]), role))
-    with _connected(server, names[0]) as warehouse:
+    with _connect(server, names[0]) as warehouse:
         for statement in (
             "GRANT USAGE ON SCHEMA public TO {}",
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}",

