@@ -1,5 +1,5 @@
-# Two images. `docker build .`: Barometer on one machine, `barometer up` with Airflow, MLflow and the service.
-# `docker build --target service .`: the service alone, for a cloud or beside an application; docs/serving.md says how.
+# Two images. `docker build .` makes Barometer for one machine: Airflow, MLflow and the service.
+# `docker build --target service .` makes the service alone, for a cloud or an application; see docs/serving.md.
 
 FROM python:3.11-slim-bookworm AS service-packages
 WORKDIR /src
@@ -12,7 +12,7 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY pipeline pipeline
 COPY examples examples
 COPY sql sql
-# requirements.lock has the builder's version and digest.
+# requirements.lock pins the build backend.
 RUN /opt/uv/bin/uv pip install --quiet --no-cache --python /opt/barometer/.venv/bin/python --no-deps --compile-bytecode \
     --build-constraints requirements.lock .
 
@@ -23,10 +23,10 @@ RUN useradd --create-home barometer && install -d -o barometer /home/barometer/s
 USER barometer
 WORKDIR /home/barometer
 ENV PATH=/opt/barometer/.venv/bin:$PATH BAROMETER_CONFIG=/opt/barometer/pipeline.toml BAROMETER_HOME=/home/barometer/state
-# Where it listens says the contract (BAROMETER__SERVICE__CONTRACT): SageMaker and Vertex AI 8080, Azure ML 5001, and for
-# our own, beyond the container, BAROMETER__SERVICE__HOST=0.0.0.0, __PORT=8080 and __AUTH=keys.
+# The contract (BAROMETER__SERVICE__CONTRACT) sets the port: 8080 for SageMaker and Vertex AI, 5001 for Azure ML. To
+# reach our own contract from outside, set BAROMETER__SERVICE__HOST=0.0.0.0, __PORT=8080 and __AUTH=keys.
 EXPOSE 8080
-# SageMaker starts a container with the one argument `serve`.
+# SageMaker starts a container with the single argument `serve`.
 ENTRYPOINT ["barometer"]
 CMD ["serve"]
 
@@ -42,5 +42,5 @@ COPY expectations expectations
 RUN make .venv/.ready && useradd --create-home barometer && install -d -o barometer /home/barometer/state
 USER barometer
 ENV PATH=/opt/barometer/.venv/bin:$PATH BAROMETER_CONFIG=/opt/barometer/pipeline.toml BAROMETER_HOME=/home/barometer/state
-# Stopping the container ends the services cleanly before the image goes.
+# When the container is stopped, the services end cleanly first.
 CMD ["sh", "-c", "barometer up && trap 'barometer down; exit 0' TERM INT; tail -F \"$BAROMETER_HOME\"/logs/*.log & wait"]

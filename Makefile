@@ -1,4 +1,4 @@
-# Two commands matter to a newcomer: `make run` and `make test`. State lives in BAROMETER_HOME (default .barometer/).
+# Start with `make run` and `make test`. All state is in BAROMETER_HOME (default .barometer/).
 .DEFAULT_GOAL := help
 .PHONY: help run test check up down clean lock
 SHELL := /bin/bash
@@ -7,11 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# `config lint` parses the database's address but needs no database; it exits 0 whatever it finds.
+# `config lint` needs a database address but no database. Its exit code is always 0.
 LINT_AIRFLOW := AIRFLOW_HOME="$(CURDIR)/$(VENV)/airflow" AIRFLOW_CONFIG="$(CURDIR)/airflow.cfg" \
   BAROMETER_AIRFLOW_DATABASE_URL=postgresql+psycopg://lint@127.0.0.1/none
 
-help:  ## Say what can be made
+help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
@@ -25,10 +25,10 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
-run: $(READY)  ## Run the weekly DAG for the latest complete week, from nothing if need be
+run: $(READY)  ## Run the weekly DAG for the latest complete week; make data and a model first if needed
 	@$(BIN)/barometer run --bootstrap
 
-# Two files at once (see tests/conftest.py), in their order: those that wait for Airflow for minutes are among the first.
+# Two files at once (see tests/conftest.py), in their order: the slow ones that wait for Airflow are among the first.
 test: $(READY)  ## Run all tests
 	$(BIN)/pytest -n 2 --no-loadscope-reorder
 
@@ -43,13 +43,13 @@ check: $(READY)  ## Check format, lint, types, imports, SQL and Airflow's config
 up: $(READY)  ## Start Airflow, MLflow and the service on this machine
 	@$(BIN)/barometer up
 
-down: $(READY)  ## Stop them
+down: $(READY)  ## Stop what `make up` started
 	@$(BIN)/barometer down
 
 clean: ## Stop everything and delete all state of this home
 	@if [ -x $(BIN)/barometer ]; then $(BIN)/barometer clean --yes; fi
 
-lock: $(READY)  ## Resolve the lock files anew from pyproject.toml
+lock: $(READY)  ## Resolve the lock files again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group dev \
 	  pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

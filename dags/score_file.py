@@ -62,7 +62,7 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
     plan = Stage(
         task_id="plan",
         task_display_name="Plan the scoring",
-        function="pipeline.batch_jobs.plan:plan_file",
+        function="pipeline.batch_jobs.file_plan:plan_file",
         execution_timeout=timedelta(minutes=10),
         doc_md="""
 Decides which file it is, whether it may be read, and which model versions score it; every later task uses these.
@@ -74,7 +74,7 @@ yet (`barometer train`).
     read = Stage(
         task_id="read",
         task_display_name="Read the file",
-        function="pipeline.batch_jobs.read:read_rows",
+        function="pipeline.batch_jobs.file_rows:read_rows",
         inputs=handoffs(plan=plan),
         fan_out="shards",
         doc_md="""
@@ -88,7 +88,7 @@ at its address does not answer with it. Whoever handed it in has to mend it and 
     validate = Stage(
         task_id="validate",
         task_display_name="Validate the rows",
-        function="pipeline.batch_jobs.validate:validate_rows",
+        function="pipeline.batch_jobs.row_validation:validate_rows",
         inputs=handoffs(plan=plan, file_rows=read),
         doc_md="""
 Runs those expectations of `expectations/features.json` that are about each row alone; rows that break a critical one
@@ -100,7 +100,7 @@ are not scored.
     score = Stage.partial(
         task_id="score",
         task_display_name="Score a shard",
-        function="pipeline.batch_jobs.score:score_shard",
+        function="pipeline.batch_jobs.row_scoring:score_shard",
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate),
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['file_rows']['shards'] }}",
         doc_md="""
@@ -113,7 +113,7 @@ again. Clear the task when it was killed too often.
     finish = Stage(
         task_id="finish",
         task_display_name="Write the results",
-        function="pipeline.batch_jobs.finish:finish",
+        function="pipeline.batch_jobs.completion:complete_job",
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate, scored=score),
         trigger_rule="none_failed",
         doc_md="""

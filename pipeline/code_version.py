@@ -1,4 +1,7 @@
-"""Which code ran: stored with every run and every model version. The entry point is `code_version`."""
+"""The version of the code, which is stored with every run and every model version.
+
+The entry point is `code_version`.
+"""
 
 import hashlib
 import subprocess
@@ -12,24 +15,24 @@ PACKAGE = Path(__file__).resolve().parent
 
 @cache
 def code_version() -> str:
-    """Return the package's version and what its files are: `0.1.0+g<commit>`, else `0.1.0+d<digest>`.
+    """Return the package's version with the commit or a digest of its files: `0.1.0+g<commit>` or `0.1.0+d<digest>`.
 
-    The commit names them only in a checkout whose package has no uncommitted change; everywhere else it is a digest
-    of the files themselves. SQL files of a company are no part of it: their digests stand in the manifests.
+    The commit is used in a checkout whose package has no uncommitted changes. A company's SQL files are not part of
+    it: their digests are in the manifests.
     """
     commit = _clean_commit(PACKAGE)
     return f"{__version__}+g{commit[:12]}" if commit else f"{__version__}+d{_digest(PACKAGE)[:12]}"
 
 
 def _clean_commit(package: Path) -> str | None:
-    """Return the commit the package's files are at, if they are tracked and unchanged."""
+    """Return the commit of the package's files, if they are tracked and unchanged."""
     if not (package.parent / ".git").exists():
-        return None  # installed, or copied into somebody else's repository
+        return None  # installed, or copied into another repository
     try:
         changes = _git(package, "status", "--porcelain", "--", ".")
         return None if changes else _git(package, "rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError):
-        return None  # no git on this machine, or not our folder to ask about
+        return None  # git is not installed, or refuses this folder
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""DuckDB connections: in memory, bounded, spilling to the home, in the company's time zone."""
+"""DuckDB connections with bounded memory, and quoting for SQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,10 @@ from pipeline.settings import Settings
 
 @contextmanager
 def connection(settings: Settings, *, readable: list[Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a private in-memory DuckDB.
+    """Yield a private in-memory DuckDB with the configured limits, in the company's time zone, spilling to the home.
 
-    Parameters
-    ----------
-    settings
-        Gives memory, threads, time zone and the folder to spill to.
-    readable
-        When given, SQL may read and write only below these folders, and can no longer change that: for SQL that a
-        company wrote.
+    With `readable`, SQL can read and write only below these folders and cannot change that: for SQL that a company
+    wrote.
     """
     spill = settings.home / "tmp"
     spill.mkdir(parents=True, exist_ok=True)
@@ -29,7 +24,7 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         con.execute("SET threads = ?", [settings.resources.duckdb_threads])
         con.execute("SET temp_directory = ?", [str(spill)])
         con.execute("SET TimeZone = ?", [settings.timezone])
-        con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a person watching
+        con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a terminal
         con.execute("SET autoinstall_known_extensions = false")
         con.execute("SET autoload_known_extensions = false")
         if readable is not None:
@@ -42,7 +37,7 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
 
 
 def parquet(*files: Path) -> str:
-    """Return a table expression for Parquet files that exist; a folder named `x=1` does not become a column."""
+    """Return a table expression for existing Parquet files; a folder named `x=1` does not become a column."""
     return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
 
 

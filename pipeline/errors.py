@@ -1,26 +1,26 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of Barometer, as one tree.
 
 ::
 
     BarometerError
-    ├── TerminalError              a retry cannot mend it
+    ├── TerminalError              a retry does not help
     │   ├── ConfigError            pipeline.toml, an environment variable, a command's argument
     │   ├── WeekError              a week that is malformed, incomplete or has no data
     │   ├── SourceError            a source that is absent, unreadable or not as declared
     │   ├── FeatureError           features.sql or labels.sql fails or breaks its contract
     │   ├── BudgetError            more rejects or quarantined subjects than the error budget
     │   ├── ExpectationError       a critical expectation on a table failed
-    │   ├── ModelError             no model in force, or one that fails its checks
-    │   ├── ConservationError      subjects are not conserved, or a stored file is not what was written
-    │   ├── WarehouseError         the warehouse's schema is not one this version can bring up to date
-    │   ├── ServerError            the embedded server or a local service cannot be run as asked
+    │   ├── ModelError             no model version for the week, or one that fails its checks
+    │   ├── ConservationError      a subject or row is lost or repeated, or a stored file has changed
+    │   ├── WarehouseError         the warehouse's schema cannot be upgraded to this version's
+    │   ├── ServerError            the embedded server or a local service cannot run as configured
     │   ├── RunError               a DAG run failed
-    │   └── RequestError           a request to the service that cannot be answered as it was sent
+    │   └── RequestError           a request to the service is invalid
     └── TransientError             the same call may succeed later
         └── DatabaseUnavailableError
 
-The branch alone decides a retry: Airflow retries a `TransientError` and whatever is not in this tree (a bug, a
-killed process), never a `TerminalError`.
+The branch alone decides about a retry. Airflow retries a `TransientError` and any error outside this tree (a bug, a
+killed process), but never a `TerminalError`.
 """
 
 import re
@@ -28,20 +28,14 @@ from collections.abc import Mapping
 
 
 class BarometerError(Exception):
-    """An error a person can act on: what was found, what was expected, what to do.
+    """An error that a person can act on.
 
-    Parameters
-    ----------
-    found
-        What was met, with the name of the thing (source, file, line, column, week).
-    expected
-        What would have been right.
-    do
-        The next step for the person who reads it.
+    Its parts are what was found (with the name of the source, file, line, column or week), what was expected, and what
+    to do next.
     """
 
     def __init__(self, found: str, expected: str, do: str) -> None:
-        self.found, self.expected, self.do = map(_in_one_line, (found, expected, do))
+        self.found, self.expected, self.do = map(_one_line, (found, expected, do))
         super().__init__(self.found, self.expected, self.do)
 
     def __str__(self) -> str:
@@ -49,13 +43,13 @@ class BarometerError(Exception):
         return f"{self.found} Expected: {self.expected} What to do: {self.do}"
 
 
-def _in_one_line(text: str) -> str:
-    """Return the text without what would break its line, or drive a terminal: it may quote a library, or bad data."""
+def _one_line(text: str) -> str:
+    """Replace line breaks and control characters, which a quoted library or bad data may contain, by spaces."""
     return re.sub(r" \.$", ".", re.sub(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*", " ", text))
 
 
 class TerminalError(BarometerError):
-    """A retry cannot mend it."""
+    """A retry does not help."""
 
 
 class ConfigError(TerminalError):
@@ -63,7 +57,7 @@ class ConfigError(TerminalError):
 
 
 class WeekError(TerminalError):
-    """A week that is malformed, not complete yet, or has no data."""
+    """A week is malformed, not yet complete, or has no data."""
 
 
 class SourceError(TerminalError):
@@ -83,36 +77,30 @@ class ExpectationError(TerminalError):
 
 
 class ModelError(TerminalError):
-    """No model version is in force, or it fails its checks."""
+    """There is no model version for the week, or it fails its checks."""
 
 
 class ConservationError(TerminalError):
-    """Subjects are not conserved, or a stored file is not what was written."""
+    """A subject or row is lost or repeated, or a stored file has changed since it was written."""
 
 
 class WarehouseError(TerminalError):
-    """The warehouse's schema is not one that this version can bring up to date."""
+    """The warehouse's schema cannot be upgraded to this version's."""
 
 
 class ServerError(TerminalError):
-    """The embedded server or a local service cannot be run as asked."""
+    """The embedded server or a local service cannot run as configured."""
 
 
 class RunError(TerminalError):
-    """A DAG run failed, for the reason its stage gave or for one that none could give."""
+    """A DAG run failed, with the reason that its stage gave, if it gave one."""
 
 
 class RequestError(TerminalError):
-    """A request to the service that cannot be answered as it was sent.
+    """A request to the service is invalid.
 
-    Parameters
-    ----------
-    status
-        HTTP status.
-    row, field
-        What is at fault in the request: the number of the instance, from 0, and the feature.
-    headers
-        Further headers of the answer, such as Retry-After.
+    `status` is the HTTP status, `row` and `field` the instance (from 0) and the feature at fault, `headers` further
+    headers of the response, such as Retry-After.
     """
 
     def __init__(
@@ -127,7 +115,7 @@ class RequestError(TerminalError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(found, expected, do)
-        self.args = (status, *self.args)  # by which it is pickled; the rest is in its __dict__
+        self.args = (status, *self.args)  # for pickling, which restores the rest from __dict__
         self.status, self.row, self.field, self.headers = status, row, field, dict(headers or {})
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes and digests."""
+"""Atomic writes and digests of files."""
 
 import hashlib
 import os
@@ -10,9 +10,9 @@ from uuid import uuid4
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else remove it.
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
 
-    A process killed in between leaves a `.tmp-…` file that nobody reads. The data is on disk before the rename.
+    The data is on disk before the rename. A process killed in between leaves a `.tmp-…` file, which is never read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{uuid4().hex}-{path.name}")

@@ -11,13 +11,7 @@ ONE_WEEK = timedelta(days=7)
 
 @dataclass(frozen=True, order=True)
 class Week:
-    """One ISO week, named by its Monday.
-
-    Parameters
-    ----------
-    monday
-        The week's first day.
-    """
+    """One ISO week, named by its Monday."""
 
     monday: date
 
@@ -42,7 +36,7 @@ class Week:
         Raises
         ------
         WeekError
-            If the text is no date or the date is no Monday.
+            If the text is not a date or the date is not a Monday.
         """
         try:
             return cls(date.fromisoformat(text))
@@ -61,7 +55,7 @@ class Week:
 
     @classmethod
     def last_complete(cls, now: datetime, timezone: ZoneInfo) -> "Week":
-        """Return the latest week whose end is not after `now`."""
+        """Return the latest week that has ended by `now`."""
         return cls.containing(now, timezone).plus(-1)
 
     def plus(self, weeks: int) -> "Week":
@@ -73,17 +67,17 @@ class Week:
         return datetime.combine(self.monday, time(), timezone).astimezone(UTC)
 
     def cutoff(self, timezone: ZoneInfo) -> datetime:
-        """Return the instant the week ends, in UTC; nothing at or after it may influence its features."""
+        """Return the instant the week ends, in UTC. Nothing at or after it may influence the week's features."""
         return self.plus(1).start(timezone)
 
 
 def resolve_week(named: str | None, logical: datetime | None, run_after: datetime, timezone: ZoneInfo) -> Week:
-    """Return the week of a run: the named one, else its logical date's, else the last complete before `run_after`.
+    """Return the week of a run: the named one, else that of its logical date, else the last complete week.
 
     Raises
     ------
     WeekError
-        If `named` is malformed, or the week's end lies after `run_after`.
+        If `named` is malformed, or the week ends after `run_after`.
     """
     if named:
         week = Week.parse(named)
@@ -93,7 +87,7 @@ def resolve_week(named: str | None, logical: datetime | None, run_after: datetim
         week = Week.last_complete(run_after, timezone)
     if week.cutoff(timezone) > run_after:
         raise WeekError(
-            f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is still to come.",
+            f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is in the future.",
             "a complete week.",
             f"run it after that, or run {Week.last_complete(run_after, timezone)}, the last complete week.",
         )

@@ -1,4 +1,4 @@
-"""The code version names the commit only where the package is that commit."""
+"""The code version contains the commit only if the package is unchanged from that commit."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from pipeline import __version__, code_version
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small package of its own, in place of this one."""
+    """A small package in place of this one."""
     package = tmp_path / "checkout" / "pipeline"
     package.mkdir(parents=True)
     (package / "stage.py").write_text("x = 1\n")

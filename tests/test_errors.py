@@ -1,4 +1,4 @@
-"""The exception tree: drawn whole, one place to decide a retry, every error said once in the three parts."""
+"""The exception tree is drawn completely, decides retries alone, and prints each error in three parts."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Files: whole or absent, whatever happens in between."""
+"""Files are complete or absent, also after a crash."""
 
 import signal
 import subprocess

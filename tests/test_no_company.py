@@ -1,7 +1,7 @@
-"""The pipeline knows no company: no table or column of an example stands in its code, nor in the tests of the code.
+"""The pipeline knows no company: neither its code nor its tests name a table or column of an example.
 
-Names of several words (`review_score`) are looked for everywhere, as words of their own; a source's name of one word
-(`tickets`), which any text may use, where it stands alone in quotes. The examples' own tests may name them.
+Names with an underscore (`review_score`) are searched everywhere as whole words. A source's name without one
+(`tickets`) is an ordinary word, so only its use alone in quotes counts. The examples' own tests may name them.
 """
 
 import re
@@ -16,13 +16,13 @@ CONFIGURATIONS = [ROOT / "pipeline.toml", *sorted((ROOT / "examples").glob("*/pi
 CODE = {".py", ".sql", ".html", ".css", ".md", ".toml", ".json", ".cfg"}
 TESTS_OF_EXAMPLES = {ROOT / "tests" / name for name in ("sample", "olist", "guide")}
 OF_THE_PIPELINE = {"customer_id", "product_id", "observed_at", "customers", "products", "started_at"}
-"""Names that Barometer itself has: a subject's keys, what subjects are made of, when a run began."""
+"""Names that Barometer itself uses: a subject's keys, its parts, the start of a run."""
 MADE_UP_IN_TESTS = {"about_week", "answered_at", "opened_at"}
-"""Companies that the tests make up have some names in common with an example."""
+"""Companies in the tests share some names with an example."""
 
 
 def names(configuration: Path) -> set[str]:
-    """Return what the company calls its own: sources, their columns, and what its SQL names."""
+    """Return the company's names: its sources, their columns, and the names in its SQL."""
     settings = tomllib.loads(configuration.read_text())
     found = {*settings["sources"], *(name for source in settings["sources"].values() for name in source["columns"])}
     for query in ("features_sql", "labels_sql"):
@@ -32,7 +32,7 @@ def names(configuration: Path) -> set[str]:
 
 
 def pattern(names: set[str]) -> re.Pattern[str]:
-    """Return what finds these names in a line."""
+    """Return a pattern that finds these names in a line."""
     compound = "|".join(sorted(name for name in names if "_" in name))
     single = "|".join(sorted(name for name in names if "_" not in name)) or "(?!)"
     return re.compile(rf"""\b({compound})\b|["']({single})["']""")

@@ -1,4 +1,4 @@
-"""Settings: the file, a profile, the environment; refused as a whole with the names of what is wrong."""
+"""Settings from the file, a profile and the environment, which are refused with the names of the wrong ones."""
 
 from pathlib import Path
 
@@ -50,15 +50,15 @@ def test_the_environment_overrides_any_setting(company: Path, tmp_path: Path) ->
         ("company = ", "TOML"),
         ("x = 1\n" + MINIMAL, "x: Extra inputs"),
         ("", "sources: Field required"),
-        ('timezone = "Berlin"\n' + MINIMAL, "timezone: Value error, 'Berlin' is no time zone"),
+        ('timezone = "Berlin"\n' + MINIMAL, "timezone: Value error, 'Berlin' is not a time zone"),
         (MINIMAL.replace('"text"', '"txt"'), "sources.facts.columns.customer_id.type"),
         (MINIMAL + 'event_time = "when"\n', "'when' must be a declared column"),
         (MINIMAL + 'event_time = "customer_id"\n', "'customer_id' must be a declared column of type timestamp"),
-        (MINIMAL + 'url = "sqlite://"\n', "give either path or url"),
+        (MINIMAL + 'url = "sqlite://"\n', "give one of path, url"),
         (MINIMAL.replace("facts.csv", "facts-{week}.csv"), "lookback_weeks goes with {week}"),
-        (MINIMAL.replace("facts]", '"Bad name"]'), "no plain name"),
-        (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "no plain prefix"),
-        (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "no plain prefix"),
+        (MINIMAL.replace("facts]", '"Bad name"]'), "not a plain name"),
+        (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "not a plain prefix"),
+        (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "not a plain prefix"),
         ("[budget]\nquarantine_fraction = 2\n" + MINIMAL, "budget.quarantine_fraction"),
     ],
 )
@@ -151,12 +151,12 @@ def test_what_a_profile_or_a_variable_gets_wrong_is_named_with_its_origin(tmp_pa
 
 @pytest.mark.parametrize("text", ['home = "x"\n', 'config_file = "x"\n'])
 def test_what_only_the_environment_can_say_is_no_setting(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="which is no setting"):
+    with pytest.raises(ConfigError, match="which is not a setting"):
         load(tmp_path, text + MINIMAL)
 
 
 def test_a_profile_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no table of tables"):
+    with pytest.raises(ConfigError, match="not a table of tables"):
         load(tmp_path, 'profile = "production"\n' + MINIMAL)
 
 
@@ -173,7 +173,7 @@ def test_a_profile_that_is_no_table_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["file", "profile"])
 def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path: Path, url: str, place: str) -> None:
     table = "database" if place == "file" else "profile.production.database"
-    with pytest.raises(ConfigError, match="holds a password") as caught:
+    with pytest.raises(ConfigError, match="contains a password") as caught:
         load(tmp_path, f'{MINIMAL}[{table}]\nurl = "{url}"\n', BAROMETER_PROFILE="production" * (place == "profile"))
     assert "hush" not in str(caught.value)
     assert "database.url" in caught.value.found

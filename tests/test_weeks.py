@@ -1,4 +1,4 @@
-"""Weeks: named by Mondays, cut in the company's zone, resolved in one way for every trigger."""
+"""Weeks are named by Mondays, begin in the company's zone, and are resolved in one way for every trigger."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -48,5 +48,5 @@ def test_a_monday_midnight_in_the_company_s_zone_is_its_own_week() -> None:
 
 
 def test_a_week_that_has_not_ended_is_refused() -> None:
-    with pytest.raises(WeekError, match=r"still to come.*2026-11-09"):
+    with pytest.raises(WeekError, match=r"in the future.*2026-11-09"):
         resolve_week("2026-11-16", None, SATURDAY, BERLIN)

@@ -1,7 +1,7 @@
-"""Northgate's files as its till and its app would write them: `python -m examples.guide FOLDER`.
+"""Northgate's files, as its till and its app would write them: `python -m examples.guide FOLDER`.
 
-Twenty weeks from 2025-01-06, the same at every call: members, a file of visits for each week, and ratings. Members who
-wait long or whose class is cancelled are less satisfied. The entry point is `write`.
+They cover twenty weeks from 2025-01-06 and are the same at every call: members, a file of visits for each week, and
+ratings. Members who wait long or whose class is cancelled are less satisfied. The entry point is `write`.
 """
 
 import csv

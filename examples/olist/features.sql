@@ -1,10 +1,10 @@
 -- sqlfluff:dialect:duckdb
--- The features of a week: one row for each customer and category of which something was delivered in the week.
+-- The features of a week: one row for each customer and each category of which something was delivered in the week.
 --
--- Parameters: $week_start and $week_end, the instants between which the week lies; $week_end is the cutoff.
--- The sources are views that already hide whatever was not known by the cutoff, so nothing here has to. A product is a
--- category, since single products sell too rarely to say anything of them. Repeated lines are harmless: every source is
--- first brought to one row for each of its keys. Sums are of integers and decimals, whose order can change nothing.
+-- Parameters: $week_start and $week_end, the instants at which the week begins and ends; $week_end is the cutoff.
+-- The sources are views that already hide all data that was not known at the cutoff. A product is a category, because
+-- single products sell too rarely. Repeated lines are harmless, because each source is first reduced to one row per
+-- key. Sums are of integers and decimals, so their order does not change the result.
 WITH
 
 customer AS (
@@ -92,7 +92,7 @@ basket AS (
     GROUP BY order_id
 ),
 
--- What customers said, before the week, of each seller's earlier orders; of several reviews the first answer counts.
+-- Reviews of each seller's earlier orders, from before the week. Of several reviews the first answer counts.
 review AS (
     SELECT
         order_id,
@@ -151,7 +151,7 @@ delivery AS (
     WHERE purchase.delivered_at >= $week_start
 )
 
--- Of several orders in the week, the last delivered one says how it went; of several items, the dearest what it was.
+-- Of several orders in the week, the one delivered last counts; of several items, the most expensive one.
 SELECT
     customer_unique_id AS customer_id,
     category AS product_id,
@@ -181,7 +181,7 @@ SELECT
     coalesce(max_by(seller_orders, (price, order_id, order_item_id)), 0) AS seller_orders,
     max_by(
         CASE
-            -- from fewer reviews than these, a percentage says nothing
+            -- a percentage of fewer reviews is meaningless
             WHEN seller_satisfied + seller_dissatisfied >= 5
                 THEN 100.0 * seller_satisfied / (seller_satisfied + seller_dissatisfied)
         END,

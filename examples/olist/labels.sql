@@ -1,9 +1,8 @@
 -- sqlfluff:dialect:duckdb
--- The labels: whether a customer turned out satisfied with what was delivered in a week, by category.
+-- The labels: whether a customer was satisfied with the week's deliveries, by category.
 --
--- A review of 4 or 5 counts as satisfied. It is about an order, so it holds for every category in the order. Some
--- orders have several reviews, and some customers several orders in a week: the first answer counts, whatever comes
--- later.
+-- A review of 4 or 5 counts as satisfied. It is about an order, so it applies to every category in the order. Some
+-- orders have several reviews, and some customers have several orders in a week. Only the first answer counts.
 WITH
 
 category AS (
@@ -33,7 +32,7 @@ SELECT
     delivered.product_id,
     CAST(date_trunc('week', delivered.delivered_at) AS DATE) AS week,
     arg_min(review_score, (review_answer_timestamp, review_score)) >= 4 AS satisfied,
-    -- a review may come before the parcel; which week it is about is known with the parcel only
+    -- a review may come before the parcel, whose arrival determines the week
     min(greatest(review_answer_timestamp, delivered.delivered_at)) AS observed_at
 FROM delivered
 INNER JOIN order_reviews ON delivered.order_id = order_reviews.order_id

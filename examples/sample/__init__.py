@@ -1,4 +1,4 @@
-"""The sample company: a feed that is made up, and known to the last probability."""
+"""The sample company: made-up data whose true probabilities are known."""
 
 from examples.sample.generate import ensure, generate, true_probabilities
 from examples.sample.summary import SampleSummary

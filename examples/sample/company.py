@@ -1,6 +1,6 @@
-"""Larkfield & Moss, a company that does not exist: what it sells, to whom, and what goes wrong there.
+"""Larkfield & Moss, a fictional company: its products, its customers, and what goes wrong.
 
-Everything in the feed that is a matter of taste stands here as a constant; the other modules only draw from it.
+The constants here are all the free choices in the feed; the other modules only draw from them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ WEEK_SECONDS: Final = 7 * DAY_SECONDS
 
 @dataclass(frozen=True)
 class Product:
-    """One product: a box in the post every four weeks and an app with lessons to go with it."""
+    """One product: a box by post every four weeks, and an app with lessons for it."""
 
     product_id: str
     name: str
@@ -29,7 +29,7 @@ class Product:
     usual_minutes: float
     """Median weekly minutes in the app."""
     season: float
-    """Swing of its use over the year: positive in winter, negative in summer."""
+    """Change of its use over the year: positive for more use in winter, negative for more in summer."""
 
 
 PRODUCTS: Final = (
@@ -44,7 +44,7 @@ CATEGORIES: Final = ("food", "hobby", "wellbeing")
 CATEGORY_OF_PRODUCT: Final = np.array([CATEGORIES.index(product.category) for product in PRODUCTS])
 PRODUCT_SHARES: Final = (0.24, 0.20, 0.14, 0.15, 0.15, 0.12)
 PRODUCTS_HELD_SHARES: Final = (0.55, 0.30, 0.15)
-"""How many customers take one, two or three products."""
+"""Fractions of the customers with one, two and three products."""
 
 PLANS: Final = ("basic", "plus", "premium")
 PLAN_SHARES: Final = (0.45, 0.35, 0.20)
@@ -53,7 +53,7 @@ PLAN_PRICE_PERCENT: Final = (100, 140, 210)
 SEGMENTS: Final = ("household", "family", "student", "office")
 SEGMENT_SHARES: Final = (0.45, 0.30, 0.15, 0.10)
 REGIONS: Final = ("north", "south", "east", "west", None)
-"""The last stands for customers whose region nobody noted: a missing category."""
+"""None is for customers whose region is not recorded: a missing category."""
 REGION_SHARES: Final = (0.26, 0.27, 0.21, 0.23, 0.03)
 CARRIERS: Final = ("Harbour Post", "Parcelo", "Swiftline")
 CARRIER_SHARES: Final = (0.40, 0.35, 0.25)
@@ -69,11 +69,11 @@ LAST_NAMES: Final = (
 )
 
 EARLY_CUSTOMERS_FRACTION: Final = 0.8
-"""Customers who were there before the first week; the others join over `JOINING_WEEKS` weeks."""
+"""Fraction of customers from before the first week; the others join over `JOINING_WEEKS` weeks."""
 JOINING_WEEKS: Final = 100
 CANCELLED_PER_WEEK_FRACTION: Final = 0.004
 ANSWERED_FRACTION: Final = 0.1
-"""Subjects who answer the week's survey."""
+"""Fraction of subjects who answer the week's survey."""
 LATEST_ANSWER_WEEKS: Final = 4
 
 CRISIS_CARRIER: Final = CARRIERS.index("Swiftline")
@@ -83,10 +83,10 @@ LATE_FRACTION: Final = 0.12
 CRISIS_LATE_FRACTION: Final = 0.75
 
 TORN_FRACTION: Final = 1 / 5_000
-"""Flaws of the feed, as fractions of a file's rows: a line cut off in the middle, and then written again whole."""
+"""Flaws of the feed, as fractions of a file's rows: a line that is cut off, then written again completely."""
 MISTYPED_FRACTION: Final = 1 / 10_000
-"""A line with a letter in a number, and then corrected: written again."""
+"""A line with a letter in a number, then written again correctly."""
 DUPLICATE_FRACTION: Final = 1 / 250
 IMPOSSIBLE_FRACTION: Final = 1 / 5_000
-"""Weekly minutes that stand for "unknown" in some old export, or that would be 400 hours a day."""
+"""Weekly minutes that mean "unknown" in an old export, or that would be 400 hours a day."""
 IMPOSSIBLE_MINUTES: Final = (-9_999, 400 * 60 * 7)

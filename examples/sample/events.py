@@ -1,7 +1,7 @@
-"""What can happen in a week, as columns: the rows of the weekly files before they are written.
+"""The events of a week as columns: the rows of the weekly files before they are written.
 
-Everywhere `row` is a subscription's index in its chunk, seconds are counted from the start of the feed's first week,
-and names are indices into the lists of `company`.
+In all of them `row` is a subscription's index in its chunk, seconds are counted from the start of the feed's first
+week, and names are indices into the lists of `company`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from examples.sample.company import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Usage:
-    """Use of the app in the week; whoever did not use it has no row."""
+    """Use of the app in the week; a subscription that did not use it has no row."""
 
     row: Ints
     minutes: Ints
@@ -32,7 +32,7 @@ class Deliveries:
 
 @dataclass(frozen=True)
 class Tickets:
-    """Support tickets opened in the week; `resolved` may lie in a later one."""
+    """Support tickets opened in the week; `resolved` may be in a later one."""
 
     row: Ints
     topic: Ints
@@ -52,16 +52,16 @@ class Answers:
 
 @dataclass(frozen=True)
 class LivedWeek:
-    """A week of a chunk: what happened, and what followed for the subscriptions that are active at its end."""
+    """A week of a chunk: its events, and the features and probabilities of the subscriptions active at its end."""
 
     week: int
-    """Counted from the first week of the feed; the weeks before it have answers only."""
+    """Counted from the first week of the feed; earlier weeks have only answers."""
     usage: Usage
     deliveries: Deliveries
     tickets: Tickets
     answers: Answers
     active: Ints
     features: dict[str, Floats]
-    """The plain features of the active subscriptions, as `sql/features.sql` makes them; NaN for NULL."""
+    """The plain features of the active subscriptions, as in `sql/features.sql`; NaN for NULL."""
     probability: Floats
     """The true probability that the active subscription is satisfied."""

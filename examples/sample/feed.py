@@ -1,6 +1,6 @@
-"""What goes into which file: a chunk's customers and subscriptions, and its weeks, flaws included.
+"""The files of the feed: which tables of a chunk go into which file, and with which flaws.
 
-Whole files for what the company has, one file a week for what happens. The entry point is `write_chunk`.
+Customers and subscriptions are in one file each, events in one file a week. The entry point is `write_chunk`.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from examples.sample.tables import ChunkTables
 from pipeline.weeks import Week
 
 _EARLIER = 1 << 21
-"""Added to the week in a seed, so that flaws draw nothing that a week draws."""
+"""Added to the week in a seed, so that flaws and events draw different numbers."""
 
 
 def write_chunk(files: Files, chunk: Chunk, first: Week, weeks: int, seed: int) -> Iterator[LivedWeek]:
-    """Append a chunk to the files, yielding each of its weeks on the way."""
+    """Append a chunk to the files, and yield each of its weeks."""
     tables = ChunkTables(chunk, first)
     files.write_parquet("customers.parquet", tables.customers(weeks))
     files.write_csv("subscriptions.csv.gz", tables.subscriptions(weeks))

@@ -1,4 +1,4 @@
-"""The landing zone's files, all open at once, so that a chunk of customers is lived through once and forgotten.
+"""The landing zone's files, all open at once, so that each chunk of customers is simulated once and then dropped.
 
 The entry point is `Files`.
 """
@@ -18,9 +18,9 @@ _LINES_ONLY = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none
 
 
 class Files:
-    """Files below a folder, named relative to it, appended to until the block ends.
+    """Files in a folder, named relative to it, to which rows are appended until the block ends.
 
-    The same calls give the same bytes: gzip headers hold neither time nor name.
+    The same calls give the same bytes: gzip headers contain neither time nor name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class Files:
         self._texts: dict[str, IO[bytes] | gzip.GzipFile] = {}
         self._parquets: dict[str, pq.ParquetWriter] = {}
         self.rows: dict[str, int] = defaultdict(int)
-        """Records by file, broken lines included, the header not."""
+        """Records by file, with broken lines and without the header."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -40,13 +40,13 @@ class Files:
         self._stack.close()
 
     def write_csv(self, name: str, table: pa.Table, broken: bytes = b"") -> None:
-        """Append rows, and lines that are none, to a CSV file; begin it with a header."""
+        """Append rows and broken lines to a CSV file, which begins with a header."""
         if name not in self._texts:
             self._text(name).write(",".join(table.column_names).encode() + b"\n")
         self._write(name, csv_lines(table), broken)
 
     def write_jsonl(self, name: str, table: pa.Table, broken: bytes = b"") -> None:
-        """Append rows, and lines that are none, to a JSON Lines file."""
+        """Append rows and broken lines to a JSON Lines file."""
         self._write(name, json_lines(table), broken)
 
     def write_parquet(self, name: str, table: pa.Table) -> None:

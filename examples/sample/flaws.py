@@ -1,7 +1,7 @@
-"""The flaws of real feeds: what is wrong with a file's rows before and after they become lines.
+"""The flaws of real feeds, in rows and in the lines written from them.
 
-The amounts stand in `company` as fractions of a file's rows. Of every broken line the file has the whole one as well,
-as when a writer is interrupted and begins again: nothing that is true is missing from the feed.
+Their frequencies are in `company`, as fractions of a file's rows. The file also has each broken line's complete
+version, as if a writer was interrupted and began again, so the feed loses no information.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""Makes the sample company's feed: the landing zone that `make run` begins with.
+"""Makes the sample company's feed: the landing zone with which `make run` begins.
 
-The same arguments give the same bytes. A sample of more weeks, from the same first week, has the same weekly files and
-some more; the whole files (customers, subscriptions) know of more. Memory does not grow with the number of customers.
-The entry points are `generate`, `ensure` (the default sample, kept up to date) and `true_probabilities`.
+The same arguments give the same bytes. A longer sample from the same first week has the same weekly files and more, and
+more rows in the other files (customers, subscriptions). Memory does not grow with the number of customers. The entry
+points are `generate`, `ensure` (the default sample, kept up to date) and `true_probabilities`.
 """
 
 import json
@@ -28,9 +28,9 @@ DEFAULT_CUSTOMERS = 6_000
 DEFAULT_WEEKS = 26
 DEFAULT_SEED = 7
 MOST_WEEKS = 200
-"""Four files of each week are open at a time, and 1,024 are what a process may commonly open."""
+"""Four files of each week are open at a time, and a process can usually open 1,024."""
 RECORD = "sample.json"
-"""Written last: what the folder holds. Neither a source nor read by the pipeline."""
+"""The record of the sample's arguments, written last. The pipeline does not read it."""
 
 
 def generate(
@@ -42,23 +42,23 @@ def generate(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SampleSummary:
-    """Write the feed of `weeks` weeks up to and with `end` to the folder `out`.
+    """Write the feed of the `weeks` weeks that end with `end` to the folder `out`.
 
     Parameters
     ----------
     out
         The landing zone: absent, empty, or a sample, which is replaced.
     customers
-        How many join over the company's life; about 1.25 active subscriptions each are left at any time.
+        All customers over time; each has about 1.25 active subscriptions at any time.
     weeks, seed, end
-        How long, which one, and the last week.
+        The number of weeks, the seed, and the last week.
     on_progress
-        Called with the customers written so far and in all.
+        Called with the number of customers written so far and in total.
 
     Raises
     ------
     ConfigError
-        If `out` holds files that are no sample, or a number is out of range.
+        If `out` contains files that are not a sample, or a number is out of range.
     """
     _check(out, customers, weeks, seed)
     first = end.plus(1 - weeks)
@@ -81,9 +81,9 @@ def generate(
 
 
 def ensure(out: Path, now: datetime) -> SampleSummary | None:
-    """Make the default sample if `out` is absent or empty; lengthen a sample that lacks the latest complete week.
+    """Make the default sample if `out` is absent or empty; extend a sample that lacks the latest complete week.
 
-    Returns None when there was nothing to do: the sample is up to date, or `out` holds a company's own files.
+    Returns None if there is nothing to do: the sample is up to date, or `out` contains a company's own files.
     """
     end = Week.last_complete(now, ZoneInfo("UTC"))
     if not out.exists() or not any(out.iterdir()):
@@ -96,7 +96,7 @@ def ensure(out: Path, now: datetime) -> SampleSummary | None:
 
 
 def true_probabilities(out: Path, week: Week) -> Iterator[pa.Table]:
-    """Yield what no feed tells, computed again: each active subject's true probability of being satisfied in `week`.
+    """Yield each active subject's true probability of being satisfied in `week`, which the feed does not contain.
 
     Returns tables of customer_id (text), product_id (text), probability (float64), one for each chunk.
     """
@@ -116,22 +116,22 @@ def _record(out: Path) -> tuple[int, int, int, Week]:
 def _check(out: Path, customers: int, weeks: int, seed: int) -> None:
     if customers < 1 or not 1 <= weeks <= MOST_WEEKS or seed < 0:
         raise ConfigError(
-            f"A sample of {customers} customers over {weeks} weeks with seed {seed} was asked for.",
+            f"The sample would have {customers} customers, {weeks} weeks and the seed {seed}.",
             f"at least one customer, 1 to {MOST_WEEKS} weeks, and a seed of 0 or more.",
             "give other numbers.",
         )
     if out.exists() and any(out.iterdir()) and not (out / RECORD).exists():
         raise ConfigError(
-            f"The folder {out} holds files that are no sample.",
-            "a folder that is absent, empty, or holds an earlier sample.",
+            f"The folder {out} contains files that are not a sample.",
+            "a folder that is absent, is empty, or contains an earlier sample.",
             "name another folder; nothing was changed.",
         )
 
 
 def _install(staged: Path, out: Path) -> None:
-    """Put each file into place whole, the record last, and remove what the sample no longer has.
+    """Move each file into place, the record last, and remove files of the earlier sample.
 
-    Killed on the way, the old record stands: the next call makes everything anew.
+    If the process is killed before the end, the old record remains, so the next call makes the sample again.
     """
     names = sorted(path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
     for name in sorted(names, key=lambda name: name == Path(RECORD)):

@@ -1,7 +1,7 @@
-"""The last weeks of a chunk's subscriptions, and the plain features that follow from them.
+"""The last weeks of a chunk's subscriptions, and the plain features computed from them.
 
-These are the features of `sql/features.sql`, computed a second time from what really happened: the truth the feed is
-judged by, not a part of the pipeline. A test holds the two equal.
+These are the features of `sql/features.sql`, computed a second time from the events themselves. They are not part of
+the pipeline: the feed's true probabilities depend on them. A test checks that both are equal.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ TICKET_WEEKS = 8
 LONG_AGO = -(1 << 40)
 NO_DELIVERY = -1
 FEW_MINUTES = 30
-"""Below these minutes in three weeks, a change in percent says nothing and is NULL."""
+"""With fewer minutes in three weeks, a change in percent is meaningless and is NULL."""
 
 
 @dataclass
 class History:
-    """Rings of the last weeks: week `w` stands in line `w % len(ring)`, one column for each subscription."""
+    """Ring buffers of the last weeks: week `w` is row `w % len(ring)`, with one column for each subscription."""
 
     minutes: Ints
     crashes: Ints
@@ -37,7 +37,7 @@ class History:
 
     @classmethod
     def empty(cls, size: int) -> "History":
-        """Return the history of `size` subscriptions to which nothing has happened."""
+        """Return the history of `size` subscriptions without events."""
         return cls(
             minutes=np.zeros((USAGE_WEEKS, size), np.int64),
             crashes=np.zeros((USAGE_WEEKS, size), np.int64),
@@ -50,7 +50,7 @@ class History:
         )
 
     def record(self, week: int, usage: Usage, deliveries: Deliveries, tickets: Tickets) -> None:
-        """Write a week over the one that has left its window."""
+        """Record a week in place of the one that has left the window."""
         _overwrite(self.minutes, week, usage.row, usage.minutes, 0)
         _overwrite(self.crashes, week, usage.row, usage.crashes, 0)
         _overwrite(self.last_used, week, usage.row, usage.last_used, LONG_AGO)
@@ -61,7 +61,7 @@ class History:
         _overwrite(self.resolved, week, tickets.row, tickets.resolved, LONG_AGO)
 
     def features(self, chunk: Chunk, week: int, active: Ints) -> dict[str, Floats]:
-        """Return the plain features of the active subscriptions at the end of `week`; categories as indices."""
+        """Return the plain features of the active subscriptions at the end of `week`, with categories as indices."""
         cutoff = (week + 1) * WEEK_SECONDS
         columns = {
             **_subscription_features(chunk, active, cutoff),
@@ -130,7 +130,7 @@ def _subscription_features(chunk: Chunk, active: Ints, cutoff: int) -> dict[str,
 
 
 def monthly_cents(product: Ints, plan: Ints) -> Ints:
-    """Return what a month of these subscriptions costs, in cents."""
+    """Return the monthly prices of these subscriptions in cents."""
     prices: Ints = np.array([item.price_cents for item in company.PRODUCTS])
     percent: Ints = np.array(company.PLAN_PRICE_PERCENT)
     return prices[product] * percent[plan] // 100

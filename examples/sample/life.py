@@ -1,7 +1,7 @@
-"""What happens to a chunk's subscriptions, week by week: use, deliveries, tickets, and the answers to the survey.
+"""The simulation of a chunk's subscriptions, week by week: use, deliveries, tickets, and answers to the survey.
 
-Every week draws from its own generator, seeded by (seed, chunk, week); only the slow swing of each subscription's
-engagement and the few weeks of `History` go from one week to the next. The entry point is `live`.
+Every week draws from its own generator, seeded by (seed, chunk, week). Only each subscription's slowly changing
+engagement and the weeks in `History` carry over to the next week. The entry point is `live`.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from examples.sample.satisfaction import true_probability
 from pipeline.weeks import Week
 
 _EARLIER = 1 << 20
-"""Added to the week in a seed, since weeks before the first are negative and seeds must not be."""
+"""Added to the week in a seed, because weeks before the first are negative and seeds must not be."""
 
 
 def live(chunk: Chunk, weeks: int, seed: int, first: Week) -> Iterator[LivedWeek]:
-    """Yield the weeks of `chunk`, from the first whose answers the feed can hold to the last.
+    """Yield the weeks of `chunk`, from the first week whose answers can be in the feed to the last.
 
-    Nothing but answers happens before the feed's start: its windows begin empty, as they do for whoever has only the
-    feed, so that the true probability follows from the files alone.
+    Before the feed's start there are only answers, and all windows are empty, as in the feed itself. So the true
+    probability follows from the files alone.
     """
     history = History.empty(chunk.subject.size)
     engagement = np.zeros(chunk.subject.size)
@@ -44,7 +44,7 @@ def live(chunk: Chunk, weeks: int, seed: int, first: Week) -> Iterator[LivedWeek
 
 
 def _season(chunk: Chunk, week: Week) -> Floats:
-    """Return each subscription's seasonal factor: one swing a year, its height in the middle of January."""
+    """Return each subscription's seasonal factor: one cycle a year, with the peak in the middle of January."""
     angle = 2 * np.pi * (week.monday.timetuple().tm_yday - 15) / 365.25
     factor: Floats = np.exp(np.array([product.season for product in company.PRODUCTS]) * np.cos(angle))
     return factor[chunk.product]
@@ -75,7 +75,7 @@ def _deliver(rng: np.random.Generator, chunk: Chunk, living: Ints, week: int) ->
 
 
 def _complain(rng: np.random.Generator, chunk: Chunk, week: int, usage: Usage, deliveries: Deliveries) -> Tickets:
-    """Return tickets: few for no reason, more after crashes, many after a box that came late or damaged."""
+    """Return tickets: few without a reason, more after crashes, many after a late or damaged box."""
     delivery_trouble = np.zeros(chunk.subject.size)
     delivery_trouble[deliveries.row] = 0.3 * (deliveries.days_late >= 2) + 0.3 * deliveries.is_damaged
     app_trouble = np.zeros(chunk.subject.size)

@@ -1,7 +1,7 @@
-"""Who the customers are and what they subscribe to: drawn once for each chunk of customers, before any week is lived.
+"""The customers and their subscriptions, drawn once for each chunk of customers before its weeks are simulated.
 
-A chunk is the unit of memory: nothing is kept of it once its rows are written. The draws depend on the seed and the
-chunk's number alone, never on how many weeks are made. The entry point is `draw_chunk`.
+A chunk is dropped once its rows are written, so memory is bounded. The draws depend only on the seed and the chunk's
+number, not on the number of weeks. The entry point is `draw_chunk`.
 """
 
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ from examples.sample.company import WEEK_SECONDS, Floats, Ints
 
 CHUNK_CUSTOMERS = 1 << 16
 PRODUCTS_PER_CUSTOMER = 3
-"""At most so many; gives each possible subject a number of its own."""
+"""The largest number of products; it gives each possible subject a unique number."""
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Some thousands of customers and their subscriptions.
 
-    Weeks are counted from the first week of the feed (0), seconds from its start. Arrays named after customers have one
-    entry for each customer, the others one for each subscription. Names, regions and the like are indices into the
-    lists of `company`.
+    Weeks are counted from the first week of the feed (0), seconds from its start. Arrays whose name begins with
+    customer_ have one entry for each customer, the others one for each subscription. Names, regions and other
+    categories are indices into the lists of `company`.
     """
 
     number: int
@@ -36,17 +36,17 @@ class Chunk:
     customer: Ints
     """Index of the subscription's customer in the chunk."""
     subject: Ints
-    """A number that no other subscription of the company has."""
+    """The subscription's number, unique in the company."""
     product: Ints
     plan: Ints
     carrier: Ints
     started: Ints
     """Seconds."""
     cancelled: Ints
-    """Seconds; for most, long after the feed's end."""
+    """Seconds; usually long after the feed's end."""
     usual_minutes: Floats
     delivery_phase: Ints
-    """The box comes in weeks with this remainder by four."""
+    """The box is delivered in weeks whose number has this remainder modulo four."""
     start_week: Ints = field(init=False)
     cancel_week: Ints = field(init=False)
 
@@ -57,7 +57,7 @@ class Chunk:
 
 
 def draw_chunk(number: int, customers: int, seed: int) -> Chunk:
-    """Return chunk `number` of a company that has `customers` customers, over all chunks."""
+    """Return chunk `number` of a company with `customers` customers in all chunks."""
     first = number * CHUNK_CUSTOMERS
     size = min(CHUNK_CUSTOMERS, customers - first)
     rng = np.random.default_rng([seed, number])

@@ -1,9 +1,9 @@
-"""The known function: how satisfied a subscription is, from its plain features.
+"""The true satisfaction of a subscription as a function of its plain features.
 
-It is made of thresholds and interactions that a person would find plausible and that a straight line cannot follow: the
-same late box matters to a premium customer and hardly to a basic one, a newcomer may use the app less without meaning
-harm, a quickly mended mishap leaves people happier than none. No hidden trait enters, so a model that learns the
-function reaches the best AUC there is. The entry point is `true_probability`.
+It consists of plausible thresholds and interactions that a linear model cannot represent. A late box matters to a
+premium customer but hardly to a basic one; less use of the app is harmless for a new customer; a quickly solved problem
+makes people happier than no problem. It uses nothing but the features, so a model that learns it reaches the best
+possible AUC. The entry point is `true_probability`.
 """
 
 import numpy as np
@@ -20,14 +20,14 @@ def true_probability(features: dict[str, Floats]) -> Floats:
     Parameters
     ----------
     features
-        Plain features by name, as `History.features` gives them, all of one length. NaN fails every comparison.
+        Plain features by name, from `History.features`, all of one length. Every comparison with NaN is false.
     """
     score = 0.3 + _use(features) + _crashes(features) + _delivery(features) + _support(features) + _contract(features)
     return np.asarray(1.0 / (1.0 + np.exp(-score)), dtype=np.float64)
 
 
 def _use(features: dict[str, Floats]) -> Floats:
-    # Too little use is bad, too much is not the best; a change means one thing early and another after half a year.
+    # Little use is bad, and very much is not the best. A change has another meaning after half a year than before.
     minutes = features["minutes_this_week"] + features["minutes_three_weeks_before"]
     amount = np.select([minutes < 60, minutes < 200, minutes < 600, minutes < 1200], [-1.6, -0.1, 1.1, 0.4], -0.6)
     change = features["minutes_change_percent"]
@@ -38,14 +38,14 @@ def _use(features: dict[str, Floats]) -> Floats:
 
 
 def _crashes(features: dict[str, Floats]) -> Floats:
-    # One crash is forgiven; more disturb lessons that are meant to calm.
+    # One crash does not matter. More of them annoy people, most of all in wellbeing lessons.
     category = features["product_category"]
     annoyance = np.select([category == _WELLBEING, category == _HOBBY], [-1.3, 0.0], -0.4)
     return np.where(features["crashes"] >= 2, annoyance, 0.0)
 
 
 def _delivery(features: dict[str, Floats]) -> Floats:
-    # Late hurts from the third day on, and more in the dear plans; damage hurts where the box is food.
+    # Lateness matters from the third day on, more in the expensive plans. Damage matters if the box is food.
     plan = features["plan"]
     lateness = np.select([plan == _PREMIUM, plan == _PLUS], [-2.2, -1.0], -0.3)
     damage = np.where(features["product_category"] == _FOOD, -1.5, -0.3)
@@ -53,7 +53,7 @@ def _delivery(features: dict[str, Floats]) -> Floats:
 
 
 def _support(features: dict[str, Floats]) -> Floats:
-    # An answer within a day leaves people happier than no ticket at all; an open one on top of a late box is too much.
+    # An answer within a day makes people happier than no ticket. An open ticket after a late box is worst.
     hours = features["slowest_answer_hours"]
     answered = np.select([hours < 24, hours < 72, hours >= 72], [1.0, 0.0, -1.2], 0.0)
     waiting = np.where(features["worst_days_late"] >= 1, -1.6, -0.6)
@@ -61,7 +61,7 @@ def _support(features: dict[str, Floats]) -> Floats:
 
 
 def _contract(features: dict[str, Floats]) -> Floats:
-    # Who takes several products likes the cheap plan, who takes one the dear one; beginnings are happy.
+    # Customers with several products prefer the cheap plan, those with one the expensive plan. New ones are happy.
     plan = features["plan"]
     has_several = features["products_held"] >= 2
     basic, premium = np.where(has_several, 0.9, -0.5), np.where(has_several, -0.5, 0.7)

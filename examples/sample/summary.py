@@ -1,6 +1,6 @@
-"""What a sample holds, and how predictable it is: counted while it is written.
+"""A summary of a sample and of how predictable it is, counted while the sample is written.
 
-The entry points are `Tally`, which sees every lived week, and `SampleSummary`, what it comes to.
+The entry points are `Tally`, which counts every week, and `SampleSummary`, its result.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from pipeline.weeks import Week
 
 _PROBABILITY_BINS = 100_000
 _LOGISTIC_ROWS = 60_000
-"""So many answers are kept to fit a logistic regression; the rest is only counted."""
+"""Number of answers that are kept to fit a logistic regression; the others are only counted."""
 _TEST_FRACTION = 0.25
 CATEGORY_FEATURES = ("product_category", "plan", "region", "carrier", "latest_topic")
 
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was made."""
+    """The content of a sample."""
 
     folder: Path
     customers: int
@@ -31,17 +31,17 @@ class SampleSummary:
     subjects: int
     """Active at the end of the last week."""
     answers: int
-    """Drawn for the weeks of the feed; the last ones arrive after its end."""
+    """Drawn for the weeks of the feed; the last of them arrive after its end."""
     satisfied_fraction: float
     best_auc: float
     """AUC of the true probability against the answers: no model can do better."""
     logistic_auc: float | None
-    """The same of a logistic regression on the plain features, in the last quarter of the weeks; None: few answers."""
+    """The same for a logistic regression on the plain features, in the last quarter of the weeks; None if too few."""
     rows: dict[str, int]
     """Records by file."""
 
     def lines(self) -> list[str]:
-        """Return the summary in words, one line each."""
+        """Return the summary as lines of text."""
         logistic = "too few answers to fit one" if self.logistic_auc is None else f"{self.logistic_auc:.3f}"
         sources = groupby(sorted(self.rows.items()), key=lambda item: item[0].split("/")[0])
         return [
@@ -58,13 +58,7 @@ def _source_line(name: str, counts: list[int]) -> str:
 
 
 class Tally:
-    """Counts of a sample, in memory that does not grow with it.
-
-    Parameters
-    ----------
-    weeks
-        How many weeks the feed has.
-    """
+    """Counts of a sample of some weeks, in bounded memory."""
 
     def __init__(self, weeks: int) -> None:
         self._weeks = weeks
@@ -91,7 +85,7 @@ class Tally:
             self._names = list(lived.features)
 
     def summary(self, folder: Path, *, customers: int, first: Week, rows: dict[str, int]) -> SampleSummary:
-        """Return what it comes to."""
+        """Return the summary of the counted weeks."""
         satisfied, answers = int(self._satisfied.sum()), int((self._satisfied + self._unsatisfied).sum())
         return SampleSummary(
             folder=folder,
@@ -124,14 +118,8 @@ def _auc(satisfied: np.ndarray, unsatisfied: np.ndarray) -> float:
 def logistic_auc(rows: Floats, is_satisfied: Bools, is_test: Bools, names: list[str]) -> float:
     """Return the AUC on the test rows of a logistic regression that was fitted to the others.
 
-    Parameters
-    ----------
-    rows
-        Plain features, shape (answers, features), categories as indices, NaN for NULL.
-    is_satisfied, is_test
-        Shape (answers,).
-    names
-        Of the features.
+    `rows` has the features called `names`, shape (answers, features), with categories as indices and NaN for NULL;
+    `is_satisfied` and `is_test` have the shape (answers,).
     """
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer

@@ -1,6 +1,6 @@
-"""What happened, as Arrow tables with the feed's own column names.
+"""The events as Arrow tables with the feed's column names.
 
-The entry points are the methods of `ChunkTables`, one for each source but the products.
+The entry points are `products` and the methods of `ChunkTables`, one for each other source.
 """
 
 from datetime import UTC, datetime, time
@@ -18,11 +18,11 @@ from examples.sample.population import Chunk
 from pipeline.weeks import Week
 
 _WEEK_NUMBER = 10_000_000_000
-"""Numbers of deliveries and tickets are made of the week's ordinal and the subject's number, below this."""
+"""A delivery's or ticket's number is the week's ordinal times this, plus the subject's number, which is smaller."""
 
 
 def products() -> pa.Table:
-    """Return the products that are on sale."""
+    """Return the products on sale."""
     return pa.table(
         {
             "product_id": [product.product_id for product in company.PRODUCTS],
@@ -34,15 +34,7 @@ def products() -> pa.Table:
 
 
 class ChunkTables:
-    """The tables of one chunk of customers.
-
-    Parameters
-    ----------
-    chunk
-        Who they are.
-    first
-        The feed's first week, from whose start seconds are counted.
-    """
+    """The tables of one chunk of customers, whose seconds are counted from the start of the feed's first week."""
 
     def __init__(self, chunk: Chunk, first: Week) -> None:
         self._chunk = chunk
@@ -56,7 +48,7 @@ class ChunkTables:
         )
 
     def customers(self, weeks: int) -> pa.Table:
-        """Return the customers who joined in the first `weeks` weeks of the feed or before."""
+        """Return the customers who joined before the end of the feed's first `weeks` weeks."""
         chunk = self._chunk
         row = np.flatnonzero(chunk.customer_joined < weeks * WEEK_SECONDS)
         return pa.table(
@@ -70,7 +62,7 @@ class ChunkTables:
         )
 
     def subscriptions(self, weeks: int) -> pa.Table:
-        """Return the subscriptions that started by then, and when they ended, if they did by then."""
+        """Return the subscriptions that started by then, with their end if they ended by then."""
         chunk = self._chunk
         row = np.flatnonzero(chunk.started < weeks * WEEK_SECONDS)
         cents, price = np.unique(monthly_cents(chunk.product[row], chunk.plan[row]), return_inverse=True)
@@ -118,7 +110,7 @@ class ChunkTables:
         )
 
     def answers(self, week: int, answers: Answers) -> pa.Table:
-        """Return the answers about the week, whenever they were received."""
+        """Return the answers about the week, in whichever week they were received."""
         return self.keyed(
             answers.row,
             about_week=pa.array(np.full(answers.row.size, self._first.plus(week).monday, "datetime64[D]")),
@@ -128,7 +120,7 @@ class ChunkTables:
         )
 
     def keyed(self, row: Ints, **columns: Any) -> pa.Table:
-        """Return a table of these columns behind the keys of the subscriptions in `row`."""
+        """Return a table with the keys of the subscriptions in `row`, then these columns."""
         product_ids = [product.product_id for product in company.PRODUCTS]
         return pa.table(
             {

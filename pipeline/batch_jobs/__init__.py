@@ -1,8 +1,8 @@
-"""The scoring of one file of feature rows: the stages of the DAG `score_file`, beside the weekly run.
+"""The scoring of one file of feature rows: the stages of the DAG `score_file`, which runs beside the weekly run.
 
-plan → read → validate → score (one mapped task per shard) → finish
+file_plan → file_rows → row_validation → row_scoring (one mapped task per shard) → completion
 
-No week and no subject is needed: a row is named by its number in the file, and the results have one line for each row,
-in the file's order. Everything of a job lies in `files/<job id>/` of the home (`places`), and nothing of it comes into
-the warehouse. The service and the command `score` hand files in, and read results from there (`results`).
+A job has no week and no subjects. A row is identified by its number in the file, and the results have one line for
+each row, in the file's order. A job keeps everything in `files/<job id>/` of the home (`places`) and writes nothing to
+the warehouse. The service and the command `score` hand files in and read the results (`result_formats`).
 """

@@ -1,7 +1,7 @@
-"""Where a job's files lie, and for how long: `files/<job id>/` under the home, swept once they have expired.
+"""Where a job's files are, and for how long: in `files/<job id>/` of the home, until they expire.
 
-The service and the command `score` hand files in with `hand_in`, the DAG finds them with `received`, and `sweep`
-removes what has expired. Nothing heavy is imported here, for the service's sake.
+The service and the command `score` hand files in with `hand_in`, the DAG finds them with `find_received`, and `sweep`
+removes expired jobs. This module imports nothing heavy, because the service imports it.
 """
 
 import re
@@ -19,11 +19,11 @@ FORMATS = ("csv", "jsonl", "parquet")
 _JOB_ID = "[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}"
 _FILE = r"([0-9a-f]{64})\.(?:csv|jsonl|parquet)(?:\.gz)?"
 RECEIVED_PATTERN = f"^{_JOB_ID}/{_FILE}$"
-"""Of the name, below `files/`, of a file that was handed in: its job's folder, its sha256, its format."""
+"""Pattern of a handed-in file's name below `files/`: the job's folder, the sha256, the format."""
 FINISHED_FILE, RESULTS_FILE, REJECTS_FILE = "finished.json", "results.parquet", "rejects.parquet"
-"""In the folder of a job that has ended well: its `FileScored`, and what that tells of."""
+"""Files of a job that has succeeded: its `FileScored`, and the two files named there."""
 _INCOMING = ".incoming"
-"""The folder, beside those of the jobs, of files that are being handed in."""
+"""The folder of files that are still arriving, beside the jobs' folders."""
 _SUFFIX = re.compile(r"\.(csv|jsonl|ndjson|parquet)(\.gz)?$", re.IGNORECASE)
 
 
@@ -42,17 +42,17 @@ def files_folder(settings: Settings) -> Path:
 
 
 def job_folder(settings: Settings, job_id: str) -> Path:
-    """Return a job's folder, which may not be there (any more).
+    """Return the path of a job's folder, whether or not it exists.
 
     Raises
     ------
     RequestError
-        If there can be no job of this id.
+        404 if the text is not a job's id.
     """
     if not re.fullmatch(_JOB_ID, job_id):
         raise RequestError(
             404,
-            f"{job_id[:80]!r} is no job's id.",
+            f"{job_id[:80]!r} is not a job's id.",
             "the id of a DAG run, beginning with a letter or a digit.",
             "use the id that POST /batch-predictions answered; in Airflow, trigger a run without an id of its own.",
         )
@@ -60,10 +60,8 @@ def job_folder(settings: Settings, job_id: str) -> Path:
 
 
 def suffix_of(name: str) -> str | None:
-    """Return what a file's name says of its format, as csv or csv.gz; None when it says nothing.
+    """Return the format in a file's name, as csv or csv.gz; None if the name has none.
 
-    Examples
-    --------
     >>> suffix_of("rows.NDJSON.gz")
     'jsonl.gz'
     """
@@ -72,25 +70,17 @@ def suffix_of(name: str) -> str | None:
 
 
 def incoming(settings: Settings) -> Path:
-    """Return a path for a file that is being handed in; its folder is there."""
+    """Return a new path for a file that is arriving, in a folder that exists."""
     path = files_folder(settings) / _INCOMING / uuid4().hex
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix: str) -> str:
-    """Move a file into its job's folder and return its name there, for the DAG's param `file`.
+    """Move an arrived file into its job's folder and return its name below `files/`, for the DAG's param `file`.
 
-    Parameters
-    ----------
-    settings
-        Say where the home is.
-    job_id
-        The job.
-    arrived
-        The file, whole, where `incoming` said.
-    digest, suffix
-        Its sha256, and its format as `suffix_of` has it.
+    `arrived` is a complete file at a path that `incoming` returned, `digest` its sha256, `suffix` as `suffix_of`
+    returns it.
     """
     name = f"{job_id}/{digest}.{suffix}"
     job_folder(settings, job_id).mkdir(parents=True, exist_ok=True)
@@ -98,13 +88,13 @@ def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix:
     return name
 
 
-def received(settings: Settings, name: str) -> Received:
+def find_received(settings: Settings, name: str) -> Received:
     """Return the file that was handed in under this name.
 
     Raises
     ------
     RequestError
-        If it is no such name, or there is no such file (any more).
+        404 if there is no such file.
     """
     matched = re.fullmatch(f"({_JOB_ID})/{_FILE}", name)
     path = files_folder(settings) / name
@@ -112,27 +102,28 @@ def received(settings: Settings, name: str) -> Received:
         raise RequestError(
             404,
             f"There is no file {name[:300]!r} in {files_folder(settings)}.",
-            "a file that was handed in, and not swept since.",
+            "a file that was handed in and has not expired.",
             "hand it in again: POST /batch-predictions, or barometer score FILE.",
         )
     return Received(matched[1], path, matched[2])
 
 
 def expires_at(settings: Settings, finished_at: datetime) -> datetime:
-    """Return until when the results of a job are kept."""
+    """Return when a job's results expire."""
     return finished_at + timedelta(days=settings.service.results_days)
 
 
 def sweep(settings: Settings, now: datetime | None = None) -> int:
-    """Remove the folders of jobs that have expired, and what never arrived whole; return how many.
+    """Remove the folders of expired jobs and files that never arrived completely; return how many.
 
-    A job counts from its end; one without an end (failed, cancelled, still waiting) from when its folder last changed.
+    A job's time runs from its end. For a job without an end (failed, cancelled, waiting) it runs from the last change
+    of its folder.
     """
     now = now or datetime.now(UTC)
     swept = 0
     folder = files_folder(settings)
     for path in (*folder.glob("[!.]*"), *folder.glob(f"{_INCOMING}/*")):
-        changed = _changed(path / FINISHED_FILE) or _changed(path)
+        changed = _last_change(path / FINISHED_FILE) or _last_change(path)
         if changed is not None and expires_at(settings, changed) <= now:
             _remove(path)
             swept += 1
@@ -145,14 +136,14 @@ def remove(settings: Settings, job_id: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder; another process may be at it too."""
+    """Remove a file or folder, which another process may be removing too."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
-def _changed(path: Path) -> datetime | None:
+def _last_change(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:

@@ -1,8 +1,8 @@
-"""The command `barometer`: how people and scripts run the pipeline and ask what it made.
+"""The command `barometer`, with which people and scripts run the pipeline and read its results.
 
-It orchestrates nothing itself: `run`, `backfill` and `train` are DAG runs (`pipeline.orchestration.dag_runs`).
-Results go to standard output, progress and errors to standard error; the exit code is 0 only on success, 2 for a wrong
-use of the command, 1 for every other failure. The entry point is `main`.
+`run`, `backfill`, `train` and `score` start DAG runs (`pipeline.orchestration.dag_runs`). Results go to standard
+output, progress and errors to standard error. The exit code is 0 on success, 2 for a usage error, 1 for any other
+failure. The entry point is `main`.
 """
 
 import os
@@ -34,7 +34,7 @@ from pipeline.errors import BarometerError, ServerError
 
 
 class _Command(click.Group):
-    """Tells errors in their three parts; shows tracebacks only where BAROMETER_DEBUG asks for them."""
+    """A group of commands that prints errors in their three parts, or tracebacks if BAROMETER_DEBUG is set."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,21 +47,14 @@ class _Command(click.Group):
         except ModuleNotFoundError as error:
             if os.environ.get("BAROMETER_DEBUG") or (error.name or "").startswith("pipeline"):
                 raise
-            show_error(_not_installed(error))
+            found = f"The package {error.name} is not installed."
+            expected = "all of Barometer's dependencies; an installation for barometer serve has fewer."
+            show_error(ServerError(found, expected, "run this command where requirements.lock is installed."))
             ctx.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands in the order people meet them."""
+        """Return the commands in the order in which they were added."""
         return list(self.commands)
-
-
-def _not_installed(error: ModuleNotFoundError) -> BarometerError:
-    """Return what is to be told where only the packages of the service are installed."""
-    return ServerError(
-        f"The package {error.name} is not installed.",
-        "all of Barometer's dependencies; what only serves (barometer serve) has fewer.",
-        "call this command where requirements.lock is installed.",
-    )
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,10 +67,10 @@ def main() -> None:
       barometer run                                publish the last complete week
       barometer backfill --from 2026-03-02 --to 2026-03-23
       barometer query "SELECT * FROM weekly_satisfaction_by_product"
-      barometer status                             what is there, what runs, what to do next
+      barometer status                             the services, the last runs, what to do next
 
-    The configuration is pipeline.toml, or the file that BAROMETER_CONFIG names; state lives in the folder
-    BAROMETER_HOME (default .barometer). BAROMETER_DEBUG=1 shows tracebacks.
+    The configuration is pipeline.toml or the file in BAROMETER_CONFIG. All state is in the folder BAROMETER_HOME
+    (default .barometer). BAROMETER_DEBUG=1 shows tracebacks.
     """
 
 

@@ -1,4 +1,4 @@
-"""`barometer backfill`: several past weeks, one after the other."""
+"""`barometer backfill`: publish several past weeks."""
 
 import json
 
@@ -15,15 +15,15 @@ COLUMNS = f"{'week':<12}{'subjects':>12}{'predicted':>12}{'quarantined':>13}{'re
 
 @click.command()
 @click.option("--from", "first", type=WeekArgument(), required=True, help="The first week, by its Monday.")
-@click.option("--to", "last", type=WeekArgument(), required=True, help="The last week, by its Monday; included.")
+@click.option("--to", "last", type=WeekArgument(), required=True, help="The last week, by its Monday; it is included.")
 @click.option("--model", default="auto", show_default=True, help="As in `barometer run`.")
 @click.option("--rebuild", is_flag=True, help="As in `barometer run`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the runs' records as a JSON list.")
 def backfill(first: Week, last: Week, model: str, *, rebuild: bool, as_json: bool) -> None:
     """Predict and publish several past weeks.
 
-    Oldest first; stops at the first that fails. Weeks that are published already are published again, with the version
-    and the snapshot they had, unless told otherwise.
+    The oldest week is first, and the command stops at the first week that fails. A week that is already published is
+    published again with the same version and snapshot, unless --model or --rebuild is given.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def backfill(first: Week, last: Week, model: str, *, rebuild: bool, as_json: boo
         try:
             record = publish_week(settings, week, model, rebuild=rebuild)
         except BarometerError:
-            click.echo(f"Week {week} failed; those before it are published. Continue with --from {week}.", err=True)
+            click.echo(f"Week {week} failed; the weeks before it are published. Continue with --from {week}.", err=True)
             raise
         records.append(record)
         if not as_json:

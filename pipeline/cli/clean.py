@@ -1,4 +1,4 @@
-"""`barometer clean`, which `make clean` calls."""
+"""`barometer clean`: delete all state; `make clean` calls it."""
 
 import shutil
 
@@ -9,14 +9,14 @@ from pipeline.settings import load_settings
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clean(*, yes: bool) -> None:
-    """Stop everything and delete the home with all its state: databases, models, snapshots, reports.
+    """Stop everything and delete the home with all its state.
 
-    Source files outside the home are not touched.
+    It contains the databases, models, snapshots and reports. Source files outside the home are not deleted.
     """
     from pipeline.local.postgres import embedded
-    from pipeline.local.services import down
+    from pipeline.local.services.lifecycle import down
 
     settings = load_settings()
     home = settings.home
@@ -25,9 +25,9 @@ def clean(*, yes: bool) -> None:
         return
     if any(home.iterdir()) and not (home / "credentials.json").exists():
         raise ConfigError(
-            f"{home} holds files but no credentials.json, so it is no home of Barometer.",
+            f"{home} contains files but no credentials.json, so it is not a home of Barometer.",
             "a home that Barometer made.",
-            "check BAROMETER_HOME; delete the folder yourself if it is meant.",
+            "check BAROMETER_HOME; if the folder is the right one, delete it yourself.",
         )
     if not yes:
         click.confirm(f"Delete {home} with all databases, models and reports?", abort=True)

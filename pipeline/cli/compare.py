@@ -1,4 +1,4 @@
-"""`barometer models compare`: champion and challenger, by the labels known since."""
+"""`barometer models compare`: champion and challenger, measured by the labels known since."""
 
 from typing import TYPE_CHECKING
 
@@ -16,19 +16,19 @@ MODES = {"ab": "A/B test", "shadow": "In the shadow"}
 
 
 @click.command()
-@click.option("--challenger", metavar="VERSION", help="The challenger. [default: the latest week's]")
+@click.option("--challenger", metavar="VERSION", help="The challenger's version. [default: the latest week's]")
 @click.option(
     "--as-of",
     type=WeekArgument(),
-    help="Count the labels known at this week's end. [default: the last complete week whose sources are there]",
+    help="Use the labels known at this week's end. [default: the last complete week whose sources exist]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(challenger: str | None, as_of: Week | None, *, as_json: bool) -> None:
     """Compare the challenger with the champion.
 
-    On the published weeks in which both took part, by the labels that are known since: each one's metrics with 95 %
-    intervals, the differences, and whether they are more than chance. In an A/B test each is measured on its own
-    customers, in the shadow both on the same.
+    Prints the metrics of both with 95 % intervals, the differences, and whether they are more than chance. The
+    comparison uses the published weeks in which both took part and the labels known since. In an A/B test each is
+    measured on its own customers, in the shadow both on the same ones.
 
     \b
     Examples:
@@ -38,20 +38,20 @@ def compare(challenger: str | None, as_of: Week | None, *, as_json: bool) -> Non
     from pipeline.promotion.comparison import compare as compared
 
     found = compared(load_settings(), challenger=challenger, as_of=as_of)
-    click.echo(found.model_dump_json(indent=1) if as_json else _in_words(found))
+    click.echo(found.model_dump_json(indent=1) if as_json else _describe(found))
 
 
-def _in_words(found: "Comparison") -> str:
+def _describe(found: "Comparison") -> str:
     head = (
-        f"Version {found.challenger}, the challenger, against version {found.champion}, the champion, by the labels"
-        f" known at {found.cutoff:%Y-%m-%d %H:%M} UTC."
+        f"Version {found.challenger} (challenger) and version {found.champion} (champion), with the labels known"
+        f" at {found.cutoff:%Y-%m-%d %H:%M} UTC."
     )
     weeks = [week for trial in found.trials for week in trial.weeks]
     ripe = f"{len(found.matured)} of {len(weeks)} weeks have matured; the others' labels are still arriving."
-    return "\n\n".join([head, *([ripe] if len(found.matured) < len(weeks) else []), *map(_trial, found.trials)])
+    return "\n\n".join([head, *([ripe] if len(found.matured) < len(weeks) else []), *map(_trial_table, found.trials)])
 
 
-def _trial(trial: "Trial") -> str:
+def _trial_table(trial: "Trial") -> str:
     sides = (trial.champion, trial.challenger)
     rows = [
         ("", *(f"version {side.model_version}" for side in sides), "difference"),
@@ -76,7 +76,7 @@ def _number(estimate: "Estimate") -> str:
 
 def _difference(trial: "Trial", name: str) -> str:
     if name not in trial.differences:
-        return "not compared: fewer rows alone raise it"
+        return "not compared, because fewer rows alone increase it"
     found = trial.differences[name]
     verdict = "chance" if found.low <= 0 <= found.high else "more than chance"
     return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f}), {verdict}"

@@ -1,4 +1,4 @@
-"""`barometer config`: the settings in force and where they came from, and whether a company's set-up would run."""
+"""`barometer config`: the settings with their origins, and a check of a company's configuration."""
 
 import json
 import os
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Show the configuration, or check it before anything runs."""
+    """Show the configuration, or check it before the first run."""
 
 
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print {name: {value, from}} as JSON.")
 def show(*, as_json: bool) -> None:
-    """Print every setting in force with where its value came from.
+    """Print every setting with its value and its origin.
 
-    That is the default, the file, the profile that BAROMETER_PROFILE chose, or an environment variable. Passwords
-    are masked.
+    The origin is the default, the file, the profile in BAROMETER_PROFILE, or an environment variable. Passwords are
+    masked.
 
     \b
     Examples:
@@ -37,8 +37,8 @@ def show(*, as_json: bool) -> None:
     """
     loaded = load()
     rows = {
-        ".".join(map(_key, name)): {"value": _shown(value), "from": loaded.origin(name)}
-        for name, value in _flat(loaded.settings.model_dump(mode="json"))
+        ".".join(map(_quote_key, name)): {"value": _mask(value), "from": loaded.origin(name)}
+        for name, value in _flatten(loaded.settings.model_dump(mode="json"))
     }
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -49,34 +49,34 @@ def show(*, as_json: bool) -> None:
         click.echo(f"{line:<{width}}  # {origin}")
 
 
-def _flat(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+def _flatten(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     pairs = []
     for key, value in values.items():
         if isinstance(value, dict):
-            pairs += _flat(value, (*parents, key))
+            pairs += _flatten(value, (*parents, key))
         elif value is not None:
             pairs.append(((*parents, key), value))
     return pairs
 
 
-def _key(part: str) -> str:
+def _quote_key(part: str) -> str:
     return part if part.replace("_", "a").replace("-", "a").isalnum() and part.isascii() else json.dumps(part)
 
 
-def _shown(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     is_address = isinstance(value, str) and ("://" in value or "@" in value)
     return masked(value) if is_address else value
 
 
 @config.command()
-@click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last one that the data holds]")
+@click.option("--week", type=WeekArgument(), help="The week to check with. [default: the last week in the data]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 def check(week: Week | None, *, as_json: bool) -> None:
-    """Say in plain words what is missing or odd, before anything runs.
+    """Report what is missing or odd in the configuration and the data.
 
-    Reads the sources, runs features.sql and labels.sql on one week and the weeks it would train on, and looks at
-    the suites; nothing is written to the warehouse. Exits with 1 when there is a problem, which would stop a run
-    or spoil its numbers; a remark is worth a look.
+    Reads the sources, runs features.sql and labels.sql for one week and the weeks of its training, and checks the
+    suites. Writes nothing to the warehouse. A problem would stop a run or make its numbers wrong; the exit code is then
+    1. A remark deserves a look.
 
     \b
     Examples:
@@ -93,12 +93,12 @@ def check(week: Week | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding.model_dump() for finding in found], indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join([*map(_told, found), _summary(len(problems), len(found) - len(problems))]))
+        click.echo("\n".join([*map(_describe, found), _summarize(len(problems), len(found) - len(problems))]))
     sys.exit(1 if problems else 0)
 
 
 def _lend_connections(settings: Settings) -> None:
-    """Look up Airflow's connections outside a task, where a source names one: as Airflow's own services do."""
+    """Make Airflow's connections available outside a task, as in Airflow's services, if a source names one."""
     if any(source.connection for source in settings.sources.values()):
         from pipeline.orchestration.airflow_environment import airflow_environment
 
@@ -108,11 +108,11 @@ def _lend_connections(settings: Settings) -> None:
         lend_connections()
 
 
-def _told(finding: "Finding") -> str:
+def _describe(finding: "Finding") -> str:
     what_to_do = f"\n         → {finding.do}" if finding.do else ""
     return f"{finding.severity:<7}  {finding.about}: {finding.found}{what_to_do}"
 
 
-def _summary(problems: int, remarks: int) -> str:
+def _summarize(problems: int, remarks: int) -> str:
     counted = f"{problems} problem{'s' * (problems != 1)}, {remarks} remark{'s' * (remarks != 1)}."
-    return f"{counted} {'Mend the problems, then check again.' if problems else 'Ready to run.'}"
+    return f"{counted} {'Correct the problems, then check again.' if problems else 'Ready to run.'}"

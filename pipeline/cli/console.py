@@ -1,4 +1,4 @@
-"""What people see while and after a command works: progress and errors on standard error."""
+"""What the commands share: the type of a week, tables, and progress and errors on standard error."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ class WeekArgument(click.ParamType[Week]):
     name = "week"
 
     def convert(self, value: str | Week, param: click.Parameter | None, ctx: click.Context | None) -> Week:
-        """Return the week, or refuse it as a wrong use of the command."""
+        """Return the week, or fail with a usage error."""
         if isinstance(value, Week):
             return value
         try:
@@ -39,16 +39,16 @@ def show_error(error: BarometerError) -> None:
 
 
 def aligned(rows: list[tuple[str, str]], indent: str = "  ") -> str:
-    """Return the rows with their second cells in one column."""
+    """Return the rows as lines, with the second cells aligned."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in rows)
 
 
 class StageProgress:
-    """Prints a line for each stage that has ended and, when a person is watching, spins beside the one that runs.
+    """Prints a line for each finished stage and, on a terminal, a spinner for the running one.
 
-    `watch` is to be told of every task's change. It writes to a copy of standard error, because a DAG that runs in this
-    process has its own output sent to a file.
+    `watch` receives every change of a task. The output goes to a copy of standard error, because a DAG that runs in
+    this process redirects the original to a file.
     """
 
     def __init__(self, title: str) -> None:
@@ -67,26 +67,26 @@ class StageProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._status.stop()
-        self._tell()
+        self._print_stage()
         self._console.file.close()
 
     def watch(self, event: "TaskEvent") -> None:
-        """Show a task's change."""
+        """Show a change of a task."""
         if event.task != self._stage:
-            self._tell()
+            self._print_stage()
             self._stage, self._started, self._done = event.task, time.monotonic(), 0
         if event.state == "success":
             self._ended, self._done = time.monotonic(), self._done + 1
         elif event.state == "up_for_retry":
-            self._console.print(f"  {event.task} will be tried again: {event.error or 'see its log'}", soft_wrap=True)
+            self._console.print(f"  {event.task} will be retried: {event.error or 'see its log'}", soft_wrap=True)
         elif event.state == "failed":
             self._console.print(f"  {event.task} failed")
         shards = f", {self._done} shards done" if event.shard >= 0 else ""
         self._status.update(f"{self._title}: {event.task}{shards}")
 
     @contextmanager
-    def telling(self, logger: logging.Logger) -> Iterator[None]:
-        """Show what `logger` says beside the stage that runs."""
+    def showing(self, logger: logging.Logger) -> Iterator[None]:
+        """Show the messages of `logger` beside the running stage while the block runs."""
         handler = logging.Handler(logging.INFO)
         handler.emit = lambda record: self._status.update(f"{self._title}: {record.getMessage()}")  # type: ignore[method-assign]
         logger.addHandler(handler)
@@ -95,7 +95,7 @@ class StageProgress:
         finally:
             logger.removeHandler(handler)
 
-    def _tell(self) -> None:
-        """Print the line of the stage that has ended: a mapped one only when all its shards have."""
+    def _print_stage(self) -> None:
+        """Print the line of the finished stage, which for a mapped stage is after all of its shards."""
         if self._done:
             self._console.print(f"  {self._stage:<18} {self._ended - self._started:6.1f} s")

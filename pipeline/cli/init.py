@@ -1,4 +1,4 @@
-"""`barometer init`: drafts of a company's configuration from its files."""
+"""`barometer init`: draft a company's configuration from its files."""
 
 import json
 from pathlib import Path
@@ -12,21 +12,21 @@ import click
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="Folder of the company's files; it becomes the landing zone.",
+    help="The folder of the company's files, which becomes the landing zone.",
 )
 @click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Folder to write the drafts to. [default: the working directory]",
+    help="The folder for the drafts. [default: the working directory]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was drafted as JSON.")
 def init(folder: Path, target: Path, *, as_json: bool) -> None:
     """Draft pipeline.toml, SQL and suites from a company's files.
 
-    Looks at CSV, JSON Lines and Parquet files (plain or .gz) and drafts what they look like: columns, types, formats,
-    times, observed ranges. Every draft says so and wants to be read. Nothing is replaced.
+    Reads CSV, JSON Lines and Parquet files (plain or .gz) and drafts columns, types, formats, times and observed
+    ranges. Read every draft before you use it. Existing files are not replaced.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def init(folder: Path, target: Path, *, as_json: bool) -> None:
         content = {"files": list(map(str, drafted.files)), "sources": list(drafted.sources), "left_out": left_out}
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    click.echo("Drafted, to be read and mended:")
+    click.echo("Drafted (read and correct them):")
     for file in drafted.files:
         click.echo(f"  {file}")
     for path, reason in left_out.items():

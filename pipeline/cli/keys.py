@@ -1,4 +1,4 @@
-"""`barometer keys`: who may ask the service."""
+"""`barometer keys`: the API keys of the service."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ COLUMNS = f"{'id':<10}{'scopes':<22}{'created':<12}{'expires':<12}name"
 def keys() -> None:
     """Make, list and revoke the API keys of the service.
 
-    A running service heeds a change within a second, without a restart. To rotate a key: create a second one, hand it
-    out, revoke the first.
+    A running service applies a change within a second. To rotate a key, create a second one, hand it out, and revoke
+    the first.
 
     \b
     Examples:
@@ -40,29 +40,32 @@ def keys() -> None:
     type=click.Choice(get_args(AccessScope)),
     multiple=True,
     required=True,
-    help="What it may; repeatable.",
+    help="A permission; repeatable.",
 )
 @click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="[default: never]")
-@click.option("--json", "as_json", is_flag=True, help="Print what is known of it, and the key, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the key and its record as JSON.")
 def create(name: str, scopes: tuple[AccessScope, ...], expires_in_days: int | None, *, as_json: bool) -> None:
-    """Make a key and print it, this once: only its digest is kept."""
+    """Make a key and print it. Only its digest is stored, so it cannot be printed again."""
     from pipeline.service.access import key_file
 
     expires_in = timedelta(days=expires_in_days) if expires_in_days else None
     entry, key = key_file.create(_file(), name, scopes, expires_in)
-    click.echo(f"The key {entry.id} for {entry.name} may: {', '.join(entry.scopes)}. It is shown only now:", err=True)
-    click.echo(json.dumps(_told(entry) | {"key": key}, indent=1) if as_json else key)
+    click.echo(
+        f"The key {entry.id} for {entry.name} has the scopes: {', '.join(entry.scopes)}. It is shown only now:",
+        err=True,
+    )
+    click.echo(json.dumps(_facts(entry) | {"key": key}, indent=1) if as_json else key)
 
 
 @keys.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_keys(*, as_json: bool) -> None:
-    """List the keys: their ids, names, scopes and dates. The keys themselves are kept nowhere."""
+    """List the keys with their ids, names, scopes and dates. The keys themselves are not stored."""
     from pipeline.service.access import key_file
 
     entries, _ = key_file.read(_file())
     if as_json:
-        click.echo(json.dumps([_told(entry) for entry in entries], indent=1))
+        click.echo(json.dumps([_facts(entry) for entry in entries], indent=1))
     elif not entries:
         click.echo("There is no key yet: barometer keys create NAME --scope predict makes one.")
     else:
@@ -71,13 +74,13 @@ def list_keys(*, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print what was known of it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print its record as JSON.")
 def revoke(key_id: str, *, as_json: bool) -> None:
-    """Revoke a key by its id, the second part of the key itself."""
+    """Revoke a key by its id, which is the second part of the key."""
     from pipeline.service.access import key_file
 
     entry = key_file.revoke(_file(), key_id)
-    click.echo(json.dumps(_told(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")
+    click.echo(json.dumps(_facts(entry), indent=1) if as_json else f"The key {entry.id} for {entry.name} is revoked.")
 
 
 def _file() -> "Path":
@@ -85,7 +88,7 @@ def _file() -> "Path":
     return settings.path(settings.service.keys_file)
 
 
-def _told(entry: "Entry") -> dict[str, Any]:
+def _facts(entry: "Entry") -> dict[str, Any]:
     return entry.model_dump(mode="json", exclude={"sha256"})
 
 

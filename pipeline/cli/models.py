@@ -1,4 +1,4 @@
-"""`barometer models`: what is in production, why it is there, and how good it is."""
+"""`barometer models`: the model versions, their history and their metrics."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,9 @@ COLUMNS = f"{'version':<9}{'state':<25}{'from week':<12}{'weeks':>6}{'ROC AUC':>
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
-    """Show what is in production, why it is there, and how good it is.
+    """List, show, compare and export model versions.
 
-    Without a further word: list.
+    Without a subcommand, it lists them.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def models(ctx: click.Context) -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON, with their history.")
 def list_models(*, as_json: bool = False) -> None:
-    """List all versions, the latest first: their state, since when, the weeks they published, metrics, why."""
+    """List all versions, the latest first, with their state, published weeks, metrics and reason."""
     from pipeline.promotion.overview import overview
 
     found = overview(load_settings())
@@ -53,7 +53,7 @@ def list_models(*, as_json: bool = False) -> None:
 @click.argument("version")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(version: str, *, as_json: bool) -> None:
-    """Show one version: what it was made from, its metrics, its history with the gate's checks, its files."""
+    """Show one version: its training data, metrics, files, and history with the gate's checks."""
     from pipeline.promotion.overview import files_of, overview
 
     settings = load_settings()
@@ -63,7 +63,7 @@ def show(version: str, *, as_json: bool) -> None:
         facts = {**found.model_dump(mode="json"), "files": files.model_dump(mode="json")}
         click.echo(json.dumps(facts, indent=1))
     else:
-        click.echo(_in_words(found, files))
+        click.echo(_describe(found, files))
 
 
 @models.command()
@@ -72,14 +72,14 @@ def show(version: str, *, as_json: bool) -> None:
     "--to",
     required=True,
     type=click.Path(path_type=Path),
-    help="A new folder, or a new archive where the name ends in .tar.gz.",
+    help="A new folder, or a new archive if the name ends in .tar.gz.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
 def export(version: str, *, to: Path, as_json: bool) -> None:
-    """Write the files that serving a version needs, for a container without registry and warehouse.
+    """Export the files that are needed to serve a version without registry and warehouse.
 
-    VERSION is a number, or current for the champion. The folder is what service.model_folder names there: a cloud's
-    model folder (SageMaker's model.tar.gz, Vertex AI's artifact folder, Azure ML's model).
+    VERSION is a number, or current for the champion. Set service.model_folder to the folder where it is served. It
+    suits SageMaker (model.tar.gz), Vertex AI (artifact folder) and Azure ML (model).
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def _line(version: "Overview") -> str:
     )
 
 
-def _in_words(version: "Overview", files: "Files") -> str:
+def _describe(version: "Overview", files: "Files") -> str:
     weeks = version.published_weeks
     rows = [
         ("state", version.state),
@@ -129,8 +129,8 @@ def _in_words(version: "Overview", files: "Files") -> str:
 
 def _history(entry: "Entry") -> list[str]:
     moved = f"{entry.role} {entry.from_version or 'none'} → {entry.to_version or 'none'}"
-    told = f"{entry.kind}, {entry.state}, from week {entry.from_week}, by {entry.promoted_by}: {entry.reason}"
-    lines = [f"  {entry.promoted_at:%Y-%m-%d %H:%M}  {moved}: {told}"]
+    what = f"{entry.kind}, {entry.state}, from week {entry.from_week}, by {entry.promoted_by}: {entry.reason}"
+    lines = [f"  {entry.promoted_at:%Y-%m-%d %H:%M}  {moved}: {what}"]
     lines += [f"      repaired: {entry.repaired}"] if entry.repaired else []
     return lines + [
         f"      {'passed' if check['passed'] else 'FAILED'}  {check['name']}: {check['words']}"

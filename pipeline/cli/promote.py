@@ -1,4 +1,4 @@
-"""`barometer promote`: a version becomes champion or challenger, through the gate."""
+"""`barometer promote`: make a version the champion or the challenger, if it passes the gate."""
 
 import getpass
 from typing import TYPE_CHECKING
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     type=click.Choice(["champion", "challenger"]),
     default="champion",
     show_default=True,
-    help="What it is to be; a challenger need not be as good as the champion.",
+    help="Its new role; a challenger may be worse than the champion.",
 )
 @click.option(
-    "--from-week", type=WeekArgument(), help="The first week it is in force. [default: the last complete week]"
+    "--from-week", type=WeekArgument(), help="The first week that it scores. [default: the last complete week]"
 )
-@click.option("--reason", help="Why, for the history.")
+@click.option("--reason", help="The reason, for the history.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def promote(version: str, role: "Role", from_week: Week | None, reason: str | None, *, as_json: bool) -> None:
     """Make a version the champion, or the challenger.
 
-    It has to pass the gate: files as sealed, features as features.sql returns them, no sign that it has seen the
-    answer, not worse than the champion on its test weeks, in no product or segment much worse, calibrated, quick. Where
-    `[promotion] approval` is on, the command then waits for a person's approval in Airflow.
+    The version must pass the gate: its files are unchanged, its features match features.sql, nothing suggests that it
+    has seen the labels, it is not worse than the champion on its test weeks nor much worse in any product or segment,
+    and it is calibrated and fast. If `[promotion] approval` is on, the command then waits for an approval in Airflow.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def promote(version: str, role: "Role", from_week: Week | None, reason: str | No
       barometer promote 3 --from-week 2026-03-02
     """
     settings = load_settings()
-    start = _through_airflow if settings.promotion.approval else _here
+    start = _through_airflow if settings.promotion.approval else _locally
     promoted = start(settings, version, role, from_week, reason)
     if as_json:
         click.echo(promoted.model_dump_json(indent=1))
@@ -55,8 +55,8 @@ def promote(version: str, role: "Role", from_week: Week | None, reason: str | No
         click.echo(aligned([("in force from", promoted.from_week), ("before", before)]))
 
 
-def _here(settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None) -> Promoted:
-    """Run the gate and promote in this process: nobody has to be asked."""
+def _locally(settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None) -> Promoted:
+    """Run the gate and promote in this process, without an approval."""
     from pipeline.promotion.gate import gate
     from pipeline.promotion.promote import promote
 
@@ -72,13 +72,13 @@ def _here(settings: Settings, version: str, role: "Role", from_week: Week | None
 def _through_airflow(
     settings: Settings, version: str, role: "Role", from_week: Week | None, reason: str | None
 ) -> Promoted:
-    """Start the DAG for the version and wait for a person's answer."""
+    """Run the gate as a DAG, and wait for a person's approval."""
     from pipeline.orchestration.dag_runs import run_dag
     from pipeline.orchestration.service_lock import services_are_up
 
     if not services_are_up(settings):
         raise RunError(
-            "A promotion needs a person's approval in Airflow ([promotion] approval), whose services are down.",
+            "A promotion needs an approval in Airflow ([promotion] approval), and Airflow is not running.",
             "the services of make up.",
             f"make up, then barometer promote {version}.",
         )
@@ -88,30 +88,22 @@ def _through_airflow(
         "from_week": str(from_week) if from_week else None,
         "reason": f"{reason or 'no reason given'} (asked for by {getpass.getuser()})",
     }
+
+    def watch(event: "TaskEvent") -> None:
+        if event.state == "awaiting_input":
+            url = f"http://127.0.0.1:{settings.services.airflow_port}/required_actions"
+            click.echo(f"  waits for an approval at {url}; interrupting this command does not cancel it", err=True)
+        progress.watch(event)
+
     with StageProgress(f"Promoting version {version}") as progress:
-        watch = _Watch(settings, progress)
         answer = Approved.model_validate(run_dag(settings, "train_model", params, result_of="approve", watch=watch))
     if not answer.approved:
         raise ModelError(
             f"{answer.decided_by} rejected the promotion of version {version}: {answer.comment or 'no comment'}.",
             "an approval.",
-            f"it is on record: barometer models show {version}.",
+            f"see the record: barometer models show {version}.",
         )
     return _recorded(settings, version, role)
-
-
-class _Watch:
-    """Tells a person where the answer is waited for."""
-
-    def __init__(self, settings: Settings, progress: StageProgress) -> None:
-        self._settings = settings
-        self._progress = progress
-
-    def __call__(self, event: "TaskEvent") -> None:
-        if event.state == "awaiting_input":
-            url = f"http://127.0.0.1:{self._settings.services.airflow_port}/required_actions"
-            click.echo(f"  waits for an approval at {url}; interrupting this command does not cancel it", err=True)
-        self._progress.watch(event)
 
 
 def _recorded(settings: Settings, version: str, role: "Role") -> Promoted:

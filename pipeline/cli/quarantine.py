@@ -1,4 +1,4 @@
-"""`barometer quarantine`: what runs kept out, rejects of the sources and quarantined subjects alike."""
+"""`barometer quarantine`: rejects of the sources and quarantined subjects."""
 
 import base64
 import json
@@ -22,22 +22,22 @@ SUFFIXES: dict[str, "Format"] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "
 
 @click.group()
 def quarantine() -> None:
-    """List, show and export what was kept out: rejects and quarantined subjects, whole and with the reasons."""
+    """List, show and export rejects and quarantined subjects."""
 
 
-def _which_run(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which run is meant."""
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select the run."""
     week = click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the last run's]")
     return week(click.option("--run", "run_id", help="A run's id, as 2026-03-02.1.")(command))
 
 
 @quarantine.command("list")
-@_which_run
+@_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON list of runs.")
 def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
-    """Count what was kept out, run by run: rejects by source and reason, subjects by reason, and the budgets.
+    """Count rejects by source and reason, and subjects by reason, with the error budgets.
 
-    Of a week: its published run and those refused since.
+    For a week, it lists the published run and the runs that were refused since.
 
     \b
     Examples:
@@ -48,19 +48,19 @@ def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
 
     settings = load_settings()
     found = [listing(settings, run) for run in _runs(settings, week, run_id)]
-    click.echo(json.dumps(found, indent=1) if as_json else "\n\n".join(map(_listed, found)))
+    click.echo(json.dumps(found, indent=1) if as_json else "\n\n".join(map(_describe_run, found)))
 
 
 @quarantine.command()
-@_which_run
-@click.option("--source", help="A reject: its source …")
+@_run_options
+@click.option("--source", help="A reject's source …")
 @click.option("--line", type=click.IntRange(min=1), help="… its line …")
-@click.option("--file", help="… and its file's name, where several have such a line.")
-@click.option("--customer", "customer_id", help="A quarantined subject: its customer_id …")
+@click.option("--file", help="… and its file's name, if several files have such a line.")
+@click.option("--customer", "customer_id", help="A quarantined subject's customer_id …")
 @click.option("--product", "product_id", help="… and its product_id.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON list.")
 def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) -> None:
-    """Show a reject or a quarantined subject, whole.
+    """Show one reject or quarantined subject completely.
 
     \b
     Examples:
@@ -76,33 +76,33 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
     run = _last(_runs(settings, week, run_id))
     rows = (kept_out.rejects if "line" in only else kept_out.subjects)(settings, run.run_id, **only).to_pylist()
     if not rows:
-        raise _nothing_there(run, only)
-    shown = [{"run_id": run.run_id, **_readable(row)} for row in rows]
-    click.echo(json.dumps(shown, indent=1) if as_json else "\n\n".join(map(_shown, shown)))
+        raise _not_found(run, only)
+    shown = [{"run_id": run.run_id, **_to_json_types(row)} for row in rows]
+    click.echo(json.dumps(shown, indent=1) if as_json else "\n\n".join(map(_describe_row, shown)))
 
 
 @quarantine.command()
-@_which_run
+@_run_options
 @click.option("--source", help="Export the rejects of this source, as lines of its own format.")
-@click.option("--file", help="Of the source, only the file of this name.")
+@click.option("--file", help="Export only the rejects of this file.")
 @click.option("--subjects", is_flag=True, help="Export the quarantined subjects, as rows of features.")
 @click.option(
-    "--format", "form", type=click.Choice(list(SUFFIXES.values())), help="[default: as the name of the file says]"
+    "--format", "form", type=click.Choice(list(SUFFIXES.values())), help="[default: from the name of the file]"
 )
 @click.option(
     "--to",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="File to write; .gz compresses.",
+    help="The file to write; a name that ends in .gz compresses it.",
 )
 def export(
     week: Week | None, run_id: str | None, form: "Format | None", path: Path, *, subjects: bool, **rejects: str | None
 ) -> None:
-    """Write what was kept out to a file that can be read in again.
+    """Export rejects or quarantined subjects to a file.
 
-    Rejects leave as the lines of their file, under its header: correct them and drop the file into the landing zone.
-    Subjects leave with the columns of their snapshot.
+    Rejects are exported as the lines of their file, under its header. Correct them and put the file into the landing
+    zone. Subjects are exported with the columns of their snapshot.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def export(
 def _format_of(path: Path) -> "Format":
     name = path.with_suffix("") if path.suffix == ".gz" else path
     if name.suffix not in SUFFIXES:
-        raise click.UsageError(f"{path.name} does not say its format: give --format.")
+        raise click.UsageError(f"The name {path.name} does not show a format: give --format.")
     return SUFFIXES[name.suffix]
 
 
@@ -141,11 +141,11 @@ def _runs(settings: Settings, week: Week | None, run_id: str | None) -> list["Ru
 
 
 def _last(runs: list["RunRecord"]) -> "RunRecord":
-    """Return the last run that read its sources; the others kept nothing out."""
+    """Return the last run that read its sources; the others have neither rejects nor quarantined subjects."""
     return next((run for run in reversed(runs) if run.sources is not None), runs[-1])
 
 
-def _listed(found: dict[str, Any]) -> str:
+def _describe_run(found: dict[str, Any]) -> str:
     lines = [f"Run {found['run_id']}, {found['state']}" + (f": {found['error']}" if found["error"] else "")]
     for name, facts in found["sources"].items():
         lines.append(
@@ -167,7 +167,7 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _nothing_there(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
+def _not_found(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
     sought = ", ".join(f"{name} {value}" for name, value in only.items())
     return ConfigError(
         f"The run {run.run_id} kept out nothing with {sought}.",
@@ -176,17 +176,15 @@ def _nothing_there(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
     )
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row as JSON can hold it: bytes in base64, features taken apart."""
-    row = dict(row)
+def _to_json_types(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row as JSON types: bytes in base64, features as objects."""
     if "rows" in row:
-        row["rows"] = json.loads(row["rows"])
-    if row.get("content_bytes") is not None:
-        row["content_bytes"] = base64.b64encode(row["content_bytes"]).decode()
-    return row
+        return {**row, "rows": json.loads(row["rows"])}
+    content = row.get("content_bytes")
+    return row if content is None else {**row, "content_bytes": base64.b64encode(content).decode()}
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _describe_row(row: dict[str, Any]) -> str:
     cells = [(name, value) for name, value in row.items() if value is not None and name not in {"reasons", "rows"}]
     cells += [("reason", reason) for reason in row.get("reasons", [])]
     cells += [cell for features in row.get("rows", []) for cell in features.items()]

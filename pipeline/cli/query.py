@@ -1,4 +1,4 @@
-"""`barometer query`: SQL on the warehouse, read-only."""
+"""`barometer query`: read the warehouse with SQL."""
 
 import sys
 from pathlib import Path
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     "--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write. [default: standard output]"
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: standard output]"
 )
 def query(sql: str, form: "Format", out: Path | None) -> None:
-    """Ask the warehouse with SQL.
+    """Query the warehouse with SQL.
 
-    It can only be read this way, and needs no server to be started. What there is: predictions, latest_predictions,
+    Access is read-only, and the server starts if needed. Tables and views: predictions, latest_predictions,
     weekly_satisfaction_by_product, shadow_predictions, prediction_runs, rejects, quarantine, model_promotions.
 
     \b

@@ -1,4 +1,4 @@
-"""`barometer replay`: a week rebuilt after a fix, and what became of every row that had been kept out."""
+"""`barometer replay`: rebuild a week after a fix, and report the outcome of every row that was kept out."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.warehouse.kept_out.replayed import Replayed
 
 EXAMPLES = 3
-"""Rows told of for each outcome; --json gives all."""
+"""Rows printed for each outcome; --json prints all."""
 
 
 @click.command()
@@ -26,10 +26,11 @@ EXAMPLES = 3
 @click.option("--model", default="auto", show_default=True, help="As in `barometer run`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome of every row as JSON.")
 def replay(week: Week, model: str, *, as_json: bool) -> None:
-    """Rebuild a week after a fix in the data, the SQL or a suite, and say what became of what had been kept out.
+    """Rebuild a week after a fix, and report on the rows kept out.
 
-    Like `barometer run --rebuild`; then every reject and every quarantined subject of the run before (the published
-    one, else the last refused one) is looked up. When the week is refused again, what was published stands.
+    The fix can be in the data, the SQL or a suite. The command runs the week like `barometer run --rebuild`, then looks
+    up every reject and quarantined subject of the run before (the published one, else the last refused one). If the
+    week is refused again, the published run stays published.
 
     \b
     Examples:
@@ -44,10 +45,10 @@ def replay(week: Week, model: str, *, as_json: bool) -> None:
         now = publish_week(settings, week, model, rebuild=True)
     except BarometerError:
         stands = f"{before.run_id} is still published" if before.state == "published" else "it was never published"
-        click.echo(f"The week {week} was refused: {stands}, and what had been kept out still is.", err=True)
+        click.echo(f"The week {week} was refused: {stands}, and the same rows are kept out.", err=True)
         raise
     result = replayed(settings, before, now)
-    click.echo(json.dumps(_facts(result), indent=1) if as_json else _in_words(result))
+    click.echo(json.dumps(_facts(result), indent=1) if as_json else _describe(result))
 
 
 def _facts(result: "Replayed") -> dict[str, Any]:
@@ -69,31 +70,33 @@ def _counts(rows: list[dict[str, Any]], outcomes: Sequence[str]) -> dict[str, in
     return {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in outcomes}
 
 
-def _in_words(result: "Replayed") -> str:
+def _describe(result: "Replayed") -> str:
     before, now, facts = result.before, result.now, _facts(result)
     return "\n".join(
         [
             f"Week {now.week} is published: run {now.run_id}, {now.predicted:,} subjects predicted.",
             f"Of {len(facts['rejects']):,} rejects of the run {before.run_id}:",
-            *_told(facts["rejects"], facts["reject_counts"], _reject),
+            *_describe_outcomes(facts["rejects"], facts["reject_counts"], _describe_reject),
             f"Of {len(facts['subjects']):,} quarantined subjects of the run {before.run_id}:",
-            *_told(facts["subjects"], facts["subject_counts"], _subject),
+            *_describe_outcomes(facts["subjects"], facts["subject_counts"], _describe_subject),
         ]
     )
 
 
-def _told(rows: list[dict[str, Any]], counts: dict[str, int], words: Callable[[dict[str, Any]], str]) -> Iterator[str]:
-    """Yield a line for each outcome, with some of its rows."""
+def _describe_outcomes(
+    rows: list[dict[str, Any]], counts: dict[str, int], describe: Callable[[dict[str, Any]], str]
+) -> Iterator[str]:
+    """Yield a line for each outcome, and lines for some of its rows."""
     for outcome, count in counts.items():
         yield f"  {outcome:<22}{count:>9,}"
-        yield from (f"    {words(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
+        yield from (f"    {describe(row)}" for row in islice((r for r in rows if r["outcome"] == outcome), EXAMPLES))
 
 
-def _reject(row: dict[str, Any]) -> str:
+def _describe_reject(row: dict[str, Any]) -> str:
     return f"{row['source']}, {Path(row['uri']).name} line {row['line']}: {row['reason_now'] or row['reason']}"
 
 
-def _subject(row: dict[str, Any]) -> str:
+def _describe_subject(row: dict[str, Any]) -> str:
     if row["satisfaction"] is not None:
         return f"{row['customer_id']} {row['product_id']}: satisfaction {row['satisfaction']:.3f}"
     return f"{row['customer_id']} {row['product_id']}: {'; '.join(row['reasons_now'] or row['reasons'])}"

@@ -1,4 +1,4 @@
-"""`barometer report`: a week's report, made anew from what the warehouse knows now."""
+"""`barometer report`: write a week's report again from the warehouse."""
 
 import click
 
@@ -11,10 +11,9 @@ from pipeline.weeks import Week
 @click.command()
 @click.option("--week", type=WeekArgument(), help="The Monday that names the week. [default: the latest published]")
 def report(week: Week | None) -> None:
-    """Write a week's report anew and print its path.
+    """Write a week's report again and print its path.
 
-    It is one HTML file that needs nothing else. The weeks before it may have been published after the page that
-    the run wrote; this one shows them.
+    The report is a single HTML file. It also shows earlier weeks that were published after the run wrote its report.
 
     \b
     Examples:

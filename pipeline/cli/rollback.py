@@ -1,4 +1,4 @@
-"""`barometer rollback`: the champion is withdrawn, the version before it is back."""
+"""`barometer rollback`: withdraw the champion, so that the version before it returns."""
 
 import getpass
 import json
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--to", metavar="VERSION", help="The version to put back. [default: the champion before this one]")
-@click.option("--challenger", is_flag=True, help="Take the challenger out instead; the champion stays.")
-@click.option("--reason", help="Why, for the history.")
+@click.option(
+    "--to", metavar="VERSION", help="The version that becomes champion. [default: the champion before this one]"
+)
+@click.option("--challenger", is_flag=True, help="Withdraw the challenger instead; the champion stays.")
+@click.option("--reason", help="The reason, for the history.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def rollback(to: str | None, reason: str | None, *, challenger: bool, as_json: bool) -> None:
-    """Withdraw the champion and put the version before it back.
+    """Withdraw the champion; the version before it returns.
 
-    At once: no gate, no approval. A withdrawn version scores no further week. The weeks it has published stay until
-    they are scored again; the commands for that are printed.
+    This happens at once, without gate or approval. A withdrawn version scores no further weeks. Its published weeks
+    stay until they are scored again; the command prints how.
 
     \b
     Examples:
@@ -33,7 +35,7 @@ def rollback(to: str | None, reason: str | None, *, challenger: bool, as_json: b
     from pipeline.promotion import rollback as rollbacks
 
     if challenger and to:
-        raise click.BadParameter("a challenger has no version to be put back.", param_hint="'--to'")
+        raise click.BadParameter("no version takes the place of a challenger.", param_hint="'--to'")
     role: Role = "challenger" if challenger else "champion"
     done = rollbacks.rollback(load_settings(), role=role, to=to, reason=reason, asked_by=getpass.getuser())
     if as_json:

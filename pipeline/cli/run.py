@@ -1,4 +1,4 @@
-"""`barometer run`: one week, from raw files to published predictions and a report."""
+"""`barometer run`: predict and publish one week, and write its report."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     "--model",
     default="auto",
     show_default=True,
-    help="auto: the version the week was published with, or was in force then; current: the champion; or a number.",
+    help="auto: the week's published version, else the version in force then; current: the champion; or a number.",
 )
-@click.option("--rebuild", is_flag=True, help="Read the sources again although the week has a published snapshot.")
-@click.option("--bootstrap", is_flag=True, help="First make the sample data and train a model, where there are none.")
+@click.option("--rebuild", is_flag=True, help="Read the sources again even if the week has a published snapshot.")
+@click.option("--bootstrap", is_flag=True, help="First make the sample data and train a model, if there are none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's record as JSON.")
 def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_json: bool) -> None:
     """Predict and publish one week.
 
-    Runs the DAG weekly_predictions: through the services of `make up` while they are up, else in this process.
-    Running a week again is safe: its readers see the old rows until the new ones are whole.
+    Runs the DAG weekly_predictions, in the services of `make up` if they are running, else in this process. It is safe
+    to run a week again: readers see the old rows until the new ones are complete.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_jso
 
 
 def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -> "RunRecord":
-    """Run the week's DAG to its end, with progress; return the record of the run it published."""
+    """Run the week's DAG with progress, and return the record of the published run."""
     from pipeline.orchestration.dag_runs import run_dag
     from pipeline.warehouse import runs
 
@@ -59,7 +59,7 @@ def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -
 
 
 def prepare(settings: Settings) -> None:
-    """Make or lengthen the sample company's data and train the first model, where they are missing."""
+    """Make or extend the sample company's data and train the first model, if they are missing."""
     from examples import sample
     from pipeline.cli.train import train_version
     from pipeline.models import registry
@@ -74,7 +74,7 @@ def prepare(settings: Settings) -> None:
 
 
 def summary(settings: Settings, record: "RunRecord") -> str:
-    """Return what a person wants to know of a run, and what to do next."""
+    """Return a summary of the run, and what to do next."""
     rows: list[tuple[str, Any]] = [
         ("run", record.run_id),
         ("subjects", f"{record.subjects:,}"),
@@ -82,7 +82,7 @@ def summary(settings: Settings, record: "RunRecord") -> str:
         ("quarantined", f"{record.quarantined:,}"),
         ("rejects", f"{record.rejects:,} of {record.source_lines:,} source lines"),
         ("model version", f"{record.model_version} ({record.model_reason})"),
-        *_routing(record),
+        *_challenger_rows(record),
         ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _in_order(record.stage_seconds))),
         ("report", settings.site / f"reports/{record.week}.html"),
     ]
@@ -96,8 +96,8 @@ def summary(settings: Settings, record: "RunRecord") -> str:
     return "\n".join([f"Week {record.week} is published.", aligned(rows), "", "What to do next:", aligned(next_steps)])
 
 
-def _routing(record: "RunRecord") -> list[tuple[str, str]]:
-    """Return the challenger's part, where it has one."""
+def _challenger_rows(record: "RunRecord") -> list[tuple[str, str]]:
+    """Return the challenger's part, if it has one."""
     routing = record.routing or {}
     if not routing.get("challenger"):
         return []
@@ -106,8 +106,8 @@ def _routing(record: "RunRecord") -> list[tuple[str, str]]:
 
 
 def _in_order(stage_seconds: dict[str, float]) -> list[tuple[str, float]]:
-    """Return the stages in the data's way, which jsonb does not keep."""
-    from pipeline.reporting.page import STAGES
+    """Return the stages in the order in which they run; jsonb does not keep it."""
+    from pipeline.reporting.report_facts import STAGES
 
     order = {stage: number for number, stage in enumerate(STAGES)}
     return sorted(stage_seconds.items(), key=lambda item: order.get(item[0], len(order)))

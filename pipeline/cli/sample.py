@@ -1,4 +1,4 @@
-"""`barometer sample`: the sample company's feed, of any size."""
+"""`barometer sample`: make the sample company's data, in any size."""
 
 import sys
 from datetime import UTC, datetime
@@ -14,17 +14,20 @@ from pipeline.weeks import Week
 @click.command()
 @click.option("--customers", type=click.IntRange(min=1), default=6_000, show_default=True)
 @click.option("--weeks", type=click.IntRange(min=1), default=26, show_default=True, help="Weeks of history.")
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="The same seed, the same bytes.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="The same seed gives the same bytes."
+)
 @click.option("--end", type=WeekArgument(), help="The last week. [default: the last complete week]")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to. [default: the landing zone]"
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write to. [default: the landing zone]",
 )
 def sample(customers: int, weeks: int, seed: int, end: Week | None, out: Path | None) -> None:
     """Make the sample company's data.
 
-    The feed of a company that does not exist, flaws of real feeds included.
-
-    An earlier sample in the folder is replaced; a folder with other files is refused.
+    The company is fictional; its data has the flaws of real data. An earlier sample in the folder is replaced. A folder
+    with other files is refused.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`barometer score`: predictions for a file of feature rows."""
+"""`barometer score`: predict a file of feature rows."""
 
 import json
 import shutil
@@ -14,51 +14,54 @@ from pipeline.files import sha256_of_file
 from pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.batch_jobs.results import Form
+    from pipeline.batch_jobs.result_formats import Form
 
 SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": "jsonlines", ".parquet": "parquet"}
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Where to. [default: standard output]")
+@click.option(
+    "--to", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [default: standard output]"
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["csv", "jsonlines", "parquet"]),
-    help="Of the results. [default: as the name of --to says, else csv]",
+    help="The format of the results. [default: from the name of --to, else csv]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON instead of the results.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON instead of the results.")
 def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> None:
     """Predict each row of a file of features.
 
     FILE is a CSV with a header, JSON Lines or Parquet file, each also with .gz, or a URI below a prefix that
-    service.file_sources lists. Its columns are the model's features in any order, and maybe customer_id and product_id.
-    Runs the DAG score_file; every row has its line in the results, with its prediction or the reason why there is none.
+    service.file_sources lists. Its columns are the model's features in any order and, optionally, customer_id and
+    product_id. Runs the DAG score_file. The results have one line for each row, with its prediction or the reason why
+    it has none.
 
     \b
     Examples:
       barometer score rows.csv
       barometer score rows.parquet --to predictions.parquet
     """
-    from pipeline.batch_jobs.results import written
+    from pipeline.batch_jobs.result_formats import stream_results
 
     done = score_file(load_settings(), file)
     if to is not None or not as_json:
         named = SUFFIXES.get(to.suffix.lower()) if to else None
         with click.open_file(str(to or "-"), "wb", atomic=True) as output:
-            for piece in written(Path(done["results"]), form or named or "csv"):
+            for piece in stream_results(Path(done["results"]), form or named or "csv"):
                 output.write(piece)
     if as_json:
         click.echo(json.dumps(done, indent=1))
 
 
 def score_file(settings: Settings, file: str) -> dict[str, Any]:
-    """Run the DAG on a file to its end, with progress; say and return what was done."""
+    """Run the DAG on a file with progress; print and return the summary."""
     from pipeline.batch_jobs.places import DAG_ID
     from pipeline.orchestration.dag_runs import run_dag
 
-    given = {"uri": file} if "://" in file else {"file": _handed_in(settings, Path(file))}
+    given = {"uri": file} if "://" in file else {"file": _hand_in(settings, Path(file))}
     params = {"file": None, "uri": None, "format": None, **given}
     with StageProgress("Scoring a file") as progress:
         done = run_dag(settings, DAG_ID, params, result_of="finish", watch=progress.watch)
@@ -77,14 +80,14 @@ def score_file(settings: Settings, file: str) -> dict[str, Any]:
     return done
 
 
-def _handed_in(settings: Settings, file: Path) -> str:
-    """Copy the file to where the DAG looks for it, so that it stays as it is; return its name there."""
+def _hand_in(settings: Settings, file: Path) -> str:
+    """Copy the file to where the DAG finds it, safe from later changes; return its name there."""
     from pipeline.batch_jobs.places import hand_in, incoming, suffix_of
 
     suffix = suffix_of(file.name)
     if suffix is None:
         raise ConfigError(
-            f"The name {file} does not say its format.",
+            f"The name {file} does not show a format.",
             "a name that ends in .csv, .jsonl or .parquet (each also with .gz).",
             "rename the file.",
         )

@@ -1,4 +1,4 @@
-"""`barometer serve`: predictions on demand, over HTTP."""
+"""`barometer serve`: run the service, which predicts on demand over HTTP."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from pipeline.settings import Settings, load_settings
 
 @click.command()
 def serve() -> None:
-    """Serve predictions on demand, over HTTP, until told to stop (Ctrl-C, SIGTERM).
+    """Serve predictions on demand over HTTP until Ctrl-C or SIGTERM.
 
-    The model is the registry's champion, followed when it changes, or the folder that service.model_folder names. Where
-    it listens, whose contract it keeps (barometer, sagemaker, vertex, azure) and its limits are in [service] of
-    pipeline.toml; every one of them can be set by a variable. The log, JSON lines, goes to standard error.
+    The model is the registry's current champion, or the one in service.model_folder. The address, the
+    contract (barometer, sagemaker, vertex, azure) and the limits are in [service] of pipeline.toml, and each can be set
+    by a variable. The log goes to standard error as JSON lines.
 
     \b
     Examples:
@@ -27,23 +27,23 @@ def serve() -> None:
     from pipeline.service.server.process import serve as run
 
     settings = contract_overrides(load_settings(), os.environ)
-    run(settings, ready=lambda address, readiness: click.echo(_in_words(settings, address, readiness)))
+    run(settings, ready=lambda address, readiness: click.echo(_describe(settings, address, readiness)))
 
 
-def _in_words(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
+def _describe(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
     return (
-        f"Listening on {address}: contract {settings.service.contract}, {_who_may_ask(settings)},"
-        f" {_what_serves(readiness)}."
+        f"Listening on {address}: contract {settings.service.contract}, {_describe_access(settings)},"
+        f" {_describe_model(readiness)}."
     )
 
 
-def _who_may_ask(settings: Settings) -> str:
+def _describe_access(settings: Settings) -> str:
     if settings.service.auth == "keys":
         return "API keys required"
     return "the gateway in front authenticates" if settings.service.auth == "platform" else "no keys required"
 
 
-def _what_serves(readiness: Mapping[str, Any]) -> str:
+def _describe_model(readiness: Mapping[str, Any]) -> str:
     if readiness["champion"] is None:
         problems = " ".join(problem["error"] for problem in readiness["problems"])
         return f"no model yet ({problems.rstrip('.')})" if problems else "no model yet"

@@ -1,4 +1,4 @@
-"""`barometer up` and `barometer down`, which `make up` and `make down` call."""
+"""`barometer up` and `barometer down`: start and stop the services; `make up` and `make down` call them."""
 
 import click
 
@@ -10,17 +10,17 @@ from pipeline.settings import load_settings
 def up() -> None:
     """Start Airflow, MLflow's UI and the service.
 
-    Prints where they are and how to log in. All of them listen on 127.0.0.1 only, unless service.host says otherwise
-    for the service. Harmless when they are up already.
+    Prints their addresses and how to log in. They listen on 127.0.0.1 only, except that service.host can change this
+    for the service. The command has no effect if they are running.
     """
-    from pipeline.local.services import addresses
-    from pipeline.local.services import up as start
+    from pipeline.local.services.lifecycle import addresses
+    from pipeline.local.services.lifecycle import up as start
 
     settings = load_settings()
-    start(settings, tell=lambda words: click.echo(f"  {words}", err=True))
+    start(settings, on_progress=lambda text: click.echo(f"  {text}", err=True))
     click.echo(aligned(list(addresses(settings).items()), indent=""))
     click.echo(
-        f"\nLog in to Airflow as viewer, operator or admin: the passwords are under airflow_passwords in\n"
+        f"\nLog in to Airflow as viewer, operator or admin. The passwords are in airflow_passwords of\n"
         f"{settings.home / 'credentials.json'}, which only you can read.\n"
         f"Logs: {settings.home / 'logs'}. Stop with make down."
     )
@@ -28,12 +28,12 @@ def up() -> None:
 
 @click.command()
 def down() -> None:
-    """Stop what `barometer up` started.
+    """Stop the services that `barometer up` started.
 
-    No process is left behind. Airflow's running tasks get some seconds to finish; what is cut off then is retried when
+    No process is left running. Airflow's tasks get some seconds to finish; a task that does not finish is retried when
     the services are up again.
     """
-    from pipeline.local.services import down as stop
+    from pipeline.local.services.lifecycle import down as stop
 
     ended = stop(load_settings())
     click.echo(f"Stopped {ended} processes." if ended else "Nothing was running.")

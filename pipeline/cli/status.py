@@ -1,4 +1,4 @@
-"""`barometer status`: what is there, what runs, what to do next."""
+"""`barometer status`: the services, the champion, the last runs, and what to do next."""
 
 import json
 from typing import Any
@@ -12,25 +12,23 @@ RECENT_RUNS = 5
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(*, as_json: bool) -> None:
-    """Say what is there and what to do next.
-
-    Services, champion and the last runs of this home.
+    """Show the services, the last runs, and what to do next.
 
     \b
     Examples:
       barometer status
       barometer status --json | jq .champion
     """
-    found = _look(load_settings())
+    found = _collect(load_settings())
     if as_json:
         click.echo(json.dumps(found, indent=1, default=str))
     else:
-        click.echo(_in_words(found))
+        click.echo(_describe(found))
 
 
-def _look(settings: Settings) -> dict[str, Any]:
+def _collect(settings: Settings) -> dict[str, Any]:
     from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
     from pipeline.orchestration.service_lock import services_are_up
 
@@ -38,16 +36,15 @@ def _look(settings: Settings) -> dict[str, Any]:
         "configuration": settings.config_file,
         "home": settings.home,
         "services": {},
-        "service": None,
+        "service": _service(settings),
         "champion": None,
         "runs": [],
         "next": "make run, which makes sample data, trains a model and publishes a week",
     }
-    found["service"] = _service(settings)
     if settings.database.url is None and not (settings.home / "postgres").exists():
-        return found  # nothing was ever run here, and looking must not make a server
+        return found  # nothing has run here yet, and a status must not create a server
     if services_are_up(settings):
-        from pipeline.local.services import addresses
+        from pipeline.local.services.lifecycle import addresses
 
         found["services"] = addresses(settings)
     else:
@@ -56,7 +53,7 @@ def _look(settings: Settings) -> dict[str, Any]:
 
 
 def _service(settings: Settings) -> dict[str, Any] | None:
-    """Return where the service answers and what it says of itself, started by `make up` or not."""
+    """Return the service's address and readiness, whether or not `make up` started it."""
     from pipeline.local.services.components import service_readiness
 
     readiness = service_readiness(settings)
@@ -73,23 +70,23 @@ def _recorded(settings: Settings) -> dict[str, Any]:
         query = "SELECT run_id, state, predicted, error FROM prediction_runs ORDER BY started_at DESC LIMIT :limit"
         runs = [dict(row) for row in connection.execute(text(query), {"limit": RECENT_RUNS}).mappings()]
     champion = registry.champion(settings)
-    return {"champion": champion, "runs": runs, "next": _next(champion, runs)}
+    return {"champion": champion, "runs": runs, "next": _next_step(champion, runs)}
 
 
-def _next(champion: str | None, runs: list[dict[str, Any]]) -> str:
+def _next_step(champion: str | None, runs: list[dict[str, Any]]) -> str:
     if champion is None:
         return "barometer train, for a first model"
     if not runs or runs[0]["state"] == "failed":
-        return "barometer run" + (", after mending what the last run says" if runs else "")
+        return "barometer run" + (", after correcting what the last run reports" if runs else "")
     return "barometer report, to read the latest week; make up, for the UIs"
 
 
-def _in_words(found: dict[str, Any]) -> str:
+def _describe(found: dict[str, Any]) -> str:
     rows = [
         ("configuration", found["configuration"]),
         ("home", found["home"]),
         *(found["services"].items() or [("services", "down")]),
-        ("on demand", _service_in_words(found["service"])),
+        ("on demand", _service_describe(found["service"])),
         ("champion", f"version {found['champion']}" if found["champion"] else "none"),
     ]
     runs = [
@@ -100,7 +97,7 @@ def _in_words(found: dict[str, Any]) -> str:
     return "\n".join([aligned(rows, indent=""), *(["last runs:", *runs] if runs else []), f"next: {found['next']}"])
 
 
-def _service_in_words(service: dict[str, Any] | None) -> str:
+def _service_describe(service: dict[str, Any] | None) -> str:
     if service is None:
         return "down"
     serves = f", serves version {service['champion']}" if service["champion"] else ""

@@ -1,4 +1,4 @@
-"""`barometer train`: a new model version."""
+"""`barometer train`: train a new model version."""
 
 import json
 import logging
@@ -12,25 +12,25 @@ from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 METRICS = ("roc_auc", "brier", "calibration_error")
-"""Those worth a line; the registry has them all."""
+"""The metrics in the summary; the registry has all of them."""
 
 
 @click.command()
 @click.option(
-    "--as-of", type=WeekArgument(), help="The last week the model may know. [default: the last complete week]"
+    "--as-of", type=WeekArgument(), help="The last week whose data the model may use. [default: the last complete week]"
 )
 @click.option(
     "--pipeline",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Fit this scikit-learn pipeline, written by skops, instead of searching for one. See docs/own-model.md.",
+    help="Fit this scikit-learn pipeline (a skops file) instead of searching for one. See docs/own-model.md.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was registered as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the registered version as JSON.")
 def train(as_of: Week | None, pipeline: Path | None, *, as_json: bool) -> None:
     """Train and register a model version.
 
-    Runs the DAG train_model. The first version becomes the champion. A version trained as of an earlier week is
-    in force for the weeks from there on that had none, so that they can be backfilled honestly.
+    Runs the DAG train_model. The first version becomes the champion. A version trained as of an earlier week also
+    scores the weeks from then on that had no version, so that a backfill does not use later data.
 
     \b
     Examples:
@@ -44,10 +44,10 @@ def train(as_of: Week | None, pipeline: Path | None, *, as_json: bool) -> None:
 
 
 def train_version(settings: Settings, as_of: Week | None, pipeline: Path | None = None) -> dict[str, Any]:
-    """Run the training DAG to its end, with progress; say and return what was registered."""
+    """Run the training DAG with progress; print and return the registered version."""
     from pipeline.orchestration.dag_runs import run_dag
 
-    with StageProgress("Training a model") as progress, progress.telling(logging.getLogger("pipeline.training")):
+    with StageProgress("Training a model") as progress, progress.showing(logging.getLogger("pipeline.training")):
         params = {
             "as_of": str(as_of) if as_of else None,
             "pipeline": str(pipeline.absolute()) if pipeline else None,

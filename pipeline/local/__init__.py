@@ -1,1 +1,1 @@
-"""What makes two commands enough on one machine: PostgreSQL, the services, credentials."""
+"""What runs on one machine: PostgreSQL, the services of `make up`, credentials."""

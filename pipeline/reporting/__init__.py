@@ -1,1 +1,1 @@
-"""What `pipeline.weekly.report` is made of: questions to the warehouse, figures, charts, words and the page."""
+"""What a week's report is made of: queries, tables, charts, sentences, and the rendering of all pages."""

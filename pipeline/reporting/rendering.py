@@ -1,7 +1,6 @@
-"""Templates to text: the one way that pages for people are made, from `pipeline/templates`.
+"""Rendering of the templates in `pipeline/templates`, for the reports, training's report and card, and the service.
 
-Whatever text the facts hold is escaped. Used by the reports, training's report and card, and the service's pages. The
-entry point is `render`.
+The entry point is `render`.
 """
 
 from datetime import UTC, datetime
@@ -10,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.reporting import words
+from pipeline.reporting import filters
 from pipeline.settings import Settings
 
 
 def render(settings: Settings, template: str, **facts: object) -> str:
-    """Return a page of `pipeline/templates`; whatever text the facts hold is escaped."""
+    """Return a page of `pipeline/templates`, with all text of `facts` escaped."""
     return (
         _environment(settings.zone)
         .get_template(template)
@@ -25,7 +24,7 @@ def render(settings: Settings, template: str, **facts: object) -> str:
 
 @lru_cache
 def _environment(zone: ZoneInfo) -> Environment:
-    """Return the templates with their filters; kept, since a service renders them many times."""
+    """Return the templates with their filters; cached, because the service renders many pages."""
     environment = Environment(
         loader=PackageLoader("pipeline"),
         autoescape=True,
@@ -33,19 +32,7 @@ def _environment(zone: ZoneInfo) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "cell": words.cell,
-        "change": words.points,
-        "count": words.count,
-        "counted": words.counted,
-        "day": words.day,
-        "figure": words.figure,
-        "label": words.label,
-        "measure": words.measure,
-        "moment": partial(words.moment, zone=zone),
-        "more_or_fewer": words.more_or_fewer,
-        "percent": words.percent,
-        "seconds": words.seconds,
-    }
-    environment.tests["missing"] = words.is_missing
+    environment.filters |= {function.__name__: function for function in filters.FILTERS}
+    environment.filters["moment"] = partial(filters.moment, zone=zone)
+    environment.tests["missing"] = filters.is_missing
     return environment

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, text
 
 from pipeline import warehouse
 from pipeline.files import write_text
-from pipeline.reporting import words
-from pipeline.reporting.page import page
-from pipeline.reporting.questions import Questions
+from pipeline.reporting import filters
 from pipeline.reporting.rendering import render
+from pipeline.reporting.report_facts import gather_facts
+from pipeline.reporting.report_queries import ReportQueries
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -35,7 +35,7 @@ def write_report(settings: Settings, week: Week) -> tuple[Path, str]:
     folder = settings.site / "reports"
     with _turn(settings):
         with _one_view(settings) as connection:
-            facts = page(Questions(connection), week, settings.home)
+            facts = gather_facts(ReportQueries(connection), week, settings.home)
         write_text(folder / f"{week}.json", json.dumps(_summary(facts)))
         write_text(folder / f"{week}.html", render(settings, "report.html", **facts))
         write_text(folder / "index.html", render(settings, "index.html", reports=_summaries(folder)))
@@ -44,7 +44,7 @@ def write_report(settings: Settings, week: Week) -> tuple[Path, str]:
 
 @contextmanager
 def _turn(settings: Settings) -> Iterator[None]:
-    """One report at a time: who begins later reads what is published later, so an older page never replaces a newer."""
+    """One report at a time: the later one reads the later publish, so an older page never replaces a newer one."""
     with warehouse.transaction(settings) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('report', 0))"))
         yield
@@ -66,7 +66,7 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
         "model_version": run["model_version"],
         "headline": facts["headline"],
         "quarantined": int(run["quarantined"]),
-        **{key: None if words.is_missing(value) else float(value) for key, value in numbers.items()},
+        **{key: None if filters.is_missing(value) else float(value) for key, value in numbers.items()},
     }
 
 

@@ -1,10 +1,10 @@
-"""The configuration: `pipeline.toml`, a profile of it, environment variables; checked as a whole before anything runs.
+"""The configuration: `pipeline.toml`, one of its profiles, and environment variables, checked before anything runs.
 
-`BAROMETER_CONFIG` names the file (default: `pipeline.toml` in the working directory or beside the package), paths in
-it are relative to its folder. `BAROMETER_PROFILE` chooses a `[profile.<name>]` of it, whose settings overlay the
-others. `BAROMETER_HOME` names the folder for all state. Any setting can be overridden:
-`BAROMETER__BUDGET__QUARANTINE_ROWS=50` sets `quarantine_rows` in `[budget]`; values are read as TOML where they
-parse as such, else as text. The entry point is `load_settings`; `tables` and `model` say what can be set.
+`BAROMETER_CONFIG` names the file (default: `pipeline.toml` in the working directory or beside the package); its paths
+are relative to its folder. `BAROMETER_PROFILE` selects a `[profile.<name>]`, whose settings replace the others.
+`BAROMETER_HOME` names the folder for all state. A variable overrides any setting:
+`BAROMETER__BUDGET__QUARANTINE_ROWS=50` sets `quarantine_rows` in `[budget]`. Its value is read as TOML, or as text if
+it is not valid TOML. The entry point is `load_settings`; `tables`, `model` and `service` define the settings.
 """
 
 from pipeline.settings.base import IDENTIFIER

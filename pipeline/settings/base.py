@@ -1,4 +1,4 @@
-"""What every table of the configuration has in common, and the checked kinds of values."""
+"""The base class of the configuration's tables, and the types of values that several of them use."""
 
 import re
 from typing import Annotated
@@ -11,33 +11,33 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class Table(BaseModel):
-    """A table of the configuration: no unknown keys, and never changed once read."""
+    """A table of the configuration: unknown keys are refused, and it is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 def is_zone(name: str) -> str:
-    """Return the name of a time zone, if it is one."""
+    """Return the name, or refuse one that is not a time zone."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
+        raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from None
     return name
 
 
 def is_column_type(name: str) -> str:
-    """Return the name of a column type, if it is one."""
+    """Return the name, or refuse one that is not a column type."""
     if not COLUMN_TYPE.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no column type; use text, integer, number, decimal(p,s), boolean, date, timestamp"
+            f"{name!r} is not a column type; use text, integer, number, decimal(p,s), boolean, date, timestamp"
         )
     return name
 
 
 def is_identifier(name: str) -> str:
-    """Return a plain name, if it is one."""
+    """Return the name, or refuse one with other characters than an identifier has."""
     if not IDENTIFIER.fullmatch(name):
-        raise ValueError(f"{name!r} is no plain name; use lower-case letters, digits and underscores")
+        raise ValueError(f"{name!r} is not a plain name; use lower-case letters, digits and underscores")
     return name
 
 

@@ -1,7 +1,7 @@
-"""Loading: the file's values, overlaid by a profile's and the environment's, as `Settings`, each with its origin.
+"""Loading of the settings: merge the layers of values into `Settings`, and keep each value's origin.
 
-What comes later wins: the file, the profile in it that `BAROMETER_PROFILE` names, the variables `BAROMETER__…`. The
-entry points are `load_settings` and, for whoever tells where a value came from, `load`.
+The layers, of which a later one wins: the file, the profile that `BAROMETER_PROFILE` names, the variables
+`BAROMETER__…`. The entry points are `load_settings` and `load`, which also returns the origins.
 """
 
 import os
@@ -21,52 +21,51 @@ ENV_PREFIX = "BAROMETER__"
 DEFAULT = "default"
 
 Name = tuple[str, ...]
-"""A setting's name: the tables it stands in and its key."""
+"""A setting's name: its tables and its key."""
 
 _GIVEN = {"config_file": "BAROMETER_CONFIG", "profile": "BAROMETER_PROFILE", "home": "BAROMETER_HOME"}
-"""What no file can set."""
+"""Settings that only an environment variable can set."""
 _PLACES = {
     "path": {"url", "connection", "table", "query"},
     "url": {"path", "connection", "format", "lookback_weeks"},
     "connection": {"path", "url", "format", "lookback_weeks"},
 }
-"""Where a source is read from; a later layer that says one of these takes back what an earlier one said of the others,
-so that a profile may turn files into a table."""
+"""For each way to name a source's place, the keys that it excludes. A later layer that sets one of these ways removes
+what earlier layers set for the others, so that a profile can read a table instead of files."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings and where they came from."""
+    """The settings and their origins."""
 
     settings: Settings
     profiles: list[str]
-    """Those that the file has."""
+    """The names of the file's profiles."""
     origins: dict[Name, str]
-    """The file's name, the profile or the variable that gave a value."""
+    """The file's name, the profile or the variable that set a value."""
 
     def origin(self, name: Name) -> str:
-        """Return what gave a setting its value; a table written as one value has one origin."""
-        parents = (name[:length] for length in range(len(name), 0, -1))
-        return next((self.origins[parent] for parent in parents if parent in self.origins), DEFAULT)
+        """Return the origin of a setting's value: its own, else that of the table it was written with."""
+        return _origin(self.origins, name) or DEFAULT
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that the configuration file and `environ` give.
+    """Return the settings from the configuration file and `environ`.
 
     Raises
     ------
     ConfigError
-        If the file is absent or no TOML or holds a secret, its profile is not there, or a value is unknown, missing or
-        not of its type.
+        If the file is absent, is not TOML or contains a secret, if it lacks the profile, or if a setting is unknown,
+        missing or not of its type.
     """
     return load(environ).settings
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Return the settings with their origins; raises what `load_settings` does."""
+    """Return the settings with their origins; raise what `load_settings` raises."""
     path = config_path(environ)
     values = _read(path)
-    profiles = _taken_out(path, values)
+    profiles = _take_profiles(path, values)
     chosen = environ.get("BAROMETER_PROFILE") or None
     layers = [(path.name, values)]
     if chosen is not None:
@@ -75,12 +74,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Loaded:
         _refuse_secrets(layer, str(path) if layer is values else place)
     merged: dict[str, Any] = {}
     origins: dict[Name, str] = {}
-    for origin, layer in [*layers, *_variables(environ)]:
+    for origin, layer in [*layers, *_variable_layers(environ)]:
         _merge(merged, layer, origin, origins)
     home = Path(environ.get("BAROMETER_HOME") or path.parent / ".barometer").absolute()
     given = {"config_file": path, "profile": chosen, "home": home}
     origins |= {(key,): name for key, name in _GIVEN.items() if environ.get(name)}
-    return Loaded(_validated(path, merged, given, origins), sorted(profiles), origins)
+    return Loaded(_validate(path, merged, given, origins), sorted(profiles), origins)
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -103,31 +102,30 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} cannot be read as TOML: {error}.", "a valid TOML file in UTF-8.", "mend the line that is named."
+            f"{path} cannot be read as TOML: {error}.", "a valid TOML file in UTF-8.", "correct the named line."
         ) from None
 
 
-def _taken_out(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the file's profiles, which are no settings themselves."""
+def _take_profiles(path: Path, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Remove the profiles from the file's values and return them."""
     profiles = values.pop("profile", {})
     if not isinstance(profiles, dict) or not all(isinstance(profile, dict) for profile in profiles.values()):
         raise ConfigError(
-            f"{path} has a setting `profile` that is no table of tables.",
+            f"{path} has a setting `profile` that is not a table of tables.",
             "[profile.<name>] with the settings that differ there.",
-            "write it so, or take it out; BAROMETER_PROFILE chooses one.",
+            "write it like that, or remove it; BAROMETER_PROFILE selects a profile.",
         )
     return profiles
 
 
-def _profile(path: Path, profiles: dict[str, Any], chosen: str) -> dict[str, Any]:
+def _profile(path: Path, profiles: dict[str, dict[str, Any]], chosen: str) -> dict[str, Any]:
     if chosen not in profiles:
         raise ConfigError(
             f"BAROMETER_PROFILE names {chosen!r}, which {path} does not have.",
-            f"one of its profiles: {', '.join(sorted(profiles)) or 'it has none'}.",
+            f"one of its profiles ({', '.join(sorted(profiles)) or 'it has none'}).",
             f"correct or unset BAROMETER_PROFILE, or write [profile.{chosen}].",
         )
-    profile: dict[str, Any] = profiles[chosen]
-    return profile
+    return profiles[chosen]
 
 
 def _refuse_secrets(table: dict[str, Any], place: str, name: str = "") -> None:
@@ -138,8 +136,8 @@ def _refuse_secrets(table: dict[str, Any], place: str, name: str = "") -> None:
             refuse_literal(value, f"{name}{key}", place)
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each variable that is a setting as a layer of its own."""
+def _variable_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a layer for each variable that is a setting."""
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX):
             layer: Any = _toml_value(text)
@@ -170,22 +168,22 @@ def _merge(
         else:
             raise ConfigError(
                 f"{origin} names a setting inside {'.'.join((*name, key))}, which is a value.",
-                "a table of pipeline.toml and a key of it; in a variable's name, joined by two underscores.",
-                "correct the name, or take it out.",
+                "a table of pipeline.toml and one of its keys; in a variable's name, joined by two underscores.",
+                "correct the name, or remove it.",
             )
 
 
-def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origins: dict[Name, str]) -> Settings:
+def _validate(path: Path, merged: dict[str, Any], given: dict[str, Any], origins: dict[Name, str]) -> Settings:
     if taken := sorted(merged.keys() & _GIVEN.keys()):
         raise ConfigError(
-            f"{path}, or a variable that overrides it, sets {taken[0]}, which is no setting.",
+            f"{path}, or a variable that overrides it, sets {taken[0]}, which is not a setting.",
             f"the environment variable {_GIVEN[taken[0]]}.",
-            "take it out.",
+            "remove it.",
         )
     try:
         return Settings.model_validate({**merged, **given})
     except ValidationError as error:
-        problems = "; ".join(_problem(e["loc"], e["msg"], path, origins) for e in error.errors())
+        problems = "; ".join(_describe_problem(e["loc"], e["msg"], path, origins) for e in error.errors())
         raise ConfigError(
             f"{path} is not valid: {problems}.",
             "the settings described in the comments of pipeline.toml.",
@@ -193,8 +191,11 @@ def _validated(path: Path, merged: dict[str, Any], given: dict[str, Any], origin
         ) from None
 
 
-def _problem(location: tuple[int | str, ...], message: str, path: Path, origins: dict[Name, str]) -> str:
+def _describe_problem(location: tuple[int | str, ...], message: str, path: Path, origins: dict[Name, str]) -> str:
     name = tuple(map(str, location))
-    given = next((origins[name[:end]] for end in range(len(name), 0, -1) if name[:end] in origins), path.name)
-    whence = "" if given == path.name else f" (from {given})"
-    return f"{'.'.join(name) or 'file'}{whence}: {message}"
+    origin = _origin(origins, name) or path.name
+    return f"{'.'.join(name) or 'file'}{'' if origin == path.name else f' (from {origin})'}: {message}"
+
+
+def _origin(origins: dict[Name, str], name: Name) -> str | None:
+    return next((origins[name[:length]] for length in range(len(name), 0, -1) if name[:length] in origins), None)

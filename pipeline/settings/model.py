@@ -1,4 +1,4 @@
-"""The tables of `pipeline.toml` about the model's life: training, tuning, promotion, routing."""
+"""The tables of `pipeline.toml` about models: training, tuning, promotion, routing."""
 
 from typing import Annotated, Literal, Self
 
@@ -12,20 +12,20 @@ class Model(Table):
 
     name: Identifier = "satisfaction"
     threshold: Fraction = 0.5
-    """`likely_satisfied` is satisfaction at or above this."""
+    """`likely_satisfied` is true if the satisfaction is at least this."""
     training_weeks: PositiveInt = 12
-    """How many past weeks a training set spans, the matured ones before the training cutoff."""
+    """Number of past weeks in a training set: the latest ones whose labels have matured."""
     maturity_weeks: NonNegativeInt = 4
-    """A week counts for training when its labels had so many weeks to arrive."""
+    """Number of weeks that a week's labels have to arrive before training uses the week."""
     validation_weeks: PositiveInt = 2
     test_weeks: PositiveInt = 2
     seed: NonNegativeInt = 7
     segments: tuple[str, ...] = ()
-    """Columns of features.sql (categories or `info_*`) by whose values a version is evaluated too, beside products."""
+    """Columns of features.sql (categories or `info_*`); a version is also evaluated for each of their values."""
 
 
 class Span(Table):
-    """Numbers to draw from; `log` draws the orders of magnitude evenly."""
+    """A range of numbers to draw from; with `log` the logarithm is drawn evenly."""
 
     low: float
     high: float
@@ -40,43 +40,43 @@ class Span(Table):
 
 
 Space = dict[str, Span | Annotated[list[float | int | str | bool], Field(min_length=1)]]
-"""For each parameter a span to draw from, or the values to choose among."""
+"""For each parameter, a range to draw from or the values to choose from."""
 
 
 class Tuning(Table):
     """The search for hyperparameters: scikit-learn's successive halving, by weeks."""
 
     minutes: PositiveFloat = 5
-    """Budget: what is still to be tried when it is used up is left out."""
+    """Time limit; candidates that are left when it is reached are not tried."""
     candidates: PositiveInt = 24
     folds: PositiveInt = 3
-    """Each validates on the weeks after those it trains on."""
+    """Each fold validates on the weeks after those it trains on."""
     space: dict[Literal["logistic_regression", "hist_gradient_boosting"], Space] = Field(default_factory=dict)
-    """By family; a family that is not named is not tried, except that none named means both with their defaults."""
+    """By family of models. Families not named are not tried; if none is named, both are, with default spaces."""
 
 
 class Promotion(Table):
-    """The gate before a version comes into force."""
+    """The checks that a version must pass before it is promoted."""
 
     approval: bool = False
     """Whether a person must approve in Airflow's UI."""
     margin: Fraction = 0.01
-    """A version may be worse than the champion in ROC AUC by at most this, at the bad end of the interval."""
+    """Largest loss in ROC AUC against the champion, at the unfavourable end of the interval."""
     segment_margin: Fraction = 0.05
-    """The same for each product and segment, beyond what chance explains."""
+    """The same for each product and segment, beyond what chance can explain."""
     calibration_error: Fraction = 0.05
-    """Highest expected calibration error, where the test rows are enough to tell it from chance."""
+    """Largest expected calibration error, where there are enough test rows to distinguish it from chance."""
     latency_milliseconds: PositiveFloat = 5
-    """Longest median time to score one row."""
+    """Largest median time to score one row."""
     suspicious_auc: Fraction = 0.98
-    """A version, or a feature alone, that is better than this has seen the answer."""
+    """A version or a single feature with a higher ROC AUC is taken to have seen the label."""
 
 
 class Routing(Table):
-    """How the challenger (the version with that alias) takes part in the weekly run."""
+    """How the challenger takes part in the weekly run."""
 
     mode: Literal["off", "ab", "shadow"] = "off"
     fraction: Fraction = 0.1
-    """With ab: this fraction of customers is the challenger's."""
+    """With ab: the fraction of customers that the challenger serves."""
     salt: str = ""
-    """Changed, it draws other customers for the next test."""
+    """A different text assigns different customers to the challenger."""

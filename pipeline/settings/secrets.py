@@ -1,6 +1,6 @@
-"""Passwords in URLs: none may stand in the file, `$NAME` stands for one, and none is shown.
+"""Passwords in URLs: the configuration names a variable, `$NAME`, instead of a password, and none is printed.
 
-Used where the configuration is loaded, shown, and where a URL is opened. The entry points are `refuse_literal`,
+Used where the configuration is loaded and printed, and where a URL is opened. The entry points are `refuse_literal`,
 `masked` and `filled_url`.
 """
 
@@ -17,41 +17,33 @@ _REFERENCE_AS_PASSWORD = re.compile(rf"(?<=:)({_REFERENCE.pattern})(?=@)")
 
 
 def refuse_literal(text: str, setting: str, place: str) -> None:
-    """Refuse a URL that holds a password other than `$NAME`.
-
-    Parameters
-    ----------
-    text
-        The setting's value.
-    setting, place
-        Its name, and where it stands, for the refusal; the value itself is never told.
+    """Refuse a URL that contains a password other than `$NAME`; the message names the setting and its place only.
 
     Raises
     ------
     ConfigError
-        If it does.
+        If it contains one.
     """
     for pattern in (_USER_AND_PASSWORD, _PARAMETER):
         found = pattern.search(text)
         if found and found["secret"] and not _REFERENCE.fullmatch(found["secret"]):
             raise ConfigError(
-                f"{setting} in {place} holds a password.",
-                "no secret in the file: $NAME in its place, taken from the environment, or for a source an "
-                'Airflow connection (connection = "…").',
-                "write $NAME in its place and set NAME where Barometer runs; change the password if others have "
-                "the file.",
+                f"{setting} in {place} contains a password.",
+                "$NAME instead of the password, which is read from the environment; or, for a source, an Airflow "
+                'connection (connection = "…").',
+                "write $NAME instead, and set NAME where Barometer runs; if others have the file, change the password.",
             )
 
 
 def masked(text: str) -> str:
-    """Return a URL with its passwords as `***`; references to the environment stay."""
+    """Return a URL with `***` for its passwords; `$NAME` stays."""
     for pattern in (_USER_AND_PASSWORD, _PARAMETER):
         text = pattern.sub(lambda m: m[0] if _REFERENCE.fullmatch(m["secret"]) else f"{m['before']}***", text)
     return text
 
 
 def filled_url(text: str, setting: str) -> str:
-    """Return a URL with each `$NAME` taken from the environment; a password may hold any characters.
+    """Return a URL with each `$NAME` replaced from the environment; a password may contain any characters.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The table `[service]` of `pipeline.toml`: where the sidecar listens, which contract it keeps, and its limits."""
+"""The table `[service]` of `pipeline.toml`: where the service listens, which contract it serves, and its limits."""
 
 import re
 from typing import Annotated, Literal
@@ -12,36 +12,36 @@ Contract = Literal["barometer", "sagemaker", "vertex", "azure"]
 
 
 def is_plain_prefix(uri: str) -> str:
-    """Return a prefix of URIs, if two readers cannot understand it differently."""
+    """Return the prefix, or refuse one that two parsers could understand differently."""
     if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s?#@\\]+", uri) or {".", ".."} & set(uri.split("/")):
-        raise ValueError(f"{uri!r} is no plain prefix; use scheme://place/path, without user, query, `.` or `..`")
+        raise ValueError(f"{uri!r} is not a plain prefix; use scheme://place/path, without user, query, `.` or `..`")
     return uri
 
 
 class Service(Table):
-    """The sidecar."""
+    """The service."""
 
     host: str = "127.0.0.1"
     port: PositiveInt = Field(default=8000, le=65_535)
     contract: Contract = "barometer"
-    """Whose routes are served: our own with MLflow's and the Open Inference Protocol's, or one cloud's."""
+    """Which routes are served: our own with MLflow's and the Open Inference Protocol's, or those of one cloud."""
     auth: Literal["keys", "platform"] | None = None
-    """Who authenticates: our own API keys or the cloud's gateway. Beyond loopback one of them must be chosen."""
+    """Who authenticates clients: our own API keys or the cloud's gateway. Required beyond loopback."""
     keys_file: str = "{home}/service/keys.json"
     model_folder: str | None = None
-    """A folder of `barometer models export`, or its URI: then no registry, warehouse or Airflow is used."""
+    """A folder made by `barometer models export`, or its URI. With it, no registry, warehouse or Airflow is used."""
     refresh_seconds: PositiveFloat = Field(default=10, le=25)
-    """How often it is looked whether an alias has moved; 30 s after it has, the new version serves."""
+    """How often the registry's aliases are checked. A new version serves within 30 s of its promotion."""
     body_bytes: PositiveInt = 6_000_000
     rows: PositiveInt = 20_000
-    """Most rows in a request; SageMaker's have a bound of their own."""
+    """Largest number of rows in a request. SageMaker's contract has its own limit."""
     request_seconds: PositiveFloat = 30
     concurrent_requests: PositiveInt = 256
-    """More at once are answered 503 with Retry-After."""
+    """Further requests get 503 with Retry-After."""
     record_rows: NonNegativeInt = 100_000
-    """Answers that may wait to be written to `online_predictions`; 0 records none."""
+    """Largest number of predictions waiting to be written to `online_predictions`; 0 records none."""
     upload_bytes: PositiveInt = 2_000_000_000
-    """Largest file of a batch prediction."""
+    """Largest file for a batch prediction."""
     file_sources: tuple[Annotated[str, AfterValidator(is_plain_prefix)], ...] = ()
     """URI prefixes that a batch prediction may read from; none when empty."""
     results_days: PositiveFloat = 7
@@ -49,6 +49,6 @@ class Service(Table):
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - what is listened on
+        """The service's address on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - names what it listens on
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

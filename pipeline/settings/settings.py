@@ -14,8 +14,8 @@ from pipeline.settings.variables import filled
 
 _PACKAGE = Path(__file__).absolute().parent.parent
 ROOT = _PACKAGE / "checkout" if (_PACKAGE / "checkout").exists() else _PACKAGE.parent
-"""The checkout: what is not in the package (`dags/`, `sql/`, `airflow.cfg`) lies here. A wheel has of it, inside the
-package, what the service needs: `sql/migrations`."""
+"""The checkout, with the files that are not in the package (`dags/`, `sql/`, `airflow.cfg`). A wheel contains a part of
+it inside the package: `sql/migrations`, which the service needs."""
 
 
 class Settings(Table):
@@ -23,7 +23,7 @@ class Settings(Table):
 
     config_file: Path
     profile: str | None = None
-    """The overlay of the file that BAROMETER_PROFILE chose."""
+    """The profile that BAROMETER_PROFILE selected."""
     home: Path
     company: str = "Your company"
     timezone: ZoneName = "UTC"
@@ -45,7 +45,7 @@ class Settings(Table):
         return ZoneInfo(self.timezone)
 
     def path(self, text: str) -> Path:
-        """Return a configured path, relative ones to the configuration file, `{home}` and `$NAME` filled in."""
+        """Return a configured path with `{home}` and `$NAME` replaced, relative to the configuration file."""
         return self.config_file.parent / filled(text, "[paths]").replace("{home}", str(self.home))
 
     @property
@@ -55,24 +55,24 @@ class Settings(Table):
 
     @property
     def site(self) -> Path:
-        """The folder of pages for people: `reports/` and `data_docs/`."""
+        """The folder of the web pages: `reports/`, `data_docs/` and `training/`."""
         return self.home / "site"
 
     @property
     def features_sql(self) -> Path:
-        """The query that makes a week's features."""
+        """The query for a week's features."""
         return self.path(self.paths.features_sql)
 
     @property
     def labels_sql(self) -> Path:
-        """The query that makes labels."""
+        """The query for labels."""
         return self.path(self.paths.labels_sql)
 
     @property
     def expectations(self) -> Path:
-        """The folder of the suites."""
+        """The folder of the expectation suites."""
         return self.path(self.paths.expectations)
 
     def source_zone(self, name: str) -> ZoneInfo:
-        """Return the zone of a source's timestamps that carry none."""
+        """Return the zone for a source's timestamps without one."""
         return ZoneInfo(self.sources[name].timezone or self.timezone)

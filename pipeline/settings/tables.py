@@ -1,4 +1,4 @@
-"""The tables of `pipeline.toml` about data and machines: sources, paths, database, budget, resources, services."""
+"""The tables of `pipeline.toml` about data and the machine: sources, paths, database, budget, resources, services."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,11 +8,11 @@ from pipeline.settings.base import Fraction, Identifier, Table, ZoneName, is_col
 
 
 class Column(Table):
-    """A declared column of a source; in TOML either a type or a table with these keys."""
+    """A declared column of a source: in TOML a type, or a table with these keys."""
 
     type: Annotated[str, AfterValidator(is_column_type)]
     known_at: str | None = None
-    """The column that says when this cell became known; before the cutoff it is NULL to `features.sql`."""
+    """The column with the time at which this cell became known. `features.sql` sees NULL until the cutoff is later."""
 
 
 def _column(value: Any) -> Any:
@@ -20,46 +20,46 @@ def _column(value: Any) -> Any:
 
 
 class Source(Table):
-    """A raw input: files under `path`, or the rows of `table` or `query` behind `url` or `connection`."""
+    """A raw input: files under `path`, or the rows of `table` or `query` at `url` or `connection`."""
 
     path: str | None = None
     """A file, relative to the landing zone, or any fsspec URI; may hold `{week}` and shell wildcards."""
     url: str | None = None
-    """A SQLAlchemy URL; `$NAME` is taken from the environment."""
+    """A SQLAlchemy URL; `$NAME` is replaced from the environment."""
     connection: str | None = None
-    """Instead of `url`, the id of a connection that Airflow knows."""
+    """Instead of `url`: the id of an Airflow connection."""
     table: str | None = None
     query: str | None = None
     format: Literal["csv", "jsonl", "parquet"] | None = None
-    """Inferred from the file's name when not given (`.csv`, `.jsonl`, `.parquet`, each also with `.gz`)."""
+    """By default taken from the file's name (`.csv`, `.jsonl`, `.parquet`, each also with `.gz`)."""
     columns: dict[str, Annotated[Column, BeforeValidator(_column)]]
     timezone: ZoneName | None = None
-    """Zone of timestamps that carry none; the company's when not given."""
+    """Zone of timestamps without one; by default the company's."""
     event_time: str | None = None
-    """When a row's fact happened; rows at or after the cutoff are hidden from `features.sql`."""
+    """The column with the time of the event; rows at or after the cutoff are hidden from `features.sql`."""
     arrived_at: str | None = None
-    """When a row arrived; rows at or after the cutoff are hidden too."""
+    """The column with the time of arrival; rows at or after the cutoff are hidden as well."""
     lookback_weeks: PositiveInt | None = None
-    """With `{week}` in `path`: the week's own file and those of so many minus one weeks before."""
+    """With `{week}` in `path`: the number of weekly files to read, the week's own and those before it."""
     delimiter: Annotated[str, Field(pattern=r"^[\t -!#-~]$")] = ","
     null_values: tuple[str, ...] = ("",)
     decimal_separator: Annotated[str, Field(pattern=r"^[^\d\s+-]$")] = "."
     thousands_separator: Annotated[str, Field(pattern=r"^[^\d+-]?$")] = ""
-    """In numbers that are text, groups of three digits may be apart by this; empty: they are not."""
+    """Between groups of three digits in numbers that are text; empty if there is none."""
     timestamp_format: str | None = None
-    """strptime format of timestamps; ISO 8601 when not given."""
+    """strptime format of timestamps; by default ISO 8601."""
     date_format: str | None = None
     reject_rows: NonNegativeInt = 0
-    """Error budget: so many new rejects are accepted …"""
+    """Error budget: the number of new rejects that are accepted …"""
     reject_fraction: Fraction = 0.0
-    """… or this fraction of the lines of the files they stand in, whichever is more."""
+    """… or this fraction of the lines in the rejects' files, if that is more."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if [self.path, self.url, self.connection].count(None) != 2:  # noqa: PLR2004 - all but one
-            raise ValueError("give either path or url or connection")
+            raise ValueError("give one of path, url and connection")
         if self.path is None and (self.table is None) == (self.query is None):
-            raise ValueError("with url or connection, give either table or query")
+            raise ValueError("with url or connection, give one of table and query")
         if (self.lookback_weeks is not None) != ("{week}" in (self.path or "")):
             raise ValueError("lookback_weeks goes with {week} in path")
         if self.decimal_separator == self.thousands_separator:
@@ -77,7 +77,7 @@ class Source(Table):
 
 
 class Paths(Table):
-    """Where things are, relative to the configuration file."""
+    """Paths, relative to the configuration file."""
 
     landing: str = "{home}/landing"
     features_sql: str = "sql/features.sql"
@@ -86,37 +86,37 @@ class Paths(Table):
 
 
 class Database(Table):
-    """The PostgreSQL server; embedded unless `url` names another."""
+    """The PostgreSQL server: the embedded one unless `url` names another."""
 
     url: str | None = None
-    """postgresql://user:password@host:port, whose user may create the three databases or finds them made."""
+    """postgresql://user:password@host:port. The user must be able to create the databases, unless they exist."""
     prefix: Identifier = "barometer"
     """The databases are `<prefix>_warehouse`, `<prefix>_airflow`, `<prefix>_mlflow`."""
     port: NonNegativeInt = 0
-    """TCP port of the embedded server on 127.0.0.1; 0 takes a free one and keeps it."""
+    """TCP port of the embedded server on 127.0.0.1; 0 chooses a free port and keeps it."""
     run_as: str = "nobody"
-    """The user the embedded server runs as when Barometer runs as root (PostgreSQL refuses to be root)."""
+    """The user that runs the embedded server if Barometer runs as root, because PostgreSQL refuses to run as root."""
 
 
 class Budget(Table):
-    """How many subjects may be quarantined before the run stops; whichever is more counts."""
+    """How many subjects may be quarantined before the run stops; the larger of the two limits counts."""
 
     quarantine_rows: NonNegativeInt = 0
     quarantine_fraction: Fraction = 0.01
 
 
 class Resources(Table):
-    """Bounds of one process."""
+    """Limits of one process."""
 
     duckdb_memory: str = "600MB"
     duckdb_threads: PositiveInt = 2
     shard_rows: PositiveInt = 250_000
-    """Aim for the rows of a shard; a shard is a task, so it should be worth some seconds."""
+    """Target number of rows in a shard. A shard is a task, so it should take at least some seconds."""
     batch_rows: PositiveInt = 16_384
 
 
 class Services(Table):
-    """Ports of `make up` on 127.0.0.1; the service's own is in `[service]`."""
+    """Ports of `make up` on 127.0.0.1; the service's port is in `[service]`."""
 
     airflow_port: PositiveInt = 8080
     mlflow_port: PositiveInt = 5000

@@ -1,6 +1,6 @@
-"""`$NAME` in a configured text, taken from the environment: a place or a secret that the file does not tell.
+"""`$NAME` in a setting: a place or a secret that comes from the environment instead of the file.
 
-Used where a setting allows it: the paths of `[paths]` and a source's `url`. The entry point is `filled`.
+Used where a setting allows it: the paths of `[paths]` and URLs. The entry point is `filled`.
 """
 
 import os
@@ -11,13 +11,6 @@ from pipeline.errors import ConfigError
 
 def filled(text: str, setting: str) -> str:
     """Return `text` with each `$NAME` and `${NAME}` replaced by the environment's value.
-
-    Parameters
-    ----------
-    text
-        As it stands in the configuration.
-    setting
-        Where it stands there, for the refusal.
 
     Raises
     ------
@@ -30,7 +23,7 @@ def filled(text: str, setting: str) -> str:
         if not os.environ.get(variable):
             raise ConfigError(
                 f"{setting}: the environment variable {variable} is not set.",
-                "the variables that it names.",
+                "a value for each variable that the setting names.",
                 f"set {variable} and run the command again.",
             )
         return os.environ[variable]

@@ -1,4 +1,4 @@
-"""As much of Airflow's REST API as jobs need, in memory: runs of unique ids, which a test ends as it likes."""
+"""The part of Airflow's REST API that jobs need, in memory: runs with unique ids, which a test can end."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ START = datetime(2026, 11, 16, tzinfo=UTC)
 
 
 class Runs:
-    """The DAG runs, by id, in the order they were triggered."""
+    """The DAG runs by id, in the order in which they were triggered."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, dict[str, Any]] = {}
@@ -73,12 +73,12 @@ class _Api(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(what).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def airflow_double() -> Iterator[tuple[int, Runs]]:
-    """Answer as Airflow would; yield the port and the runs."""
+    """Serve Airflow's API; yield the port and the runs."""
     runs = Runs()
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Api", (_Api,), {"runs": runs})) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()

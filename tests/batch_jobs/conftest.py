@@ -1,4 +1,4 @@
-"""A job of the test company: its file, the stages one after the other, and what comes out."""
+"""A job of the test company: its file, its stages, and its results."""
 
 import gzip
 import json
@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch_jobs.finish import finish
-from pipeline.batch_jobs.handoffs import FilePlan, FileScored
+from pipeline.batch_jobs.completion import complete_job
+from pipeline.batch_jobs.file_rows import read_rows
+from pipeline.batch_jobs.job_handoffs import FilePlan, FileScored
 from pipeline.batch_jobs.places import files_folder, hand_in, incoming
-from pipeline.batch_jobs.read import read_rows
-from pipeline.batch_jobs.score import score_shard
-from pipeline.batch_jobs.validate import validate_rows
+from pipeline.batch_jobs.row_scoring import score_shard
+from pipeline.batch_jobs.row_validation import validate_rows
 from pipeline.files import sha256_of_file
 from pipeline.models.pinned import Routing
 from pipeline.settings import Settings
@@ -36,7 +36,7 @@ class Done:
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Folder and digest of a bundle."""
+    """The folder and digest of a bundle."""
     folder = tmp_path_factory.mktemp("bundle") / "model"
     return folder, tiny_bundle(folder)
 
@@ -82,7 +82,7 @@ def through(settings: Settings, plan: FilePlan) -> Done:
     rows = read_rows(settings, plan)
     validated = validate_rows(settings, plan, rows)
     scored = [score_shard(settings, plan, rows, validated, shard) for shard in range(rows.shards)]
-    ended = finish(settings, plan, rows, validated, list(reversed(scored)))
+    ended = complete_job(settings, plan, rows, validated, list(reversed(scored)))
     return Done(ended, pq.read_table(ended.results).to_pylist(), pq.read_table(ended.rejects).to_pylist())
 
 

@@ -1,4 +1,4 @@
-"""Files from a web server: read as any other, but for one that sends the request on to somewhere else."""
+"""Files from a web server are read like any other file, unless the server redirects the request."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.batch_jobs.read import read_rows
+from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
 from tests.batch_jobs.conftest import GOOD, csv_of, through
 
@@ -14,7 +14,7 @@ ROWS = csv_of([GOOD])
 
 
 class Files(BaseHTTPRequestHandler):
-    """Has rows at /in/rows.csv and /elsewhere.csv, where /in/moved.csv leads; /in/endless.csv does not say its size."""
+    """Has rows at /in/rows.csv and /elsewhere.csv; /in/moved.csv redirects there, /in/endless.csv has no length."""
 
     def do_HEAD(self) -> None:
         self.answer(with_body=False)
@@ -36,7 +36,7 @@ class Files(BaseHTTPRequestHandler):
             self.wfile.write(ROWS)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")

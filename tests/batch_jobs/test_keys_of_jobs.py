@@ -1,4 +1,4 @@
-"""An Idempotency-Key stands for a job while there is something of it to replay, and for a new one after that."""
+"""An Idempotency-Key belongs to a job while the job can be replayed; after that it starts a new job."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch_jobs.finish import finish
-from pipeline.batch_jobs.read import read_rows
-from pipeline.batch_jobs.score import score_shard
-from pipeline.batch_jobs.validate import validate_rows
+from pipeline.batch_jobs.completion import complete_job
+from pipeline.batch_jobs.file_rows import read_rows
+from pipeline.batch_jobs.row_scoring import score_shard
+from pipeline.batch_jobs.row_validation import validate_rows
 from tests.batch_jobs.conftest import GOOD, csv_of, through
 from tests.batch_jobs.test_stages import some_rows
 
@@ -21,7 +21,7 @@ FORKS = get_context("fork")
 
 
 def tried_again(stage: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """Run the stage in children killed just before their first file is whole, then their second…; then run it here.
+    """Run the stage in children that are killed before their first, second, … file is complete; then run it here.
 
     Returns what it hands on, and how often it was killed.
     """
@@ -55,7 +55,7 @@ def test_every_stage_killed_and_tried_again_gives_the_undisturbed_results(settin
     rows, in_read = tried_again(read_rows, settings, plan)
     validated, in_validate = tried_again(validate_rows, settings, plan, rows)
     parts = [tried_again(score_shard, settings, plan, rows, validated, shard) for shard in range(rows.shards)]
-    ended, in_finish = tried_again(finish, settings, plan, rows, validated, [part for part, _ in parts])
+    ended, in_finish = tried_again(complete_job, settings, plan, rows, validated, [part for part, _ in parts])
     assert (in_read, in_validate, [deaths for _, deaths in parts], in_finish) == (4, 1, [1, 1, 1], 3)
     for name in ("results", "rejects"):
         assert getattr(ended, name).read_bytes() == getattr(undisturbed.scored, name).read_bytes()

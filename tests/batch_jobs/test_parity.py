@@ -1,4 +1,4 @@
-"""The same rows in a file and in `POST /predict`: the same numbers, and the same rows refused."""
+"""The same rows in a file and in `POST /predict` give the same numbers, and the same rows are refused."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.batch_jobs.read import read_rows
+from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
 from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE
@@ -28,7 +28,7 @@ LINES = [
     r'{"customer_id": "c\u00001", "events": 3, "amount": 20.5, "is_busy": true, "kind": "a"}',
     r'{"events": 3, "amount": 20.5, "is_busy": true, "kind": "c", "kind": "\u0000\"\\"}',
 ]
-"""Answered."""
+"""Rows that get a prediction."""
 BAD_LINES = [
     '{"events": 3, "amount": 20.5, "is_busy": true, "kind": "a", "events": "wrong"}',
     '{"events": 3, "amount": 20.5, "is_busy": true, "kind": "a", "kind": {"x": 1}}',
@@ -42,7 +42,7 @@ BAD_LINES = [
     r'{"events": 3, "amount": 20.5, "is_busy": true, "kind": "\ud800"}',
     '{"events": [], "amount": 20.5, "is_busy": true, "kind": "a"}',
 ]
-"""Refused, each in its place."""
+"""Rows that are refused, each in its place."""
 HEADER = "events,amount,is_busy,kind"
 CSV_LINES = ["3,20.5,true,a", "", '3,20.5,true,"a,b"', "3,20.5,true,a\0b", "3,20.5,true,\0", "3,20.5,true, a", ",,,a"]
 BAD_CSV_LINES = ["x,20.5,true,a", "3,inf,true,a", "3,20.5,true", "1_0,20.5,true,a", "nan,20.5,true,a"]
@@ -62,7 +62,7 @@ def service(company: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def by_file(done, model):
-    """What a file's rows are answered: a satisfaction, or None."""
+    """The answers to a file's rows: a satisfaction, or None."""
 
     def answered(content: bytes, suffix: str) -> list[float | None]:
         ended = done(content, suffix, bundle=model, bundle_digest=sha256_of_file(model / BUNDLE_FILE))

@@ -1,4 +1,4 @@
-"""Where the files of jobs lie, and how long."""
+"""Where the files of jobs are, and for how long."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch_jobs.places import FINISHED_FILE, files_folder, hand_in, incoming, job_folder, received, sweep
+from pipeline.batch_jobs.places import FINISHED_FILE, files_folder, find_received, hand_in, incoming, job_folder, sweep
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
@@ -16,7 +16,7 @@ DIGEST = "a" * 64
 
 @pytest.mark.parametrize("job_id", ["..", ".", "", "../x", "a/b", "~", "a" * 201, "a\0", "-a", "a b", ".incoming"])
 def test_no_id_leads_out_of_the_folder(settings, job_id):
-    with pytest.raises(RequestError, match="no job's id"):
+    with pytest.raises(RequestError, match="not a job's id"):
         job_folder(settings, job_id)
 
 
@@ -26,14 +26,14 @@ def test_no_id_leads_out_of_the_folder(settings, job_id):
 )
 def test_only_what_was_handed_in_is_found(settings, name):
     with pytest.raises(RequestError, match="There is no file"):
-        received(settings, name)
+        find_received(settings, name)
 
 
 def test_what_was_handed_in_is_found(settings):
     arrived = incoming(settings)
     arrived.write_bytes(b"rows")
     name = hand_in(settings, "manual__2026-11-16T00:00:00+00:00", arrived, DIGEST, "csv.gz")
-    found = received(settings, name)
+    found = find_received(settings, name)
     assert found.path.read_bytes() == b"rows"
     assert (found.job_id, found.digest) == ("manual__2026-11-16T00:00:00+00:00", DIGEST)
     assert not arrived.exists()

@@ -1,4 +1,4 @@
-"""From a file of rows to one answer for each of them, whatever the rows are like."""
+"""From a file of rows to one answer for each row, for good and bad rows."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch_jobs.finish import finish
-from pipeline.batch_jobs.read import read_rows
-from pipeline.batch_jobs.score import score_shard
-from pipeline.batch_jobs.validate import validate_rows
+from pipeline.batch_jobs.completion import complete_job
+from pipeline.batch_jobs.file_rows import read_rows
+from pipeline.batch_jobs.row_scoring import score_shard
+from pipeline.batch_jobs.row_validation import validate_rows
 from pipeline.errors import BarometerError, ConservationError, SourceError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
@@ -235,7 +235,7 @@ def test_a_file_that_is_none_of_rows_is_refused_as_a_whole(settings, planned, wr
     content, suffix, words = NOT_OF_ROWS[wrong]
     with pytest.raises(SourceError, match=re.escape(words)) as refused:
         read_rows(settings, planned(content, suffix))
-    assert refused.value.do == "mend the file and hand it in again."
+    assert refused.value.do == "correct the file and hand it in again."
     assert str(settings.home) not in str(refused.value), "who hands in a file need not know where it lies"
 
 
@@ -262,19 +262,19 @@ def test_a_row_that_is_lost_or_comes_twice_is_noticed(settings, planned):
 
     faults = {
         "neither": lambda part: part.slice(1),
-        "not all there once": lambda part: pa.concat_tables([part, part.slice(0, 1)]),
+        "not all present once": lambda part: pa.concat_tables([part, part.slice(0, 1)]),
         "not between 0 and 1": lambda part: part.set_column(1, "satisfaction", pa.array([1.5] * len(part))),
     }
     for words, change in faults.items():
         with pytest.raises(BarometerError, match=words):
-            finish(settings, plan, rows, validated, with_part(change))
+            complete_job(settings, plan, rows, validated, with_part(change))
     with pytest.raises(ConservationError, match="exactly once"):
-        finish(settings, plan, rows, validated, scored[:-1])
+        complete_job(settings, plan, rows, validated, scored[:-1])
     quarantine = pq.read_table(validated.quarantine)
     twice = pa.table([pa.array([0], pa.int32()), pa.array([5]), pa.array([["x"]])], schema=quarantine.schema)
     pq.write_table(pa.concat_tables([quarantine, twice]), validated.quarantine)
     with pytest.raises(ConservationError, match="both predicted and rejected"):
-        finish(settings, plan, rows, validated, scored)
+        complete_job(settings, plan, rows, validated, scored)
     assert not (plan.folder / "finished.json").exists()
 
 

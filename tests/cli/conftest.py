@@ -16,7 +16,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def barometer(company: Path, home: Path) -> Barometer:
-    """Call `barometer` with some arguments, and settings as BAROMETER__… values; no traceback is ever fine."""
+    """Call `barometer` with arguments, and with settings as BAROMETER__… values; a traceback fails the test."""
 
     def call(*arguments: str, **overrides: str) -> Result:
         from pipeline.cli import main

@@ -1,4 +1,4 @@
-"""What holds for every command: help, exit codes, errors in three parts, a quick start."""
+"""Every command: help, exit codes, errors in three parts, a quick start."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ COMMANDS = [
     "run", "backfill", "train", "models", "promote", "rollback", "score", "query", "report", "status", "quarantine",
     "replay", "sample", "init", "config", "serve", "keys", "up", "down", "clean",
 ]  # fmt: skip
-"""In the order people meet them."""
+"""In the order in which people need them."""
 SELF_EXPLAINED = {"help", "customers"}
 WITHOUT_JSON = {"report", "sample", "serve", "up", "down", "clean"}
-"""They print a path, or do something that is seen elsewhere."""
+"""They print a path, or their effect is visible elsewhere."""
 
 
 def every_command(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The words of every command, those of groups included."""
+    """The names of every command, with those of groups."""
     found = []
     for name, command in group.commands.items():
         found.append((*path, name))

@@ -14,9 +14,7 @@ def test_compare_says_who_is_better_and_by_how_much(barometer, server_url, wareh
     publish_routed(warehouse_settings, WEEKS[0], "shadow", guessing(WEEKS[0]), other)
     publish_routed(warehouse_settings, WEEKS[1], "ab", guessing(WEEKS[1]), guessing(WEEKS[1]))
     words = barometer("models", "compare", "--as-of", str(WEEKS[1]), **database).stdout
-    assert (
-        "Version 2, the challenger, against version 1, the champion, by the labels known at 2026-01-18 23:00" in words
-    )
+    assert "Version 2 (challenger) and version 1 (champion), with the labels known at 2026-01-18 23:00" in words
     assert "1 of 2 weeks have matured; the others' labels are still arriving." in words
     assert f"In the shadow, weeks {WEEKS[0]}:" in words
     assert "100 of 100" in words

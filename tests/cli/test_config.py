@@ -1,4 +1,4 @@
-"""`barometer config show` and `check`, and `barometer init`: what people and scripts get."""
+"""The output of `barometer config show`, `config check` and `init` for people and scripts."""
 
 import json
 import tomllib
@@ -9,7 +9,7 @@ URL = "postgresql://someone:s3cret@db.example:5432"
 
 
 def shown(result) -> dict[str, str]:
-    """Return the origin of each `name = value`, by the line's first part."""
+    """Return the origin of each line `name = value`."""
     assert result.exit_code == 0
     lines = (line.rsplit("  # ", 1) for line in result.stdout.splitlines())
     return {setting.strip(): origin for setting, origin in lines}

@@ -1,4 +1,4 @@
-"""The commands of the model's owner: promote, rollback, models."""
+"""The commands for model owners: promote, rollback, models."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tests.published import publish_week
 
 @pytest.fixture
 def here(barometer, home, server_url, warehouse_settings) -> Any:
-    """The command on a home with a champion, a candidate as good, and one that is worse."""
+    """The command on a home with a champion, an equally good candidate, and a worse one."""
     settings = warehouse_settings.model_copy(update={"home": home})
     for name, more in {"first": {}, "good": {"changes": {"max_iter": 20}}, "worse": {"learn": muddled}}.items():
         candidate(settings, name, **more)

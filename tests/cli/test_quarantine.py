@@ -52,7 +52,7 @@ def barometer(settings: Settings) -> Barometer:
 
 @pytest.fixture
 def week(settings: Settings) -> None:
-    """A run that was refused for its rejects, after which two subjects were quarantined all the same."""
+    """A run that was refused because of its rejects and has two quarantined subjects."""
     plan = make_run(settings)
     with pytest.raises(BudgetError) as refused:
         ingest(settings, plan)

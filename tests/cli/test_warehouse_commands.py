@@ -1,4 +1,4 @@
-"""The commands that ask the warehouse: query, report and status."""
+"""The commands that read the warehouse: query, report and status."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.published import publish_week
 
 @pytest.fixture
 def here(barometer, home, server_url, warehouse_settings):
-    """The command on a warehouse in which one week is published."""
+    """The command on a warehouse with one published week."""
     database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": warehouse_settings.database.prefix}
 
     def call(*arguments: str) -> Any:

@@ -65,7 +65,7 @@ def test_an_ab_week_is_split_by_customer_and_repeated_as_it_was(installation, ro
     assert rows(installation, flagged, week=AB_WEEK.monday) == [(True,)]
     page = (installation.site / f"reports/{AB_WEEK}.html").read_text()
     assert f"A/B test: version {first}, the challenger, served {drawn.sum()} of 100 subjects" in page
-    assert "two model versions served it" in page
+    assert "two model versions made its predictions" in page
 
     before = digest(installation, AB_WEEK)
     again = routed(AB_WEEK, second, "ab", "auto", fraction=0.9, salt="summer")
@@ -92,7 +92,7 @@ def test_a_week_with_a_shadow_serves_the_champions_numbers_and_is_repeated_as_it
     counted = "SELECT sum(subjects) FROM weekly_satisfaction_by_product WHERE week = :week"
     assert rows(installation, counted, week=SHADOW_WEEK.monday) == [(100,)]
     page = (installation.site / f"reports/{SHADOW_WEEK}.html").read_text()
-    assert f"Shadow: version {first}, the challenger, scored every subject too" in page
+    assert f"Shadow: version {first}, the challenger, also scored every subject" in page
 
     routed(SHADOW_WEEK, second, "off", "auto")
     assert shadow_digest(installation, SHADOW_WEEK) == before

@@ -60,7 +60,7 @@ def test_a_file_that_is_none_of_rows_is_refused_without_its_place(
         score_file(installation, str(file))
     assert refused.value.found == "The file has no column 'amount'; its header is 'customer_id,events'."
     assert refused.value.expected == "each of the declared columns once: events, amount, is_busy, kind."
-    assert refused.value.do == "mend the file and hand it in again."
+    assert refused.value.do == "correct the file and hand it in again."
 
 
 def test_a_name_that_says_no_format_is_refused_before_anything_runs(installation, tmp_path: Path):
@@ -84,11 +84,11 @@ def test_the_dag_itself_reads_no_uri_that_is_not_allowed(
     (tmp_path / "secret.csv").write_bytes(csv_of([GOOD]))
     (tmp_path / "in/link.csv").symlink_to(tmp_path / "secret.csv")
     inside, outside, link = (f"file://{tmp_path / name}" for name in ("in/rows.csv", "secret.csv", "in/link.csv"))
-    with pytest.raises(RequestError, match="not one that files may be read from"):
+    with pytest.raises(RequestError, match="Files may not be read from this URI"):
         run(installation, output_as_on_a_terminal, uri=inside)
     monkeypatch.setenv("BAROMETER__SERVICE__FILE_SOURCES", f'["file://{tmp_path}/in/"]')
     for uri in (outside, link):
-        with pytest.raises(RequestError, match="not one that files may be read from"):
+        with pytest.raises(RequestError, match="Files may not be read from this URI"):
             run(installation, output_as_on_a_terminal, uri=uri)
     assert run(installation, output_as_on_a_terminal, uri=inside)["predicted"] == 1
 
@@ -98,7 +98,7 @@ def test_one_run_for_one_file(installation, weekly, output_as_on_a_terminal, tmp
     arrived.write_bytes(csv_of([GOOD]))
     name = hand_in(installation, "job1", arrived, sha256_of_file(arrived), "csv")
     assert run(installation, output_as_on_a_terminal, file=name)["predicted"] == 1
-    with pytest.raises(RunError, match="is being scored, or was, by the run manual__"):
+    with pytest.raises(RunError, match="belongs to the run manual__"):
         run(installation, output_as_on_a_terminal, file=name)
     with pytest.raises(ConfigError, match="no file"):
         run(installation, output_as_on_a_terminal)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.local.services import down
+from pipeline.local.services.lifecycle import down
 from pipeline.models.registry import champion
 from pipeline.promotion.comparison import compare
 from pipeline.settings import Settings

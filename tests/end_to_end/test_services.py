@@ -24,8 +24,8 @@ import pytest
 
 from pipeline.local.credentials import credentials
 from pipeline.local.postgres import embedded
-from pipeline.local.services import _is_supervisor, down
-from pipeline.local.services.processes import marked
+from pipeline.local.services.lifecycle import down
+from pipeline.local.services.processes import marked, supervisors
 from pipeline.orchestration import service_lock
 from pipeline.settings import Settings
 from pipeline.weeks import Week
@@ -101,7 +101,7 @@ def trained(barometer, services) -> dict[str, Any]:
 
 def supervised(settings: Settings) -> set[int]:
     """The supervisor and the components; what they start themselves comes and goes."""
-    supervisor = min(marked(settings), key=lambda process: process.create_time())
+    supervisor = min(marked(settings.home), key=lambda process: process.create_time())
     assert "pipeline.local.services.supervisor" in supervisor.cmdline()
     return {supervisor.pid, *(child.pid for child in supervisor.children())}
 
@@ -115,7 +115,7 @@ def test_up_is_harmless_twice(services, barometer, installation):
 
 def test_everything_listens_on_this_machine_only(services, installation):
     listening = set()
-    for process in marked(installation):
+    for process in marked(installation.home):
         with suppress(psutil.NoSuchProcess):  # some are short-lived
             listening |= {each.laddr.ip for each in process.net_connections("tcp") if each.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
@@ -132,7 +132,7 @@ def test_mlflow_and_the_warehouse_are_where_up_said(services):
 def test_secrets_are_for_their_owner_only(services, installation):
     for name in ("credentials.json", "airflow/passwords.json"):
         assert (installation.home / name).stat().st_mode & 0o077 == 0
-    for process in marked(installation):
+    for process in marked(installation.home):
         with suppress(psutil.NoSuchProcess):
             assert credentials(installation.home).postgres_password not in " ".join(process.cmdline())
 
@@ -288,12 +288,12 @@ def test_the_log_of_a_task_can_be_read(trained, api):
 
 def test_down_leaves_nothing_behind_even_when_the_supervisor_was_killed(services, installation, barometer):
     assert servers(installation)
-    (supervisor,) = [process for process in marked(installation) if _is_supervisor(process)]
+    (supervisor,) = supervisors(installation.home)
     supervisor.kill()
     supervisor.wait()
     assert service_lock.services_are_up(installation)
     barometer("down")
-    assert marked(installation) == []
+    assert marked(installation.home) == []
     assert servers(installation) == []
     assert not service_lock.services_are_up(installation)
     assert all(is_free(port) for port in installation.services.model_dump().values())

@@ -1,4 +1,4 @@
-"""Credentials: generated once, whole, for the owner's eyes only."""
+"""Credentials are generated once, completely, and only their owner can read them."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ def test_who_comes_at_once_gets_the_same(tmp_path: Path):
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path):
     credentials(tmp_path)
     (tmp_path / "credentials.json").chmod(0o640)
-    with pytest.raises(ConfigError, match="mode 640: others can read it"):
+    with pytest.raises(ConfigError, match="mode 640, so other users can read it"):
         credentials(tmp_path)
 
 
@@ -48,6 +48,6 @@ def test_a_broken_file_is_refused_without_showing_it(tmp_path: Path, content: st
     path = tmp_path / "credentials.json"
     path.write_text(content)
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match="cannot be read: not as it was written") as refused:
+    with pytest.raises(ConfigError, match="cannot be read: its content is invalid") as refused:
         credentials(tmp_path)
     assert "hidden" not in str(refused.value)

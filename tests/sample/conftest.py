@@ -1,4 +1,4 @@
-"""One small sample for all tests of the sample company, and its files as plain DuckDB reads them."""
+"""One small sample for all tests of the sample company, and views of its files in plain DuckDB."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ CUSTOMERS, WEEKS, SEED = 1_500, 22, 7
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSummary:
-    """1,500 customers over 22 weeks, crisis included; shared, so copy it before changing it."""
+    """1,500 customers over 22 weeks, with the crisis. It is shared: copy it before changing it."""
     return generate(tmp_path_factory.mktemp("sample") / "landing", CUSTOMERS, WEEKS, SEED, END)
 
 
@@ -60,7 +60,7 @@ def connect(landing: Path, week: Week) -> duckdb.DuckDBPyConnection:
 
 
 def features(landing: Path, week: Week, threads: int = 2) -> pa.Table:
-    """Return what sql/features.sql makes of the files at the end of `week`, sorted by subject."""
+    """Return the result of sql/features.sql at the end of `week`, sorted by subject."""
     parameters: dict[str, datetime] = {"week_start": week.start(UTC), "week_end": week.cutoff(UTC)}
     with connect(landing, week) as con:
         con.execute(f"SET threads = {threads}")

@@ -19,7 +19,7 @@ from pipeline.validation.suites import load_suite
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)
-"""Has an impossible value of its own, one from the weeks before, and much that became known only later."""
+"""It has an impossible value, one from earlier weeks, and much data that became known only later."""
 TOML = (ROOT / "pipeline.toml").read_text()
 
 
@@ -50,7 +50,7 @@ def test_pipeline_toml_has_every_setting_with_its_default_or_another(table):
 
 @pytest.mark.parametrize("name", Source.model_fields)
 def test_pipeline_toml_describes_every_setting_of_a_source(name):
-    explanation = TOML[TOML.index("# Sources.") : TOML.index("# What is on sale")]
+    explanation = TOML[TOML.index("# The sources.") : TOML.index("# The products on sale")]
     assert re.search(rf"\b{name}\b", explanation)
 
 

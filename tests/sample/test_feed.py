@@ -1,4 +1,4 @@
-"""What stands in the files: the times that make sense, and the flaws in the stated amounts."""
+"""The content of the files: plausible times, and flaws with the stated frequencies."""
 
 import gzip
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The same arguments give the same bytes, more weeks the same and more, and no number of customers more memory."""
+"""The same arguments give the same bytes; more weeks add files; more customers need no more memory."""
 
 import sys
 import tracemalloc
@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import sha256_of_file
 from tests.sample.conftest import END, SEED
 
-# the package's functions hide its modules of the same names
+# by name, because the package's functions hide its modules of the same name
 generating = sys.modules["examples.sample.generate"]
 
 
@@ -82,7 +82,7 @@ def test_files_of_an_earlier_sample_are_replaced(tmp_path, small):
 
 def test_a_folder_of_other_files_is_refused(tmp_path, small):
     (tmp_path / "orders.csv").write_text("mine")
-    with pytest.raises(ConfigError, match="holds files that are no sample"):
+    with pytest.raises(ConfigError, match="contains files that are not a sample"):
         generate(tmp_path, 100, 2, SEED, END)
     assert digests(tmp_path).keys() == {"orders.csv"}
 

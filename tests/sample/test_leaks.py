@@ -1,4 +1,4 @@
-"""Facts from after the cutoff, planted in every file, change nothing of the sample company's past (invariant 4).
+"""Facts from after the cutoff, added to every file, do not change the sample company's past (invariant 4).
 
 What could not be known is said here once more, by the columns' meaning, and not taken from the configuration.
 """
@@ -39,7 +39,7 @@ def as_it_is(sample, tmp_path_factory, model) -> dict[str, str]:
 
 @pytest.fixture
 def changed(sample, tmp_path, model):
-    """What is made of the files after each was edited."""
+    """The features and labels after each file was edited."""
 
     def make(edits: dict[str, Edit]) -> dict[str, str]:
         landing = Path(shutil.copytree(sample.folder, tmp_path / "landing"))
@@ -67,12 +67,12 @@ def test_what_was_known_counts(as_it_is, changed):
 
 
 def renamed(rows: Rows, key: str) -> Rows:
-    """The rows once more, each with a key that nobody has yet."""
+    """The rows again, each with a new key."""
     return [{**row, key: f"new{row[key]}"} for row in rows]
 
 
 def with_later_rows(key: str, time: str) -> Edit:
-    """Every row once more, of the same subjects but at the cutoff or later; and what was later anyway otherwise."""
+    """Every row again, for the same subjects but at the cutoff or later; rows that were later anyway are changed."""
 
     def edit(rows: Rows) -> Rows:
         again = [{**row, time: when} for when in (CUTOFF, LATER) for row in rows]
@@ -83,7 +83,7 @@ def with_later_rows(key: str, time: str) -> Edit:
 
 
 def ending_later(time: str) -> Edit:
-    """What had not ended by the cutoff ends after it, and what did end after it does not."""
+    """Rows that had not ended by the cutoff end after it, and rows that ended after it do not end."""
 
     def otherwise(end: str | None) -> str | None:
         return end if end and end < CUTOFF else None if end else LATER
@@ -96,7 +96,7 @@ def answers_of_one(time: str, *, before: bool = False) -> Edit:
 
 
 def with_answers_about_the_week_before(rows: Rows) -> Rows:
-    """Every answer once more, about a week of which most said nothing."""
+    """Every answer again, about a week for which most customers gave none."""
 
     def before(monday: str) -> str:
         return str(Week.parse(monday).plus(-1))
@@ -130,7 +130,7 @@ PLANTED: dict[str, Edit] = {
 
 
 def read(file: Path) -> Rows:
-    """Return a file's good lines as rows; of CSV, texts and None."""
+    """Return a file's good lines as rows; for CSV, as texts and None."""
     if file.suffix == ".parquet":
         table = pq.read_table(file)
         times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
@@ -145,7 +145,7 @@ def read(file: Path) -> Rows:
 
 
 def write(file: Path, rows: Rows) -> None:
-    """Write the rows as the file's format has them."""
+    """Write the rows in the file's format."""
     if file.suffix == ".parquet":
         schema = pq.read_schema(file)
         table = pa.Table.from_pylist(rows)

@@ -1,4 +1,4 @@
-"""The sample company's suites notice whole files that lost, doubled or repeated their rows."""
+"""The sample company's suites notice files that lost, doubled or repeated their rows."""
 
 import gzip
 import shutil

@@ -1,4 +1,4 @@
-"""Satisfaction follows from what features.sql makes of the files, is learnable, and is no straight line."""
+"""Satisfaction follows from the result of features.sql, can be learned, and is not linear."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ CATEGORIES = {
 
 
 def lived_features(sample, weeks: int) -> pd.DataFrame:
-    """The generator's own features in the last of `weeks` weeks, in the words of features.sql."""
+    """The generator's features in the last of `weeks` weeks, with the names of features.sql."""
     *_, lived = live(draw_chunk(0, CUSTOMERS, SEED), weeks, SEED, sample.first_week)
     (keys,) = true_probabilities(sample.folder, sample.first_week.plus(weeks - 1))
     frame = pd.DataFrame(lived.features)

@@ -125,7 +125,7 @@ def kill(home: Path) -> None:
 def killed_and_its_port_taken(home: Path) -> Iterator[int]:
     """Kill the home's server and, before anybody can start it again, listen in its place; yields the port."""
     port = embedded.attach(home).port
-    with embedded._locked(home / "postgres/start.lock"):
+    with embedded.exclusive_lock(home / "postgres/start.lock"):
         kill(home)
         taken: list[socket.socket] = []
         until(lambda: taken or _listening(port, taken))

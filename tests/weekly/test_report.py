@@ -1,4 +1,4 @@
-"""The report against a real warehouse: what it says, whose run it shows, and that all of it can be asked again."""
+"""The report on a real warehouse: its text, the run that it shows, and its queries."""
 
 import html
 import json
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from pipeline.errors import WeekError
 from pipeline.models.bundle import TrainingData, seal
 from pipeline.reporting import week_report
-from pipeline.reporting.questions import Questions
+from pipeline.reporting.report_queries import ReportQueries
 from pipeline.reporting.week_report import write_report
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -51,7 +51,7 @@ WARNING = {
 
 
 def texts(path: Path) -> str:
-    """The words of a page, without its tags."""
+    """The text of a page, without its tags."""
     page = re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
@@ -88,7 +88,9 @@ def test_it_says_how_the_week_was(two_weeks: Path):
 
     assert "Satisfaction fell 15.0 points to 55.0%." in words
     assert "2 of 4 subjects (50.0%) are likely dissatisfied, 2 more than in the week of 5 January 2026." in words
-    assert "1 subject became likely dissatisfied and 0 became likely satisfied. 1 were not there" in words
+    assert (
+        "1 subject became likely dissatisfied and 0 became likely satisfied. 1 subject of this week was not in" in words
+    )
     assert re.search(r"All products 55\.0% ▼ .15\.0 Satisfaction of All products by week From 70\.0%", words)
     assert "Fell Product Change, points Now p1 ▼ \N{MINUS SIGN}20.0 60.0% p2 ▼ \N{MINUS SIGN}10.0 50.0%" in words
     assert "c2 p1 30.0% ▼ \N{MINUS SIGN}40.0 new p2 40.0% new" in words
@@ -108,7 +110,7 @@ def test_it_names_all_sources_without_times_and_shows_warnings_about_whole_table
     )
     words = texts(report(warehouse_settings, plan, published).report)
 
-    assert "No times are declared for “events”, “lists” and “plans”, so what became known there" in words
+    assert "No times are declared for “events”, “lists” and “plans”. Changes there" in words
     assert "features expect table row count to be between 2 of 5 rows" in words
     assert "features expect compound columns to be unique on kind , amount 2 of 5 rows" in words
 
@@ -118,9 +120,9 @@ def test_it_says_what_was_kept_out_and_what_to_know(two_weeks: Path):
 
     assert "2 subjects quarantined of 6 Reason Subjects amount is too high 2 twice 1" in words
     assert "1 reject among 10 lines of the sources Source Reason Lines events no date 1" in words
-    assert "The model knows of later data: version 1" in words
-    assert "No times are declared for “events”, so" in words
-    assert "columns that nobody declared, ignored here: colour." in words
+    assert "The model has seen later data: version 1" in words
+    assert "No times are declared for “events”. Changes" in words
+    assert "undeclared columns, which are ignored: colour." in words
     assert "1 warning from 1 expectation Suite Expectation Found features expect column values" in words
     assert f"Run {WEEK}.1" in words
     assert "d" * 64 in words
@@ -171,7 +173,7 @@ def test_a_week_without_a_published_run_is_refused(warehouse_settings: Settings)
 @pytest.mark.parametrize(
     ("subjects", "said"),
     [
-        ([], "Nobody was scored this week."),
+        ([], "No subject was scored this week."),
         ([("c", "p", 0.5, None)], "Satisfaction stands at 50.0%."),
         ([(f"c{i}", f"p{i}", i / 300, None) for i in range(300)], "281 other products"),
         ([("c" * 1000, "p" * 1000, 0.1, json.dumps({"note": "n" * 5000}))], "p" * 1000),
@@ -250,15 +252,15 @@ def _somebody_waits(settings: Settings) -> bool:
 
 def test_a_publish_while_it_reads_is_not_mixed_in(warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch):
     first, published = publish_week(warehouse_settings, WEEK, NOW)
-    ask = Questions.ask
+    ask = ReportQueries.ask
 
-    def ask_and_be_overtaken(self: Questions, name: str, **values: str | list[str]) -> object:
+    def ask_and_be_overtaken(self: ReportQueries, name: str, **values: str | list[str]) -> object:
         answer = ask(self, name, **values)
         if name == "run":
             publish_week(warehouse_settings, WEEK, BEFORE)
         return answer
 
-    monkeypatch.setattr(Questions, "ask", ask_and_be_overtaken)
+    monkeypatch.setattr(ReportQueries, "ask", ask_and_be_overtaken)
 
     words = texts(report(warehouse_settings, first, published).report)
 

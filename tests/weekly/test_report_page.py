@@ -1,4 +1,4 @@
-"""The report in a real browser: it fits a phone, loads nothing, runs nothing, and can be read by everybody."""
+"""The report in a real browser: it fits a phone, loads nothing, runs no script, and is accessible."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromiu
 WEEK = Week.parse("2026-01-12")
 EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>"
 
-# The contrast of every piece of text with what is painted behind it, as WCAG 2 computes it.
+# The contrast of every text with its background, as WCAG 2 defines it.
 CONTRASTS = """() => {
   const parse = c => { const n = c.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n.slice(0, 3), 1] : n };
   const light = c => { const [r, g, b] = parse(c).slice(0, 3).map(v => v / 255)

@@ -1,1 +1,1 @@
-"""The PostgreSQL server: the embedded one's life, and the three databases on it or on an outside one."""
+"""The PostgreSQL server: the life of the embedded one, and the three databases on it or on an outside server."""

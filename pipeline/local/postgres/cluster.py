@@ -1,8 +1,6 @@
-"""One PostgreSQL data folder on this machine: made, started, found again after a crash, stopped.
+"""One PostgreSQL data folder on this machine: how to create it, start its server, find it after a crash, and stop it.
 
-`pipeline.local.postgres.embedded` decides when, and holds the start lock meanwhile; this module knows how.
-
-The one entry point is `Cluster`.
+`pipeline.local.postgres.embedded` decides when, and holds the start lock meanwhile. The entry point is `Cluster`.
 """
 
 import pwd
@@ -41,23 +39,23 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster of `folder`, whose data lies in `folder/data` (a symbolic link, when put under `OUTSIDE`)."""
+    """The cluster of `folder`, with its data in `folder/data`, which is a symbolic link if the data is in `OUTSIDE`."""
 
     folder: Path
     programs: Programs
 
     @property
     def data(self) -> Path:
-        """The data folder, or the link to it."""
+        """The data folder or the link to it."""
         return self.folder / "data"
 
     def check_owner(self) -> None:
-        """Refuse a data folder of another owner; changes nothing.
+        """Refuse a data folder that does not belong to the user that runs the server; change nothing.
 
         Raises
         ------
         ServerError
-            If the data belongs to another user than the one the server would run as.
+            If it belongs to another user.
         """
         if not self.data.exists():
             return
@@ -67,16 +65,16 @@ class Cluster:
             raise ServerError(
                 f"{self.data} belongs to {owner}, and the server would run as {user}.",
                 "the user who made it.",
-                f"run Barometer as before (as root: with database.run_as = {owner}), or name another home.",
+                f"run Barometer as that user (as root: with database.run_as = {owner}), or name another home.",
             )
 
     def ensure(self, password: str, port: int) -> int:
-        """Make the cluster if there is none, start it unless it runs, and return the port on which it answers.
+        """Create the cluster if needed, start the server if needed, and return its port.
 
         Raises
         ------
         ServerError
-            If it cannot be made or started, or does not accept the password.
+            If it cannot be created or started, or does not accept the password.
         DatabaseUnavailableError
             If it does not answer in time.
         """
@@ -91,19 +89,19 @@ class Cluster:
                 listening = int(self._pid_file()[3])
                 psycopg.connect(_url(password, listening), connect_timeout=10).close()
             except (psycopg.OperationalError, IndexError, ValueError) as error:
-                self._judge(error, deadline)
-                time.sleep(0.05)  # it is starting, recovering or stopping: nothing tells when that ends
+                self._check_patience(error, deadline)
+                time.sleep(0.05)  # it is starting, recovering or stopping; there is no event to wait for
             else:
                 return listening
 
     def stop(self, modes: Sequence[str] = ("fast", "immediate")) -> None:
-        """Stop the server if it runs, in the first of pg_ctl's modes that succeeds; clients are disconnected."""
+        """Stop the server if it runs, by the first of pg_ctl's modes that succeeds; its clients are disconnected."""
         if self.postmaster() is None:
             return
         running = self._processes()
         for mode in modes:
             stopped = self.programs.run("pg_ctl", "-D", ".", "-s", "-w", "-t", "60", "-m", mode, "stop", cwd=self.data)
-            if stopped.returncode == 0 and not self._outlasting(running):
+            if stopped.returncode == 0 and not self._wait_for_end(running):
                 return
         raise ServerError(
             f"The server of {self.folder} does not stop: {stopped.stderr.strip()}",
@@ -112,7 +110,7 @@ class Cluster:
         )
 
     def remove(self) -> None:
-        """Stop the server and delete the cluster; without a last checkpoint, which can take a minute."""
+        """Stop the server and delete the cluster, without a last checkpoint, which can take a minute."""
         self.stop(["immediate"])
         if self.data.is_symlink():
             shutil.rmtree(self.data.readlink().parent, ignore_errors=True)
@@ -121,9 +119,9 @@ class Cluster:
             shutil.rmtree(self.data)
 
     def postmaster(self) -> psutil.Process | None:
-        """Return the server's main process, None when it does not run.
+        """Return the server's main process; None if it does not run.
 
-        The pid file alone proves nothing: after a crash it may name a stranger's process.
+        The pid file is not enough: after a crash it may contain the pid of an unrelated process.
         """
         try:
             process = psutil.Process(int(self._pid_file()[0]))
@@ -133,7 +131,7 @@ class Cluster:
 
     @property
     def _name(self) -> str:
-        """What marks this cluster's processes in their command lines; stays the same when the folder is moved."""
+        """A name for this cluster in its processes' command lines; it survives a move of the folder."""
         status = self.data.stat()
         return f"barometer-{status.st_dev:x}-{status.st_ino:x}"
 
@@ -150,19 +148,17 @@ class Cluster:
             return False
 
     def _processes(self) -> list[psutil.Process]:
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        return list(filter(self._is_ours, psutil.process_iter()))
 
-    def _outlasting(self, processes: list[psutil.Process]) -> list[psutil.Process]:
-        """Wait until the processes have ended (zombies have) and return those that have not within the time."""
+    def _wait_for_end(self, processes: list[psutil.Process]) -> list[psutil.Process]:
+        """Wait until the processes have ended or are zombies, within a time limit; return those that have not."""
         deadline = time.monotonic() + ENDING_SECONDS
-        while (
-            processes := [process for process in processes if self._is_ours(process)]
-        ) and time.monotonic() < deadline:
+        while (processes := list(filter(self._is_ours, processes))) and time.monotonic() < deadline:
             time.sleep(0.01)
         return processes
 
     def _make(self, password: str) -> None:
-        """Run `initdb` beside the final place and rename: a cluster is whole or absent."""
+        """Run `initdb` beside the final place and rename, so that a cluster is complete or absent."""
         place = self._place()
         for leftover in place.parent.glob("initdb-*"):
             shutil.rmtree(leftover)
@@ -181,13 +177,13 @@ class Cluster:
             raise ServerError(
                 f"initdb failed in {place.parent}: {made.stderr.strip()}",
                 "a new PostgreSQL cluster.",
-                "mend what it names (space, permissions), or name an outside server in database.url.",
+                "correct what it names (space, permissions), or name an outside server in database.url.",
             )
         data.rename(place)
         fresh.rmdir()
 
     def _place(self) -> Path:
-        """Return where the data lies or will lie; a place outside is on record, as a link, before anything is there."""
+        """Return the place of the data; the link to a place in `OUTSIDE` is made before anything is there."""
         if not self.data.is_symlink():
             if self.programs.can_reach(self.folder):
                 return self.data
@@ -197,11 +193,11 @@ class Cluster:
         return place
 
     def _end_orphans(self) -> None:
-        """Wait for what a killed server left running, end what stays, and only then remove its pid file.
+        """Wait for processes left by a killed server, kill those that do not end, then remove the pid file.
 
-        PostgreSQL itself would refuse to start while the pid of that file is alive, even as a stranger's.
+        PostgreSQL refuses to start while the pid in that file is alive, even if it is an unrelated process.
         """
-        while orphans := self._outlasting(self._processes()):
+        while orphans := self._wait_for_end(self._processes()):
             for process in orphans:
                 process.kill()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
@@ -210,7 +206,7 @@ class Cluster:
         if not self.programs.can_reach(self.data.resolve()):
             raise ServerError(
                 f"The user {self.programs.run_as} can no longer reach {self.data.resolve()}.",
-                "a path whose folders let that user pass.",
+                "a path whose folders that user may enter.",
                 "move the home back, or run make clean for a new one.",
             )
         remembered = self.folder / "port"
@@ -222,7 +218,7 @@ class Cluster:
             patience = ["-w", "-t", str(PATIENCE_SECONDS)]
             arguments = ["-D", ".", "-s", *patience, "-l", LOG, "-o", options, "start"]
             started = self.programs.run("pg_ctl", *arguments, cwd=self.data)
-            if started.returncode == 0 or self.postmaster() is not None:  # the latter when recovery takes long
+            if started.returncode == 0 or self.postmaster() is not None:  # it runs, but its recovery takes longer
                 write_text(remembered, str(port))
                 return
             if _is_free(port):
@@ -230,20 +226,20 @@ class Cluster:
         raise ServerError(
             f"The embedded server of {self.folder} does not start: {started.stderr.strip()}",
             "a running PostgreSQL.",
-            "mend what the log names, or name an outside server in database.url.",
+            "correct what the log names, or name an outside server in database.url.",
         )
 
-    def _judge(self, error: Exception, deadline: float) -> None:
-        """Return when waiting may help; raise otherwise."""
+    def _check_patience(self, error: Exception, deadline: float) -> None:
+        """Return if waiting may help; raise otherwise."""
         if "password authentication failed" in str(error):
             raise ServerError(
                 f"The server of {self.folder} does not accept the password of {self.folder.parent}.",
                 "the credentials.json that the cluster was made with.",
-                "restore that file, or run make clean and start anew.",
+                "restore that file, or run make clean and start again.",
             ) from None
         if time.monotonic() > deadline:
             raise DatabaseUnavailableError(
-                f"The embedded server of {self.folder} runs and does not answer: {error}",
+                f"The embedded server of {self.folder} runs but does not answer: {error}",
                 f"an answer within {PATIENCE_SECONDS} seconds.",
                 f"look into {self.data / LOG}, then try again.",
             ) from None
@@ -261,12 +257,12 @@ def _url(password: str, port: int) -> str:
 
 
 def _free_port(wanted: int, remembered: Path) -> int:
-    """Return the wanted port, else the remembered one while it is free, else a free one."""
+    """Return the wanted port, else the remembered one if it is free, else any free one."""
     if wanted:
         if not _is_free(wanted):
             raise ServerError(
-                f"Port {wanted} of 127.0.0.1 is taken by another program.",
-                "the port that database.port names to be free.",
+                f"Port {wanted} of 127.0.0.1 is used by another program.",
+                "a free port in database.port.",
                 "end that program, or set database.port to another port or to 0 (any free one).",
             )
         return wanted

@@ -1,8 +1,7 @@
-"""The three databases of an installation (warehouse, Airflow, MLflow): where they are, made when missing.
+"""The three databases of an installation (warehouse, Airflow, MLflow), which are created if they are missing.
 
-Embedded, they live in the server that `pipeline.local.postgres.embedded` keeps for this process; otherwise on the
-server that
-`database.url` names. The one entry point is `databases`.
+They are on the server that `database.url` names, or else on the embedded server
+(`pipeline.local.postgres.embedded`). The entry point is `databases`.
 """
 
 from dataclasses import dataclass, field
@@ -26,52 +25,52 @@ CONNECTING: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""In seconds: a server that is gone without a word, with its machine or network, is missed within half a minute."""
+"""In seconds. A server whose machine or network fails is noticed within half a minute."""
 LOCK = 0x0BA20
 
 
 @dataclass(frozen=True)
 class Databases:
-    """URLs of the three databases, for SQLAlchemy, with passwords."""
+    """SQLAlchemy URLs of the three databases, with passwords."""
 
     warehouse: str = field(repr=False)
     airflow: str = field(repr=False)
     mlflow: str = field(repr=False)
     analyst: str | None = field(repr=False)
-    """The warehouse for BI tools: a plain postgresql:// URL of a role that can only read. None on an outside server,
-    where roles are its administrator's business."""
+    """The warehouse for BI tools: a plain postgresql:// URL of a read-only role. None on an outside server, whose
+    administrator manages the roles."""
 
 
 def databases(settings: Settings) -> Databases:
-    """Return the databases of this installation; start the embedded server and make them where needed.
+    """Return the databases of this installation; start the embedded server and create them if needed.
 
     Raises
     ------
     ConfigError
-        If `database.url` is malformed, or its user may not do what is needed.
+        If `database.url` is malformed, or its user has not the needed rights.
     DatabaseUnavailableError
         If the server does not answer.
     ServerError
-        If the embedded server cannot be run.
+        If the embedded server cannot run.
     """
     database = settings.database
     if database.url is not None:
-        server, analyst = _parsed(filled_url(database.url, "database.url")), None
+        server, analyst = _parse(filled_url(database.url, "database.url")), None
     else:
         running = embedded.attach(settings.home, run_as=database.run_as, port=database.port)
         server = make_url(running.url)
         analyst = server.set(username=ANALYST, password=credentials(settings.home).analyst_password)
     names = tuple(f"{database.prefix}_{role}" for role in ("warehouse", "airflow", "mlflow"))
-    _make_missing(server, names, analyst.password if analyst else None)
+    create_missing(server, names, analyst.password if analyst else None)
     sqlalchemy = server.set(drivername="postgresql+psycopg")
-    warehouse, airflow, mlflow = (_text(sqlalchemy.set(database=name)) for name in names)
-    return Databases(warehouse, airflow, mlflow, _text(analyst.set(database=names[0])) if analyst else None)
+    warehouse, airflow, mlflow = (_render(sqlalchemy.set(database=name)) for name in names)
+    return Databases(warehouse, airflow, mlflow, _render(analyst.set(database=names[0])) if analyst else None)
 
 
-def _parsed(text: str) -> URL:
+def _parse(text: str) -> URL:
     try:
         url = make_url(text)
-    except Exception:  # noqa: BLE001 - whatever it is, the text with its password must not be shown
+    except Exception:  # noqa: BLE001 - no error may show the text, which contains a password
         url = None
     if url is None or url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ConfigError(
@@ -82,15 +81,15 @@ def _parsed(text: str) -> URL:
     return url.set(drivername="postgresql")
 
 
-def _text(url: URL) -> str:
+def _render(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
 @cache
-def _make_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
-    """Make the databases, and the analyst's role when a password is given; once per process, safe from several."""
+def create_missing(server: URL, names: tuple[str, ...], analyst_password: str | None) -> None:
+    """Create the databases and, with a password, the analyst's role: once per process, and safely in several."""
     try:
-        with _connected(server, server.database or "postgres") as connection:
+        with _connect(server, server.database or "postgres") as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             made = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
             for name in names:
@@ -106,18 +105,18 @@ def _make_missing(server: URL, names: tuple[str, ...], analyst_password: str | N
         ) from None
     except psycopg.Error as error:
         raise ConfigError(
-            f"The user {server.username} of database.url cannot make the databases: {error}",
+            f"The user {server.username} of database.url cannot create the databases: {error}",
             f"a user who may create databases, or the databases {', '.join(names)}.",
-            "have the server's administrator grant CREATEDB or make these databases.",
+            "ask the server's administrator to grant CREATEDB or to create these databases.",
         ) from None
 
 
-def _connected(server: URL, database: str) -> psycopg.Connection:
-    return psycopg.connect(_text(server.set(database=database)), autocommit=True, **CONNECTING)
+def _connect(server: URL, database: str) -> psycopg.Connection:
+    return psycopg.connect(_render(server.set(database=database)), autocommit=True, **CONNECTING)
 
 
 def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str, ...], password: str) -> None:
-    """Make the role that reads the warehouse's public tables and views, the coming ones too, and nothing else."""
+    """Create the role that can read the warehouse's public tables and views, future ones included, and nothing else."""
     role = sql.Identifier(ANALYST)
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ANALYST]).fetchone() is None:
         connection.execute(sql.SQL("CREATE ROLE {}").format(role))
@@ -126,7 +125,7 @@ def _make_analyst(connection: psycopg.Connection, server: URL, names: tuple[str,
     for name in names:
         connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names[0]), role))
-    with _connected(server, names[0]) as warehouse:
+    with _connect(server, names[0]) as warehouse:
         for statement in (
             "GRANT USAGE ON SCHEMA public TO {}",
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}",

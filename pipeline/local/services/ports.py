@@ -1,4 +1,4 @@
-"""Whether the ports of the services are free."""
+"""The check that the services' ports are free."""
 
 import socket
 
@@ -7,7 +7,7 @@ from pipeline.settings import Settings
 
 
 def check_ports(settings: Settings) -> None:
-    """Refuse ports that somebody else listens on, and one that is given twice.
+    """Refuse a port that another program uses, or that two settings name.
 
     Raises
     ------
@@ -18,18 +18,18 @@ def check_ports(settings: Settings) -> None:
     ports["service.port"] = (settings.service.host, settings.service.port)
     taken: dict[int, str] = {}
     for setting, (host, port) in ports.items():
-        reason = f"it is that of {taken[port]} too" if port in taken else _refusal(host, port)
+        reason = f"{taken[port]} names it too" if port in taken else _refusal(host, port)
         if reason:
             raise ServerError(
                 f"Port {port} on {host} cannot be used: {reason}.",
                 f"a free port for {setting}.",
-                f"stop what uses it, or choose another: BAROMETER__{_variable(setting)}={port + 1000}.",
+                f"stop what uses it, or choose another: BAROMETER__{setting.upper().replace('.', '__')}={port + 1000}.",
             )
         taken[port] = setting
 
 
 def _refusal(host: str, port: int) -> str | None:
-    """Return why nobody can listen there."""
+    """Return why the port cannot be bound, or None if it can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -37,7 +37,3 @@ def _refusal(host: str, port: int) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
     return None
-
-
-def _variable(setting: str) -> str:
-    return setting.upper().replace(".", "__")

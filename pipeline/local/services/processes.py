@@ -1,39 +1,51 @@
-"""The processes of a home's services: found by the mark in their environment, ended within a bound."""
+"""The processes of a home's services: found by a mark in their environment, and ended within a time limit."""
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from pipeline.files import sha256_of_text
-from pipeline.settings import Settings
 
 MARK = "BAROMETER_SERVICES"
-"""Environment variable of every process of the services; children inherit it."""
+"""Environment variable of every process of the services; child processes inherit it."""
+SUPERVISOR = "pipeline.local.services.supervisor"
 GRACE_SECONDS = 15.0
 
 
-def marking(settings: Settings) -> dict[str, str]:
-    """Return the environment that marks a process as one of this home's services.
+def marking(home: Path) -> dict[str, str]:
+    """Return the environment variables that mark a process as one of this home's services.
 
-    Some of Airflow's processes change their title, which overwrites what others can read of their environment unless
-    they are told not to (SPT_NOENV).
+    Some of Airflow's processes change their title, which hides their environment from others unless SPT_NOENV is set.
     """
-    return {MARK: _mark(settings), "SPT_NOENV": "1"}
+    return {MARK: _mark(home), "SPT_NOENV": "1"}
 
 
-def marked(settings: Settings) -> list[psutil.Process]:
-    """Return the processes that carry this home's mark, but for this one and the embedded server's.
+def marked(home: Path) -> list[psutil.Process]:
+    """Return the processes with this home's mark, except this process and the embedded server's.
 
     The server is not a service: others may be using it, and `pipeline.local.postgres.embedded` knows when to stop it.
     """
-    wanted = _mark(settings)
-    return [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark_of(p) == wanted]
+    wanted = _mark(home)
+    return [
+        process
+        for process in psutil.process_iter(["name", "status", "environ", "cmdline"])  # None for other users' processes
+        if (process.info["environ"] or {}).get(MARK) == wanted
+        and process.pid != os.getpid()
+        and process.info["name"] != "postgres"
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def supervisors(home: Path) -> list[psutil.Process]:
+    """Return the home's supervisor, `pipeline.local.services.supervisor`, or an empty list."""
+    return [process for process in marked(home) if SUPERVISOR in (process.info["cmdline"] or [])]
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Return a process and all that descend from it; nothing when it is gone."""
+    """Return a process and all its descendants, or an empty list if it has ended."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -42,33 +54,24 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def stop(processes: Sequence[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> None:
-    """End processes and wait until they are gone: those without a parent among them are asked, the rest is killed.
+    """End processes and wait until they are gone.
 
-    Parents end their children in order (Airflow's scheduler lets its running tasks finish); who is still there after
-    the grace is killed, which every stage survives.
+    Processes without a parent among them are asked to end, and end their children in order: Airflow's scheduler lets
+    its running tasks finish. Any process left after the grace is killed, which every stage survives.
     """
     ids = {process.pid for process in processes}
-    roots = [process for process in processes if _parent_of(process) not in ids]
-    for process in roots:
-        _send(process, "terminate")
+    for process in [process for process in processes if _parent_of(process) not in ids]:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
     for process in alive:
-        _send(process, "kill")
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
 
 
-def _mark(settings: Settings) -> str:
-    return sha256_of_text(str(settings.home.resolve()))[:16]
-
-
-def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        if process.name() == "postgres" or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        found: str | None = process.environ().get(MARK)
-    except psutil.Error:  # gone, or another user's
-        return None
-    return found
+def _mark(home: Path) -> str:
+    return sha256_of_text(str(home.resolve()))[:16]
 
 
 def _parent_of(process: psutil.Process) -> int | None:
@@ -77,8 +80,3 @@ def _parent_of(process: psutil.Process) -> int | None:
     except psutil.Error:
         return None
     return parent
-
-
-def _send(process: psutil.Process, signal: str) -> None:
-    with suppress(psutil.NoSuchProcess):
-        getattr(process, signal)()

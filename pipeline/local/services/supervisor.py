@@ -1,8 +1,7 @@
-"""Keeps the components of `make up` running: starts them, restarts what dies, ends them all when it is told to stop.
+"""The supervisor of `make up`: starts the components, restarts those that end, and ends all when it is stopped.
 
-Run by `pipeline.local.services` as `python -m pipeline.local.services.supervisor LOCK`, detached, with Airflow's
-environment; LOCK is the
-descriptor that holds the services' lock, handed on to every component.
+`lifecycle` starts it as `python -m pipeline.local.services.supervisor LOCK`, detached and with Airflow's environment.
+LOCK is the descriptor of the services' lock, which every component inherits.
 """
 
 import logging
@@ -13,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline import warehouse
 from pipeline.local.postgres.databases import databases
@@ -23,9 +23,9 @@ from pipeline.settings import Settings, load_settings
 
 CHECK_SECONDS = 1.0
 QUICK_SECONDS = 60.0
-"""A component that dies sooner than this after its start died quickly …"""
+"""If a component ends sooner than this after its start …"""
 QUICK_DEATHS = 3
-"""… and after so many quick deaths in a row something is wrong that another start will not mend."""
+"""… this many times in a row, another start will not help."""
 
 log = logging.getLogger("supervisor")
 
@@ -41,7 +41,7 @@ class _Kept:
 
 
 def main() -> None:
-    """Run the components until SIGTERM, or until one of them cannot be kept running (exit code 1)."""
+    """Run the components until SIGTERM, or until one of them keeps ending (exit code 1)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     lock = int(sys.argv[1])
     stopping = threading.Event()
@@ -50,34 +50,36 @@ def main() -> None:
     settings = load_settings()
     try:
         _prepare(settings, lock)
-        healthy = _keep_running(settings, lock, stopping)
+        healthy = keep_running(settings, lock, stopping)
     finally:
-        stop(marked(settings))
+        stop(marked(settings.home))
         log.info("stopped")
     sys.exit(0 if healthy else 1)
 
 
 def _prepare(settings: Settings, lock: int) -> None:
-    """Bring the warehouse's and Airflow's tables up to date; close runs that died with the command that executed them.
+    """Upgrade the warehouse's and Airflow's tables, and close the runs of commands that were killed.
 
-    Otherwise the scheduler would take such a run up again, perhaps weeks later. None can be alive: we hold the lock.
+    Otherwise the scheduler would continue such a run, perhaps weeks later. We hold the lock, so no run is alive.
     """
     warehouse.engine(settings)
-    databases(settings)  # also keeps the embedded server for as long as this process lives
+    databases(settings)  # also keeps the embedded server running while this process lives
     subprocess.run(python("airflow", "db", "migrate"), check=True, pass_fds=[lock])
     close_dead_runs(settings)
 
 
-def _keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
-    kept = [_Kept(component, _start(settings, component, lock)) for component in components(settings)]
+def keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bool:
+    """Run the components until `stopping` is set (True), or until one of them keeps ending (False); then end all."""
+    logs = settings.home / "logs"
+    kept = [_Kept(component, _start(logs, component, lock)) for component in components(settings)]
     try:
-        return _restart_what_dies(settings, lock, kept, stopping)
+        return _restart_ended(logs, lock, kept, stopping)
     finally:
-        # The scheduler before the others: its running tasks need the API server to end well.
+        # The scheduler first, because its running tasks need the API server to finish.
         stop([p for one in kept if one.component.name == SCHEDULER for p in family(one.process.pid)])
 
 
-def _restart_what_dies(settings: Settings, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
+def _restart_ended(logs: Path, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
     while not stopping.wait(CHECK_SECONDS):
         for one in kept:
             if one.process.poll() is None:
@@ -88,13 +90,13 @@ def _restart_what_dies(settings: Settings, lock: int, kept: list[_Kept], stoppin
             if one.quick_deaths >= QUICK_DEATHS:
                 log.error("%s cannot be kept running; see its log. Stopping everything.", one.component.name)
                 return False
-            one.process, one.started = _start(settings, one.component, lock), time.monotonic()
+            one.process, one.started = _start(logs, one.component, lock), time.monotonic()
     return True
 
 
-def _start(settings: Settings, component: Component, lock: int) -> subprocess.Popen[bytes]:
+def _start(logs: Path, component: Component, lock: int) -> subprocess.Popen[bytes]:
     log.info("starting %s", component.name)
-    with (settings.home / f"logs/{component.name}.log").open("ab") as output:
+    with (logs / f"{component.name}.log").open("ab") as output:
         return subprocess.Popen(
             component.command,
             env={**os.environ, **component.environment},

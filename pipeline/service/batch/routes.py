@@ -12,7 +12,7 @@ from functools import partial
 from starlette.responses import Response, StreamingResponse
 
 from pipeline.batch_jobs.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
-from pipeline.batch_jobs.results import FORMS, Form, written
+from pipeline.batch_jobs.result_formats import FORMS, Form, stream_results
 from pipeline.errors import RequestError
 from pipeline.service.batch import docs
 from pipeline.service.batch.jobs import Job, Jobs
@@ -135,7 +135,7 @@ async def _hand_out(asked: _Asked, name: str) -> Response:
     job = await asked.job()
     job.refuse_without_results()
     try:
-        pieces = await aside(written, job_folder(asked.settings, job.id) / name, form)
+        pieces = await aside(stream_results, job_folder(asked.settings, job.id) / name, form)
     except FileNotFoundError:
         raise job.gone() from None
     filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"

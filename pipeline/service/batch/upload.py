@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.batch_jobs.allowed import check_uri
+from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.batch.form import MEDIA_TYPES, FormReader
@@ -125,7 +125,7 @@ def _address(settings: Settings, body: bytes) -> Wanted:
             "choose one of them.",
             field="format",
         )
-    uri = check_uri(settings, asked.uri)
+    uri = check_uri(asked.uri, settings.service.file_sources)
     if asked.format is None and suffix_of(uri.partition("?")[0]) is None:
         raise RequestError(
             422,

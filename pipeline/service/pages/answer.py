@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.models.profile import Profile
-from pipeline.reporting.words import UNCHANGED, counted, day, percent
+from pipeline.reporting.filters import UNCHANGED, counted, day, percent
 from pipeline.service.calls import JSON, Call
 from pipeline.service.instances.signature import KEYS
 from pipeline.service.model.serving import Serving

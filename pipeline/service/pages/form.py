@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
 from pipeline.models.profile import Categories, Histogram, Numbers, Profile
-from pipeline.reporting.words import label, percent
+from pipeline.reporting.filters import label, percent
 from pipeline.service.calls import Call
 from pipeline.service.instances.signature import KEYS, number
 

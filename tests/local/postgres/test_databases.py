@@ -1,4 +1,4 @@
-"""The three databases: made when missing, by whoever comes first, and readable for analysts."""
+"""The three databases are created if missing, by the first process, and analysts can read the warehouse."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_many_processes_may_come_first(warehouse_settings: Settings):
     server = make_url(warehouse_settings.database.url)
     names = (f"t{uuid4().hex[:12]}_warehouse",)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: module._make_missing.__wrapped__(server, names, None), range(8)))
+        list(pool.map(lambda _: module.create_missing.__wrapped__(server, names, None), range(8)))
 
 
 def test_the_analyst_reads_what_is_public_and_nothing_else(company: Path, tmp_path: Path):
@@ -82,5 +82,5 @@ def test_a_user_who_may_not_make_them_is_told_what_to_ask_for(company: Path, tmp
         connection.execute("CREATE ROLE weak LOGIN PASSWORD 'weak'")
     weak = make_url(server_url).set(username="weak", password="weak").render_as_string(hide_password=False)
     settings = company_settings(company, tmp_path, DATABASE__URL=weak, DATABASE__PREFIX="never_made")
-    with pytest.raises(ConfigError, match=r"weak of database\.url cannot make the databases"):
+    with pytest.raises(ConfigError, match=r"weak of database\.url cannot create the databases"):
         databases(settings)

@@ -1,4 +1,4 @@
-"""The embedded server: anywhere, shared, stopped by the last one out, and back after any crash."""
+"""The embedded server works in any folder, is shared, is stopped by its last user, and returns after any crash."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ with embedded.running(Path(sys.argv[1])) as server:
 
 @contextmanager
 def passable_home() -> Iterator[Path]:
-    """Yield a home that every user can pass into."""
+    """Yield a home that every user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="barometer-test-"))
     folder.chmod(0o755)
     yield folder / "home"
@@ -47,7 +47,7 @@ def passable_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A home with a cluster that is stopped; shared, as making one takes the longest."""
+    """A home with a stopped cluster; shared by the tests, because creating one is slow."""
     with passable_home() as path:
         with embedded.running(path):
             pass
@@ -56,7 +56,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def fresh_home() -> Iterator[Path]:
-    """A home that is not there yet."""
+    """A home that does not exist yet."""
     with passable_home() as path:
         yield path
 
@@ -273,7 +273,7 @@ def test_a_stranger_on_the_remembered_port_is_left_alone(home: Path):
 def test_a_named_port_that_is_taken_is_refused(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is taken"), embedded.running(home, port=port):
+        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is used"), embedded.running(home, port=port):
             pass
     with embedded.running(home, port=port) as server:
         assert server.port == port
@@ -346,7 +346,7 @@ def test_an_ordinary_user_runs_it_as_itself(fresh_home: Path):
 
 
 def in_a_child(run: Callable[[], None]) -> None:
-    """Run in a forked child, since an interpreter may lie where an ordinary user cannot start it."""
+    """Run in a forked child, because an ordinary user may be unable to start the interpreter."""
     child = multiprocessing.get_context("fork").Process(target=run)
     child.start()
     child.join()

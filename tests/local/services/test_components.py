@@ -1,4 +1,4 @@
-"""What `up` and `status` learn from the service itself."""
+"""What `up` and `status` read from the service."""
 
 import socket
 import threading

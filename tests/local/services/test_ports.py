@@ -1,4 +1,4 @@
-"""A port that somebody else uses, or that is given twice, is refused with the name of its setting."""
+"""A port that is in use, or that two settings name, is refused with the name of its setting."""
 
 import socket
 
@@ -19,7 +19,7 @@ def with_ports(settings: Settings, airflow: int, mlflow: int, service: int) -> S
     )
 
 
-@pytest.mark.parametrize(("position", "name"), enumerate(SETTINGS))
+@pytest.mark.parametrize(("position", "name"), list(enumerate(SETTINGS)))
 def test_a_taken_port_is_refused_by_its_setting_s_name(settings: Settings, position: int, name: str):
     ports = free_ports(3)
     check_ports(with_ports(settings, *ports))

@@ -21,7 +21,7 @@ def start(settings: Settings) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def run(program: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        environment = {**os.environ, **(marking(settings) if environment is None else environment)}
+        environment = {**os.environ, **(marking(settings.home) if environment is None else environment)}
         command = [sys.executable, "-c", program]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         started.append(process)
@@ -44,28 +44,28 @@ def test_marked_processes_are_found_and_no_others(settings, start):
     mine = start(SLEEP)
     start(SLEEP, {})
     start(SLEEP, {"BAROMETER_SERVICES": "another home"})
-    assert [process.pid for process in marked(settings)] == [mine.pid]
+    assert [process.pid for process in marked(settings.home)] == [mine.pid]
 
 
 def test_a_process_that_changed_its_title_is_still_found(settings, start):
     mine = start(TITLED)
-    assert [process.pid for process in marked(settings)] == [mine.pid]
+    assert [process.pid for process in marked(settings.home)] == [mine.pid]
 
 
 def test_children_are_found_and_ended_even_when_nobody_ends_them(settings, start):
     start(PARENT)
-    assert len(marked(settings)) == 2
-    stop(marked(settings), grace_seconds=0.5)
-    assert marked(settings) == []
+    assert len(marked(settings.home)) == 2
+    stop(marked(settings.home), grace_seconds=0.5)
+    assert marked(settings.home) == []
 
 
 def test_who_does_not_listen_is_killed(settings, start):
     deaf = start(DEAF)
-    stop(marked(settings), grace_seconds=0.5)
+    stop(marked(settings.home), grace_seconds=0.5)
     assert not psutil.pid_exists(deaf.pid) or deaf.wait() != 0
-    assert marked(settings) == []
+    assert marked(settings.home) == []
 
 
 def test_two_homes_have_two_marks(settings, tmp_path: Path):
     other = settings.model_copy(update={"home": tmp_path / "another"})
-    assert marking(settings) != marking(other)
+    assert marking(settings.home) != marking(other.home)

@@ -1,4 +1,4 @@
-"""Who may run DAGs of a home: commands or services, never both."""
+"""Commands or services can run DAGs of a home, never both."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.errors import ServerError
-from pipeline.local.services import up
+from pipeline.local.services.lifecycle import up
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.dag_runs import run_dag
 

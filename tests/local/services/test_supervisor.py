@@ -1,4 +1,4 @@
-"""The supervisor: what dies is started again; what cannot live ends everything."""
+"""The supervisor restarts a component that ends, and stops everything if a component keeps ending."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ def test_what_dies_is_started_again(settings, lock, monkeypatch):
     monkeypatch.setattr(supervisor, "components", lambda _: [Component("sleeper", LIVES)])
     stopping = threading.Event()
     healthy: list[bool] = []
-    thread = threading.Thread(target=lambda: healthy.append(supervisor._keep_running(settings, lock, stopping)))
+    thread = threading.Thread(target=lambda: healthy.append(supervisor.keep_running(settings, lock, stopping)))
     thread.start()
     try:
         first = wait_for(children)[0]
@@ -59,7 +59,7 @@ def test_what_dies_is_started_again(settings, lock, monkeypatch):
 
 def test_what_cannot_live_ends_everything_and_leaves_its_words(settings, lock, monkeypatch, caplog):
     monkeypatch.setattr(supervisor, "components", lambda _: [Component("mayfly", DIES)])
-    assert not supervisor._keep_running(settings, lock, threading.Event())
+    assert not supervisor.keep_running(settings, lock, threading.Event())
     assert "mayfly cannot be kept running" in caplog.text
     assert (settings.home / "logs/mayfly.log").read_text().count("I cannot live") == supervisor.QUICK_DEATHS
 

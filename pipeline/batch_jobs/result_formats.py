@@ -1,6 +1,6 @@
-"""A job's results and rejects in the forms that people ask for, CSV, JSON Lines or Parquet; streamed from Parquet.
+"""A job's results and rejects as CSV, JSON Lines or Parquet, streamed from Parquet.
 
-For the service and the command `score` alike. The entry point is `written`.
+Used by the service and the command `score`. The entry point is `stream_results`.
 """
 
 import io
@@ -19,15 +19,15 @@ BATCH_ROWS = 4_096
 BLOCK_BYTES = 1 << 18
 
 
-def written(path: Path, form: Form) -> Iterator[bytes]:
-    """Return the content of a Parquet file in a form, piece by piece; the file is opened at once.
+def stream_results(path: Path, form: Form) -> Iterator[bytes]:
+    """Return the content of a Parquet file in another form, piece by piece.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there (any more).
+        At once, if the file does not exist.
     """
-    file = path.open("rb")  # an open file may be removed under its readers without harm
+    file = path.open("rb")  # now, so that a reader is not disturbed when the job expires
     return _WRITERS[form](file)
 
 
@@ -56,7 +56,7 @@ def _csv(file: io.BufferedReader) -> Iterator[bytes]:
 
 def _batches(file: io.BufferedReader) -> Iterator[pa.RecordBatch]:
     with file, pq.ParquetFile(file) as parquet:
-        for group in range(parquet.num_row_groups):  # asked for all at once, pyarrow keeps what it has read
+        for group in range(parquet.num_row_groups):  # one by one: given all groups, pyarrow keeps what it has read
             yield from parquet.iter_batches(BATCH_ROWS, row_groups=[group])
 
 

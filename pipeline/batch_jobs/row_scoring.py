@@ -1,4 +1,4 @@
-"""Score, the fourth stage of a file's scoring: one shard's rows through the pinned model versions.
+"""Score, the fourth stage of a file's scoring: predict one shard's rows with the planned model versions.
 
 `pipeline.models.predictions` does it, as for a week. The entry point is `score_shard`.
 """
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.batch_jobs.read import ROW
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.files import sha256_of_file
 from pipeline.models.predictions import Scored, kept_batches, served, write
 from pipeline.models.routing import CHALLENGER, CHAMPION
@@ -31,14 +31,14 @@ def score_shard(
     ModelError
         If a model version fails its checks.
     ConservationError
-        If the shard is not the file that was written.
+        If the shard has changed since it was written.
     """
     started_at = datetime.now(UTC)
     features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)
     predict = served(settings, plan, features)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
     kept = kept_batches(settings, features, rows_validated.quarantine, shard)
-    rows = write(file, SCHEMA, (_rows(plan, batch, *predict(batch)) for batch in kept))
+    rows = write(file, SCHEMA, (_predictions(plan, batch, *predict(batch)) for batch in kept))
     return Scored(
         shard=shard,
         file=file,
@@ -49,7 +49,7 @@ def score_shard(
     )
 
 
-def _rows(
+def _predictions(
     plan: FilePlan, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
 ) -> pa.RecordBatch:
     mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan

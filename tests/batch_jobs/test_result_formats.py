@@ -1,4 +1,4 @@
-"""Results in every form, whatever their texts hold; streamed, and safe from being swept meanwhile."""
+"""Results in every format with any text, streamed, also while their job is swept."""
 
 import csv
 import io
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch_jobs.finish import RESULTS_SCHEMA
-from pipeline.batch_jobs.results import BLOCK_BYTES, FORMS, written
+from pipeline.batch_jobs.completion import RESULTS_SCHEMA
+from pipeline.batch_jobs.result_formats import BLOCK_BYTES, FORMS, stream_results
 
 AWKWARD = ["plain", 'q"uo\\te', "comma, and\nline", "ünï ✓ \U0001f600", "", None, "=1+1"]
 
@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_all_forms_say_the_same(results):
     expected = pq.read_table(results).to_pylist()
-    said = {form: b"".join(written(results, form)) for form in FORMS}
+    said = {form: b"".join(stream_results(results, form)) for form in FORMS}
     assert pq.read_table(pa.BufferReader(said["parquet"])).to_pylist() == expected
     assert [json.loads(line) for line in said["jsonlines"].splitlines()] == expected
     in_csv = list(csv.DictReader(io.StringIO(said["csv"].decode(), newline="")))
@@ -46,8 +46,8 @@ def test_all_forms_say_the_same(results):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_it_comes_in_pieces_and_outlives_the_file(results, form):
-    whole = b"".join(written(results, form))
-    pieces = written(results, form)
+    whole = b"".join(stream_results(results, form))
+    pieces = stream_results(results, form)
     first = next(pieces)
     results.unlink()
     rest = list(pieces)
@@ -58,10 +58,10 @@ def test_it_comes_in_pieces_and_outlives_the_file(results, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_that_is_gone_is_handed_out(tmp_path, form):
     with pytest.raises(FileNotFoundError):
-        written(tmp_path / "gone.parquet", form)
+        stream_results(tmp_path / "gone.parquet", form)
 
 
 def test_no_rows_are_a_header(tmp_path):
     pq.write_table(RESULTS_SCHEMA.empty_table(), tmp_path / "r.parquet")
-    assert b"".join(written(tmp_path / "r.parquet", "csv")) == (",".join(RESULTS_SCHEMA.names) + "\n").encode()
-    assert b"".join(written(tmp_path / "r.parquet", "jsonlines")) == b""
+    assert b"".join(stream_results(tmp_path / "r.parquet", "csv")) == (",".join(RESULTS_SCHEMA.names) + "\n").encode()
+    assert b"".join(stream_results(tmp_path / "r.parquet", "jsonlines")) == b""

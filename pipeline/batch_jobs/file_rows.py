@@ -1,8 +1,8 @@
-"""Read, the second stage of a file's scoring: its rows as text, cast to what the model takes, in shards in its order.
+"""Read, the second stage of a file's scoring: read the rows as text, cast them for the model, and write shards.
 
-The same readers and casts as for a source. A row that cannot be read stays in its place, with the reason and its text,
-so that it is answered for in the results; no row costs another its prediction. The file is streamed: memory does not
-grow with it. The entry point is `read_rows`.
+It uses the same readers and casts as a source and keeps the file's order. A row that cannot be read keeps its place,
+with the reason and its text, and does not affect other rows. The file is streamed, so memory does not grow with it. The
+entry point is `read_rows`.
 """
 
 import shutil
@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batch_jobs.declared import KEYS, NAME, as_declared, source_of
-from pipeline.batch_jobs.fetch import fetched_file
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows
+from pipeline.batch_jobs.file_access import fetch_file
+from pipeline.batch_jobs.file_source import KEYS, NAME, adapt_texts, declare_source
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows
 from pipeline.duck import connection, quoted
 from pipeline.errors import ConservationError, SourceError
 from pipeline.files import sha256_of_file, written_atomically
@@ -35,23 +35,25 @@ ROW = "__row"
 
 
 def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
-    """Read the file into `rows/` of the job's folder and say where its rows are.
+    """Write the file's rows as shards into `rows/` of the job's folder; return where they are.
 
     Raises
     ------
     SourceError
-        If the file is absent, too large, not of its format as a whole, or lacks a column.
+        If the file is absent, too large, not of its format, or lacks a column.
     ConservationError
         If a row was lost, or the file is not the one that was handed in.
     """
     folder = plan.folder / "rows"
-    shutil.rmtree(folder, ignore_errors=True)  # what an earlier attempt left
+    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier attempt
     features = _features(plan)
     columns = [FeatureColumn(name=feature.name, kind=feature.kind) for feature in features]
-    with _told_of_the_file(plan), fetched_file(settings, plan) as file:
-        source = source_of(plan, features)
-        texts = as_declared(source, features, read_file(source, file, optional=frozenset(KEYS)))
-        shards, seen = _write_shards(settings, folder, _schema(columns), _cast(settings, source, columns, texts))
+    with _rewording_errors(plan), fetch_file(settings, plan) as file:
+        source = declare_source(plan, features)
+        texts = adapt_texts(source, features, read_file(source, file, optional=frozenset(KEYS)))
+        shards, seen = _write_shards(
+            folder, settings.resources.shard_rows, _schema(columns), _cast_rows(settings, source, columns, texts)
+        )
     if seen.rows != texts.lines:
         raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
     has = [key for key in KEYS if seen.filled[key]]
@@ -67,7 +69,7 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
 
 
 def _features(plan: FilePlan) -> list[Feature]:
-    """Return what the file must hold: the champion's features, and in an A/B test the challenger's."""
+    """Return the features that the file must contain: the champion's and, in an A/B test, the challenger's."""
     bundles = [(plan.bundle, plan.bundle_digest)]
     if plan.routing.challenger is not None:
         bundles.append((plan.routing.challenger.bundle, plan.routing.challenger.bundle_digest))
@@ -76,15 +78,15 @@ def _features(plan: FilePlan) -> list[Feature]:
 
 
 @contextmanager
-def _told_of_the_file(plan: FilePlan) -> Iterator[None]:
-    """Have errors speak of the file, not of a source, its place and its week."""
+def _rewording_errors(plan: FilePlan) -> Iterator[None]:
+    """Reword errors of a source as errors of the file, without its address."""
     try:
         yield
     except SourceError as error:
-        if error.found.startswith("The file "):  # it speaks of it already, and knows what to do
+        if error.found.startswith("The file "):  # worded for a file already
             raise
         found = error.found.replace(f"Source {NAME}: {plan.uri}", "The file").replace(plan.uri, "the file")
-        raise SourceError(found, error.expected, "mend the file and hand it in again.") from None
+        raise SourceError(found, error.expected, "correct the file and hand it in again.") from None
 
 
 def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
@@ -93,29 +95,29 @@ def _schema(columns: Sequence[FeatureColumn]) -> pa.Schema:
     return pa.schema(kinds.items())
 
 
-def _cast(
+def _cast_rows(
     settings: Settings, source: Source, columns: Sequence[FeatureColumn], texts: Texts
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in the file's order, cast, with the columns of the schema but for their numbers."""
+    """Yield the cast rows in the file's order, with all columns of the schema except the row's number."""
     casts = [cast_for_model(column, "DOUBLE" if column.kind == "number" else "VARCHAR") for column in columns]
     selected = ", ".join([LINE, REASON, RAW, *map(quoted, KEYS), *casts])
     with connection(settings) as con:
-        # Several threads hand rows on in any order, and wait for the one that splits the records anyway.
+        # Several threads would not keep the order, and they wait for the one that splits the records anyway.
         con.execute("SET threads = 1")
         con.register(RECORDS, texts.reader())
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
             yield from con.sql(query).to_arrow_reader(GROUP_ROWS)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:  # what the stream's error becomes depends on when
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # a stream's error can surface as any of these
             raise texts.error or SourceError(
                 f"The file cannot be cast: {error}.",
                 "values that can be written as text.",
-                "mend the file and hand it in again.",
+                "correct the file and hand it in again.",
             ) from None
 
 
 class _Seen:
-    """What went by: how many rows, and how many of them have a value in some columns."""
+    """Counts of the rows so far: how many there are, and how many have a value in some columns."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -123,10 +125,10 @@ class _Seen:
         self.filled = dict.fromkeys((REASON, *KEYS), 0)
 
     def numbered(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """Return the batch with its rows' numbers."""
+        """Return the batch with its rows numbered, and count it."""
         lines = batch.column(LINE).to_numpy()
         if (np.diff(lines, prepend=self.last_line) <= 0).any():
-            raise _lost("rows came out of the file's order")
+            raise _lost("rows lost the file's order")
         self.last_line = int(lines[-1]) if lines.size else self.last_line
         for name in self.filled:
             self.filled[name] += batch.num_rows - batch.column(name).null_count
@@ -136,18 +138,18 @@ class _Seen:
 
 
 def _write_shards(
-    settings: Settings, folder: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    folder: Path, shard_rows: int, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
 ) -> tuple[list[Shard], _Seen]:
-    """Write the rows as files of `shard_rows` rows each, one at least."""
-    seen, room = _Seen(), settings.resources.shard_rows
+    """Write the rows as files of `shard_rows` rows each, at least one file."""
+    seen = _Seen()
     shards: list[Shard] = []
-    rest = _sliced(batches, room)
-    while not shards or seen.rows == len(shards) * room:
+    rest = _slice(batches, shard_rows)
+    while not shards or seen.rows == len(shards) * shard_rows:
         path = folder / f"shard-{len(shards):04d}.parquet"
         before = seen.rows
         with written_atomically(path) as temporary:
             with pq.ParquetWriter(temporary, schema) as writer:
-                while seen.rows - before < room and (batch := next(rest, None)) is not None:
+                while seen.rows - before < shard_rows and (batch := next(rest, None)) is not None:
                     writer.write_batch(seen.numbered(batch, schema))
             digest = sha256_of_file(temporary)
         if seen.rows == before and shards:
@@ -157,15 +159,15 @@ def _write_shards(
     return shards, seen
 
 
-def _sliced(batches: Iterator[pa.RecordBatch], room: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches cut so that none goes over the end of a shard."""
-    left = room
+def _slice(batches: Iterator[pa.RecordBatch], shard_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches, cut where a shard ends."""
+    left = shard_rows
     for batch in batches:
         start = 0
         while start < batch.num_rows:
             part = batch.slice(start, left)
             start += part.num_rows
-            left = left - part.num_rows or room
+            left = left - part.num_rows or shard_rows
             yield part
 
 

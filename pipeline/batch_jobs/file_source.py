@@ -1,14 +1,14 @@
-"""The file as a source: what a model's features declare of it, and what its format knows beside.
+"""The file as a source: its columns are declared by the model's features.
 
-Stands behind `read`. What the sources' casts do not say of features is added here: true and false are numbers to a
-model, a NaN in a column of numbers is a missing one, and a JSON value is of the feature's kind or unreadable, as it is
-in a request to the service. The entry points are `source_of` and `as_declared`.
+Used by `file_rows`, so that a file is read by the same code as a source. Three rules for features are added here: true
+and false are numbers, NaN in a column of numbers is a missing value, and a JSON value of the wrong kind makes its row
+unreadable, as in a request to the service. The entry points are `declare_source` and `adapt_texts`.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.batch_jobs.handoffs import FilePlan
+from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.duck import literal
 from pipeline.models.bundle import Feature
 from pipeline.settings import Source
@@ -16,53 +16,53 @@ from pipeline.sources.landing import format_of
 from pipeline.sources.texts import Texts
 
 KEYS = ("customer_id", "product_id")
-"""Columns that a file may have beside the features."""
+"""Optional columns of a file, beside the features."""
 NAME = "file"
-"""What the file is called as a source, in errors."""
+"""The file's name as a source, in errors."""
 _NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "BOOLEAN", "NULL")
 _TEXTS = ("VARCHAR", "NULL")
 
 
-def source_of(plan: FilePlan, features: Sequence[Feature]) -> Source:
+def declare_source(plan: FilePlan, features: Sequence[Feature]) -> Source:
     """Return the declaration of the file: text for the keys and categories, numbers for the rest."""
     columns = dict.fromkeys(KEYS, "text") | {f.name: "number" if f.kind == "number" else "text" for f in features}
     source = Source.model_validate({"path": NAME, "format": plan.format, "columns": columns})
     found = format_of(NAME, source, plan.uri)
-    # An empty text is missing in CSV only, which has no other way to say so.
+    # Only in CSV is an empty text a missing value: CSV has no other way to write one.
     return source.model_copy(update={"format": found, "null_values": ("",) if found == "csv" else ()})
 
 
-def as_declared(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
-    """Return the texts with what is known of features."""
+def adapt_texts(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
+    """Return the texts with the rules for features applied."""
     numbers = {feature.name for feature in features if feature.kind == "number"}
     columns = {
-        name: _number(text, is_typed=name in texts.typed) if name in numbers else text
+        name: _number_sql(text, is_typed=name in texts.typed) if name in numbers else text
         for name, text in texts.columns.items()
     }
-    # A category may hold NUL, as on demand; only the warehouse, where no file's row goes, cannot store it.
+    # A category may contain NUL, as in a request: only the warehouse cannot store it, and it gets no row of a file.
     texts = replace(texts, columns=columns, with_nul=frozenset(source.columns.keys() - numbers))
-    return _as_json(source, features, texts) if source.format == "jsonl" else texts
+    return _adapt_json(source, features, texts) if source.format == "jsonl" else texts
 
 
-def _number(text: str, *, is_typed: bool) -> str:
+def _number_sql(text: str, *, is_typed: bool) -> str:
     nan = " WHEN 'nan' THEN NULL" if is_typed else ""
     return f"CASE lower(trim({text})) WHEN 'true' THEN '1' WHEN 'false' THEN '0'{nan} ELSE {text} END"
 
 
-def _as_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
-    """Return the texts with the kinds of their values seen to, and of a key that comes twice the last value taken."""
+def _adapt_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts:
+    """Return the texts with the kinds of JSON values checked, and with the last value of each repeated key."""
     pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns)
-    # Of what is no JSON a function would raise an error, in whatever branch of a CASE it stands.
+    # JSON functions raise an error on text that is not JSON, even in a branch of a CASE that is not taken.
     known = f"""
         SELECT *, json_type(object, [{pointers}]) AS kinds, json_keys(object) AS keys
         FROM (SELECT *, CASE WHEN fields IS NULL THEN '{{}}' ELSE record END AS object FROM {texts.relation})"""
-    # Looking for repeated keys costs much, and none is there where every key is one of the columns that were found.
+    # Looking for repeated keys is slow. It is only needed when there are more keys than columns that were found.
     once = f"""
         SELECT *, CASE WHEN len(keys) > list_count(kinds) AND len(keys) > list_unique(keys) THEN {_LAST} END AS once
         FROM ({known})"""
     at = {name: position for position, name in enumerate(source.columns, 1)}
-    problems = [_of_another_kind(feature, at[feature.name]) for feature in features]
-    problems += [_nested(key, at[key]) for key in KEYS]
+    problems = [_wrong_kind_sql(feature, at[feature.name]) for feature in features]
+    problems += [_nested_sql(key, at[key]) for key in KEYS]
     return replace(
         texts,
         relation=f"""(
@@ -77,11 +77,11 @@ def _as_json(source: Source, features: Sequence[Feature], texts: Texts) -> Texts
 _LAST = """'{' || array_to_string(list_transform(list_distinct(keys), lambda key:
     CAST(to_json(key) AS VARCHAR) || ':' ||
     list_reverse(json_extract(object, '$.*'))[list_position(list_reverse(keys), key)]), ',') || '}'"""
-"""The object with each key once, and of its values the last one, as JSON libraries take it."""
+"""The object with each key once and its last value, which is how JSON libraries read it."""
 
 
-def _of_another_kind(feature: Feature, at: int) -> str:
-    """Return the SQL expression of what is wrong with the kind of a feature's JSON value; NULL where nothing is."""
+def _wrong_kind_sql(feature: Feature, at: int) -> str:
+    """Return the SQL expression of what is wrong with the kind of a feature's JSON value; NULL if it is right."""
     is_number = feature.kind == "number"
     allowed = ", ".join(map(literal, _NUMBERS if is_number else _TEXTS))
     kind = "number, true, false or null" if is_number else "text or null"
@@ -92,5 +92,5 @@ def _of_another_kind(feature: Feature, at: int) -> str:
     )
 
 
-def _nested(key: str, at: int) -> str:
+def _nested_sql(key: str, at: int) -> str:
     return f"CASE WHEN kinds[{at}] IN ('OBJECT', 'ARRAY') THEN {literal(f'{key}: is no text or null')} END"

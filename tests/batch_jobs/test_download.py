@@ -1,4 +1,4 @@
-"""Web servers as they are: without ranges, sending on, saying one thing and doing another; in no other place asked."""
+"""Downloads from real web servers: without ranges, with redirects, with wrong lengths."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch_jobs.read import read_rows
+from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
 from tests.batch_jobs.conftest import GOOD, csv_of, jsonl_of
 
@@ -19,7 +19,7 @@ ROWS = csv_of([GOOD])
 
 @dataclass
 class Said:
-    """What a server answers, and what it was asked."""
+    """The responses of a server, and the requests it received."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Said:
 
 
 class Saying(BaseHTTPRequestHandler):
-    """Answers GET as it is told to; HEAD with 200 and 30 bytes, whatever GET will say."""
+    """Answers GET as the test says, and HEAD always with 200 and 30 bytes."""
 
     said: Said
 
@@ -46,7 +46,7 @@ class Saying(BaseHTTPRequestHandler):
         self.wfile.write(self.said.body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def said() -> Said:
 
 @pytest.fixture
 def url(said: Said) -> Iterator[str]:
-    yield from serving(type("Told", (Saying,), {"said": said}))
+    yield from serving(type("Server", (Saying,), {"said": said}))
 
 
 def serving(handler: Any) -> Iterator[str]:
@@ -71,9 +71,9 @@ def test_a_request_that_is_sent_on_is_refused_and_not_followed(settings, planned
     status, suffix = sent_on.split()
     said.status, said.body = int(status), b""
     said.headers = {"Location": f"{url}/elsewhere/rows.{suffix}", "Content-Length": "0"}
-    with pytest.raises(SourceError, match=f"answers {status} and sends the request on") as refused:
+    with pytest.raises(SourceError, match=f"answers {status} with a redirect") as refused:
         read_rows(settings, planned(ROWS, suffix, uri=f"{url}/in/rows.{suffix}", digest=None))
-    assert refused.value.do == "give the address that the file itself has; a request is not followed to another."
+    assert refused.value.do == "give the file's own address."
     assert said.asked == [("GET", f"/in/rows.{suffix}")]
 
 
@@ -84,8 +84,8 @@ OTHER_ANSWERS = {
     "absent": (404, {"Content-Length": "0"}, b"", "answers 404 Not Found"),
     "forbidden": (403, {"Content-Length": "0"}, b"", "answers 403"),
     "broken": (500, {"Content-Length": "0"}, b"", "answers 500"),
-    "cut short": (200, {"Content-Length": str(len(ROWS) + 1)}, ROWS, "cannot be had whole"),
-    "of no size": (200, {}, ROWS, "does not say how large it is"),
+    "cut short": (200, {"Content-Length": str(len(ROWS) + 1)}, ROWS, "could not be downloaded"),
+    "of no size": (200, {}, ROWS, "has no known size"),
     "of a strange size": (200, {"Content-Length": "-5"}, ROWS, "The file "),
     "too large": (200, {"Content-Length": "5000000000000"}, b"", r"at most [\d,]+ bytes \(service\.upload_bytes\)"),
     "nothing, where HEAD says 30 bytes": (200, {"Content-Length": "0"}, b"", "The file is empty"),
@@ -103,8 +103,8 @@ def test_what_is_not_the_whole_file_is_refused_in_words(settings, planned, url, 
     assert not list((settings.home / "tmp").glob("fetched-*"))
 
 
-def test_a_server_that_does_not_answer_is_told_of(settings, planned):
-    with pytest.raises(SourceError, match="cannot be had whole"):
+def test_a_server_that_does_not_answer_is_reported(settings, planned):
+    with pytest.raises(SourceError, match="could not be downloaded"):
         read_rows(settings, planned(ROWS, "csv", uri="http://127.0.0.1:1/rows.csv", digest=None))
 
 
@@ -117,7 +117,7 @@ def test_a_server_without_ranges_may_have_a_large_file(settings, planned, tmp_pa
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     for url in serving(partial(Quiet, directory=str(tmp_path))):
         read = read_rows(settings, planned(ROWS, "jsonl", uri=f"{url}/rows.jsonl", digest=None))

@@ -1,4 +1,4 @@
-"""What the stages of a file's scoring hand on, and its manifest."""
+"""What each stage of a file's scoring hands to the next, and the manifest of the file's rows."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,17 +10,17 @@ from pipeline.models.pinned import Models
 
 
 class FilePlan(Models):
-    """What the scoring of a file will do, decided once in its first task and pinned."""
+    """What the scoring of a file will do, decided once by its first stage."""
 
     job_id: str
-    """Name of the job's folder; of a job of the service the DAG run's id."""
+    """The name of the job's folder: for a job of the service, the DAG run's id."""
     folder: Path
     uri: str
-    """Of the file: one that was handed in lies in the folder."""
+    """Of the file; a file that was handed in is in the folder."""
     digest: str | None
-    """sha256 that the file must have, where it was handed in."""
+    """The expected sha256 of a file that was handed in; None for a file at an address."""
     format: str | None
-    """csv, jsonl or parquet; None: as the file's name says."""
+    """csv, jsonl or parquet; None to take it from the file's name."""
 
 
 class FileRows(Handoff):
@@ -30,14 +30,14 @@ class FileRows(Handoff):
     """`FileManifest` as JSON, beside the shards."""
     rows: int
     unreadable: int
-    """Rows that could not be read; they are among `rows`."""
+    """Rows that could not be read; `rows` includes them."""
     shards: int
     ignored_columns: list[str]
-    """Columns of the file that are none of the model's."""
+    """Columns of the file that the model does not use."""
 
 
 class FileValidated(Handoff):
-    """Verdict on the rows, and which are kept out."""
+    """The verdict on the rows, and which rows are kept out."""
 
     quarantine: Path
     """Parquet: shard (int32), row (int64, position in the shard), reasons (list of text)."""
@@ -46,16 +46,16 @@ class FileValidated(Handoff):
     """Rows that break a critical expectation."""
     expectations: int
     warnings: list[str]
-    """Warnings that rows break, in words."""
+    """A sentence for each warning that rows break."""
 
 
 class FileScored(Handoff):
     """A file's results."""
 
     results: Path
-    """Parquet: a line for each row of the file, in its order; columns as `RESULTS_SCHEMA` of `finish`."""
+    """Parquet: one line for each row of the file, in its order; columns as `completion.RESULTS_SCHEMA`."""
     rejects: Path
-    """Parquet: the rows that were not scored, as they stood in the file; columns as `REJECTS_SCHEMA` there."""
+    """Parquet: the rows that were not scored; columns as `completion.REJECTS_SCHEMA`."""
     rows: int
     predicted: int
     unreadable: int
@@ -69,13 +69,13 @@ class FileScored(Handoff):
 class FileManifest(ShardsManifest):
     """The rows of a file, in its order.
 
-    A shard's columns are the row's number, its line in the file, why and what it is when it is unreadable (`__row`,
-    `__line`, `__reason`, `__raw`), customer_id, product_id and `columns`.
+    A shard's columns are the row's number and line in the file (`__row`, `__line`), the reason and the text of an
+    unreadable row (`__reason`, `__raw`), customer_id, product_id and `columns`.
     """
 
     ANEW: ClassVar[str] = "clear the task that reads the file, or hand the file in again."
 
     has: list[str]
-    """Which of customer_id and product_id the file has."""
+    """Which of customer_id and product_id the file contains."""
     digest: str
     """sha256 of the file's bytes."""

@@ -3,7 +3,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from pipeline.reporting import charts, figures
+from pipeline.reporting import charts, report_tables
 
 WEEKS = [date(2026, 1, 5), date(2026, 1, 12)]
 
@@ -21,7 +21,7 @@ def by_product(now: dict[str, tuple[int, float | None]], before: dict[str, tuple
 def test_products_come_lowest_first_and_those_wholly_kept_out_last():
     frame = by_product(now={"a": (5, 0.9), "b": (5, 0.2), "none": (0, None)}, before={"a": (5, 0.8)})
 
-    lines = figures.product_lines(frame, WEEKS)
+    lines = report_tables.product_lines(frame, WEEKS)
 
     assert [line["name"] for line in lines] == ["b", "a", "none"]
     assert lines[1]["change"] == pytest.approx(0.1)
@@ -31,9 +31,9 @@ def test_products_come_lowest_first_and_those_wholly_kept_out_last():
 def test_of_many_products_the_extremes_are_listed_and_the_rest_add_up():
     now = {f"p{i:04d}": (10, i / 1000) for i in range(1000)} | {"big": (100_000, 0.4), "none": (0, None)}
 
-    lines = figures.product_lines(by_product(now, before=now), WEEKS)
+    lines = report_tables.product_lines(by_product(now, before=now), WEEKS)
 
-    assert len(lines) == 2 * figures.LISTED_PRODUCTS + 1
+    assert len(lines) == 2 * report_tables.LISTED_PRODUCTS + 1
     names = [line["name"] for line in lines]
     assert "big" in names, "a little below the mean of all, but with most of the subjects"
     assert {"p0000", "p0999"} < set(names)
@@ -49,7 +49,7 @@ def test_moves_of_large_products_come_first_and_stillness_is_no_move():
         before={"large": (10_000, 0.6), "tiny": (1, 0.5), "still": (50, 0.5), "up": (9, 0.8), "gone": (9, 0.9)},
     )
 
-    fell, rose = figures.moves(frame, WEEKS[1], WEEKS[0])
+    fell, rose = report_tables.largest_moves(frame, WEEKS[1], WEEKS[0])
 
     assert [row["product_id"] for row in fell] == ["large", "tiny"]
     assert [row["product_id"] for row in rose] == ["up"]
@@ -60,7 +60,7 @@ def test_tenths_are_shares_of_all_and_know_no_week_before_where_there_was_none()
         {"tenth": range(10), "subjects": [0] * 4 + [3, 1] + [0] * 4, "likely_dissatisfied": [0] * 4 + [3, 0] + [0] * 4}
     ).assign(subjects_before=0)
 
-    rows = figures.tenths(answer)
+    rows = report_tables.tenths(answer)
 
     assert [rows[4]["share"], rows[4]["dissatisfied"], rows[5]["dissatisfied"]] == [0.75, 0.75, 0]
     assert pd.isna(rows[4]["before"])

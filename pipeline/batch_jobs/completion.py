@@ -1,7 +1,7 @@
-"""Finish, the last stage of a file's scoring: every row accounted for, and the results in the file's order.
+"""Completion, the last stage of a file's scoring: check that every row has one answer, and write the results.
 
-Rows in = predicted + rejected, each row exactly once, looked up in the files themselves. What has expired of other jobs
-is swept. The entry point is `finish`.
+The rows of the file = predicted + rejected, each row exactly once, counted in the files themselves. The files of
+expired jobs are removed. The entry point is `complete_job`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileScored, FileValidated
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileScored, FileValidated
 from pipeline.batch_jobs.places import FINISHED_FILE, REJECTS_FILE, RESULTS_FILE, sweep
-from pipeline.batch_jobs.read import ROW
 from pipeline.duck import connection, literal, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import write_text
@@ -38,7 +38,7 @@ RESULTS_SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""A line for each row of the file; `error` says why a row has no prediction."""
+"""One line for each row of the file; `error` says why a row has no prediction."""
 REJECTS_SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -50,22 +50,24 @@ REJECTS_SCHEMA = pa.schema(
         ("content", pa.string()),
     ]
 )
-"""`kind` is unreadable or quarantined; `content` is the record as it stands in the file, of an unreadable one."""
+"""`kind` is unreadable or quarantined; `content` is the text of an unreadable row in the file."""
 
 
-def finish(
+def complete_job(
     settings: Settings,
     plan: FilePlan,
     file_rows: FileRows,
     rows_validated: FileValidated,
     scored: Sequence[Scored],
 ) -> FileScored:
-    """Write the results and the rejects, once all rows are there, and sweep what has expired.
+    """Write the results and the rejects in the file's order, and remove expired jobs.
 
     Raises
     ------
     ConservationError
-        If a row is missing or there twice, or a file is not what was handed over.
+        If a row is missing or repeated, or a file has changed since its stage wrote it.
+    ExpectationError
+        If a satisfaction is not between 0 and 1.
     """
     manifest = FileManifest.read(file_rows.manifest)
     shards = manifest.checked_files(file_rows.manifest.parent)
@@ -77,7 +79,7 @@ def finish(
         rejected = write(rejects, REJECTS_SCHEMA, _rejects(con, shards, quarantine))
     kept_out = rows_validated.unreadable + rows_validated.quarantined
     if (rows, rejected, sum(part.rows for part in parts)) != (file_rows.rows, kept_out, file_rows.rows - kept_out):
-        raise _not_conserved(f"{rows} results and {rejected} rejects", f"{file_rows.rows} and {kept_out}")
+        raise _not_conserved(f"{rows} became results and {rejected} rejects", f"{file_rows.rows} and {kept_out}")
     done = FileScored(
         results=results,
         rejects=rejects,
@@ -98,7 +100,7 @@ def finish(
 def _results(
     con: duckdb.DuckDBPyConnection, plan: FilePlan, shards: Sequence[Path], parts: Sequence[Path], quarantine: Path
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a line for each row of the file, shard by shard, so that memory does not grow with the file."""
+    """Yield one line for each row of the file, shard by shard, so that memory does not grow with the file."""
     row = 0
     for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
         query = f"""
@@ -134,11 +136,11 @@ def _rejects(con: duckdb.DuckDBPyConnection, shards: Sequence[Path], quarantine:
 
 
 def _check(plan: FilePlan, batch: pa.RecordBatch, first: int) -> None:
-    """Refuse rows that are not the next ones of the file, or have not one answer each."""
+    """Refuse rows that are not the next ones of the file or do not have one answer each."""
     numbers = batch.column("row").to_numpy(zero_copy_only=False)
     if not np.array_equal(numbers, np.arange(first, first + batch.num_rows)):
         raise _not_conserved(
-            f"the rows {first} to {first + batch.num_rows - 1} are not all there once", "each row once"
+            f"the rows {first} to {first + batch.num_rows - 1} are not all present once", "each row once"
         )
     satisfaction = batch.column("satisfaction")
     answers = pc.xor(satisfaction.is_valid(), batch.column("error").is_valid())

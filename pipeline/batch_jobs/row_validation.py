@@ -1,9 +1,9 @@
-"""Validate, the third stage of a file's scoring: what `expectations/features.json` demands of each row alone.
+"""Validate, the third stage of a file's scoring: the expectations of `expectations/features.json` on single rows.
 
-A row that breaks a critical expectation is kept out, with the reasons, as a subject of the weekly run is. Expectations
-on the table as a whole do not apply, since there is no week to compare with: how many rows there are, how many values
-are missing, which are repeated, whatever has a parameter. Nor is there an error budget: however many rows are bad, the
-others are scored. The entry point is `validate_rows`.
+A row that breaks a critical expectation is kept out with the reasons, like a subject in the weekly run. Expectations
+on the whole table do not apply, because there is no week to compare with: the number of rows, of missing or of repeated
+values, and everything with a parameter. There is no error budget: the good rows are scored, however many are bad. The
+entry point is `validate_rows`.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.batch_jobs.handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.batch_jobs.read import ROW
+from pipeline.batch_jobs.file_rows import ROW
+from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
 from pipeline.settings import Settings
@@ -23,20 +23,20 @@ from pipeline.validation.suites import concerns_rows_of, load_suite
 
 
 def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> FileValidated:
-    """Say which rows are kept out: those that could not be read, and those that break a critical expectation.
+    """Return which rows are kept out: those that could not be read, and those that break a critical expectation.
 
     Raises
     ------
     ConfigError
-        If the suite is absent or broken.
+        If the suite is absent or invalid.
     ConservationError
-        If a shard is not the file that was written.
+        If a shard has changed since it was written.
     """
     manifest = FileManifest.read(file_rows.manifest)
     files = manifest.checked_files(file_rows.manifest.parent)
     path = plan.folder / "quarantine.parquet"
     with connection(settings) as con:
-        results, failures = _examined(settings, con, manifest, files)
+        results, failures = _examine(settings, con, manifest, files)
         kept_out = _write(con, manifest, files, failures, path)
     return FileValidated(
         quarantine=path,
@@ -47,7 +47,7 @@ def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> Fi
     )
 
 
-def _examined(
+def _examine(
     settings: Settings, con: duckdb.DuckDBPyConnection, manifest: FileManifest, files: Sequence[Path]
 ) -> tuple[list[Result], list[Failure]]:
     columns = _create_view(con, manifest, files)
@@ -60,7 +60,7 @@ def _examined(
 
 
 def _create_view(con: duckdb.DuckDBPyConnection, manifest: FileManifest, files: Sequence[Path]) -> list[str]:
-    """Make the view `features` of the readable rows of these shards, and return the columns that may be looked at."""
+    """Create the view `features` of these shards' readable rows; return the columns that expectations may use."""
     columns = [*manifest.has, *manifest.names("number", "category")]
     selected = ", ".join([ROW, *map(quoted, columns)])
     con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {selected} FROM {parquet(*files)} WHERE {REASON} IS NULL")
@@ -74,7 +74,7 @@ def _write(
     failures: Sequence[Failure],
     path: Path,
 ) -> int:
-    """Write which rows are kept out and why; return how many. Shard by shard, which bounds the lists of reasons."""
+    """Write which rows are kept out and why, shard by shard to bound memory; return how many."""
     con.execute("CREATE TEMP TABLE quarantine (shard INTEGER, row BIGINT, reasons TEXT[])")
     for shard, file in enumerate(files):
         _create_view(con, manifest, [file])
