@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 from types import CodeType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-MARKS = Path(os.environ.setdefault("EXCEPT_BRANCHES", NamedTemporaryFile(delete=False).name))
-"""One line for each branch, `found` when its module is loaded and `entered` when it runs; shared with forks and workers."""
+MARKS = Path(os.environ.setdefault("EXCEPT_BRANCHES", mkstemp()[1]))
+"""Lines `found PLACE` of loaded and `entered PLACE` of entered branches; forks and xdist's workers write here too."""
 
 
 def _note(kind: str, branch: str) -> None:
@@ -49,7 +49,7 @@ class _Loader(SourceFileLoader):
 
 class _Finder:
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path) if name.partition(".")[0] == "pipeline" else None
         if spec and spec.origin:
             spec.loader = _Loader(name, spec.origin)
