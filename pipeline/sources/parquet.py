@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +28,7 @@ def read_parquet(
         If it is damaged or lacks a declared column.
     """
     try:
-        file = pq.ParquetFile(_unpacked(context, path) if gzipped else path)
+        file = _unpacked(context, path) if gzipped else pq.ParquetFile(path)
         schema = file.schema_arrow
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(context, error) from None
@@ -75,12 +74,13 @@ def _batches(context: str, file: pq.ParquetFile, columns: list[str]) -> Iterator
         raise _unreadable(context, error) from None
 
 
-def _unpacked(context: str, path: Path) -> IO[bytes]:
-    """Return what a gzip file holds as a nameless temporary file, since Parquet is read from its end."""
-    file = TemporaryFile()  # noqa: SIM115 (closed with the ParquetFile that reads it)
-    for block in decompressed(context, path):
-        file.write(block)
-    return file
+def _unpacked(context: str, path: Path) -> pq.ParquetFile:
+    """Open what a gzip file holds, through a temporary file, since Parquet is read from its end."""
+    with NamedTemporaryFile() as file:
+        for block in decompressed(context, path):
+            file.write(block)
+        file.flush()
+        return pq.ParquetFile(file.name)  # keeps the file open after its name is gone
 
 
 def _as_readable(array: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The README's lines for those who build applications, and a shell that runs them as they are written."""
+"""The commands of `docs/applications.md`, and a shell that runs them as they are written."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.settings import ROOT
 from tests.end_to_end.airflow import free_ports
 
-SECTION = (ROOT / "README.md").read_text().partition("## If you build applications")[2].partition("\n## ")[0]
-ASK, SCORE_FILES, KEYS = [block.partition("```")[0] for block in SECTION.split("```sh\n")[1:]]
+PAGE = (ROOT / "docs" / "applications.md").read_text()
+ASK, SCORE_FILES, KEYS = [block.partition("```")[0] for block in PAGE.split("```sh\n")[1:]]
 CURL = "silent\nshow-error\nfail-with-body\nretry = 30\nretry-connrefused\nretry-delay = 1\nwrite-out = \\n\n"
 """A refusal ends the script; a service that is still starting is waited for."""
 

@@ -1,4 +1,4 @@
-"""The README's lines for those who build applications, run as they are written, on a small sample company.
+"""The commands of `docs/applications.md`, run as they are written, on a small sample company.
 
 Only the ports are others, and the service that is for other machines listens to this one alone. What needs Airflow is
 tried by `tests/end_to_end/test_services.py`.
