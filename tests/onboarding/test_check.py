@@ -73,7 +73,7 @@ def test_labels_without_rows(mine):
 
 def test_labels_whose_week_is_no_monday(mine):
     edit(mine / "sql/labels.sql", "about_week AS week", "about_week + 1 AS week")
-    assert "which is no Monday" in said(checked(mine), "problem", "labels.sql")
+    assert "which is not a Monday" in said(checked(mine), "problem", "labels.sql")
 
 
 def test_labels_whose_keys_are_written_otherwise(mine):

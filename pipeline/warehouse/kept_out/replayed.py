@@ -47,31 +47,23 @@ REJECTS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Replayed:
-    """The outcome of every row that was kept out.
-
-    Attributes
-    ----------
-    before, now
-        The two runs.
-    rejects
-        Columns as `REJECTS_SCHEMA`; line and reason now are NULL where there is none.
-    subjects
-        customer_id, product_id, reasons, outcome, satisfaction, reasons_now.
-    """
+    """The outcome of every row that the run `before` had kept out."""
 
     before: RunRecord
     now: RunRecord
     rejects: pa.Table
+    """With `REJECTS_SCHEMA`; `line_now` and `reason_now` are NULL if there is none."""
     subjects: list[dict[str, Any]]
+    """With customer_id, product_id, reasons, outcome, satisfaction and reasons_now."""
 
 
 def run_before(settings: Settings, week: Week) -> RunRecord:
-    """Return the run whose kept-out rows a replay accounts for: the published one, else the last that read the data.
+    """Return the run whose kept-out rows a replay accounts for: the published run, else the last that read the data.
 
     Raises
     ------
     WeekError
-        If the week was never read, or what was read then is gone.
+        If no run has read the week's data, or the rows that it read are gone.
     """
     query = text(
         "SELECT run_id FROM prediction_runs WHERE week = :week AND sources IS NOT NULL ORDER BY n DESC LIMIT 1"
@@ -82,15 +74,15 @@ def run_before(settings: Settings, week: Week) -> RunRecord:
     if before is None:
         raise WeekError(
             f"No run of the week {week} has read its data.",
-            "a week that was published, or refused for what its data hold.",
+            "a week that was published, or refused because of its data.",
             f"run it: barometer run --week {week}.",
         )
     gone = [file.parquet for _, file in _files(before) if file.rejects and not file.parquet.exists()]
     if gone:
         raise WeekError(
             f"The rows that the run {before.run_id} read are no longer here: {gone[0]}.",
-            "them, to compare with what is read now.",
-            f"run barometer run --week {week} --rebuild: the same, without the account of what was kept out.",
+            "these rows, to compare them with what is read now.",
+            f"run barometer run --week {week} --rebuild: it rebuilds the week without saying what became of them.",
         )
     return before
 
@@ -103,13 +95,13 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
     WeekError
         If another run of the week was published meanwhile.
     ConservationError
-        If the outcomes are not as many as the rows.
+        If there are fewer or more outcomes than rows.
     """
     published = published_run(settings, Week(now.week))
     if published is None or published.run_id != now.run_id:
         raise WeekError(
-            f"The run {now.run_id} was published, but is not any more: another run took its place.",
-            "one run of a week at a time.",
+            f"The run {now.run_id} was published, but another run took its place.",
+            "only one run of a week at a time.",
             f"replay the week again: barometer replay --week {now.week}.",
         )
     result = Replayed(before, now, reject_outcomes(settings, before, now), subject_outcomes(settings, before, now))
@@ -118,14 +110,14 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
 
 
 def _check_conservation(settings: Settings, result: Replayed) -> None:
-    """Rows kept out before = rows that have an outcome."""
+    """Check that every row that was kept out has an outcome."""
     subjects = count_subjects(settings, result.before.run_id)
     rejects = sum(file.rejects for _, file in _files(result.before))
     if (result.rejects.num_rows, len(result.subjects)) != (rejects, subjects):
         raise ConservationError(
             f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
             f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
-            f"{result.now.run_id} is published all the same; report this with the ids of both runs.",
+            f"report this with the ids of both runs; {result.now.run_id} is published all the same.",
         )
 
 
