@@ -1,4 +1,4 @@
-"""The first rows of a feed as text, by the readers that will read it later. A part of `pipeline.onboarding.init`.
+"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.init`.
 
 The entry point is `sample`.
 """
@@ -24,15 +24,15 @@ from pipeline.sources.stream import MARK, blocks
 from pipeline.sources.texts import LINE, RECORDS, Texts
 
 SAMPLE_ROWS = 50_000
-"""Of each file that is looked at: the first and the last one of a feed."""
+"""Of each file that is looked at: the first and the last file of a feed."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A feed's rows as text, in the DuckDB table `rows`, with `__line`."""
+    """A feed's rows as text, in the DuckDB table `rows`."""
 
     source: Source
-    """How they were read: every column as text."""
+    """The source as it was read, with every column as text."""
     columns: list[str]
     rows: int
     left_out: list[str]
@@ -45,7 +45,7 @@ def sample(con: duckdb.DuckDBPyConnection, feed: Feed) -> Sample:
     Raises
     ------
     SourceError
-        If a file is not what its name says, is no UTF-8, or has no header.
+        If a file is not of the format in its name, is not UTF-8, or has no header.
     """
     given: dict[str, Any] = {"path": feed.path, "lookback_weeks": feed.lookback_weeks, "format": feed.format}
     con.execute("DROP TABLE IF EXISTS rows")
