@@ -1,1 +1,1 @@
-"""Bringing a company's data: drafts from its files, and a check of its configuration before anything runs."""
+"""Bringing a company's own data: drafts from its files, and a check of its configuration before a first run."""

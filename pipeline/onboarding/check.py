@@ -1,7 +1,7 @@
-"""`barometer config check`: what is missing or odd in a company's set-up, found before anything runs.
+"""`barometer config check`: finds what is missing or odd in a company's configuration before anything runs.
 
-It looks through the stages' own eyes: the same readers, views, queries, suites and training set, on one week, with
-nothing written to the warehouse. The one entry point is `check`.
+It uses the readers, views, queries, suites and training set of a run, on one week, and writes nothing to the warehouse.
+The entry point is `check`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,18 +26,16 @@ SOURCE_PARAMETERS = {"week_start": None, "cutoff": None, "recent_rows": None}
 def check(
     settings: Settings, week: Week | None, environ: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> list[Finding]:
-    """Return what is missing or odd, problems of what comes first first.
+    """Return what is missing or odd, in the order of a run.
 
     Parameters
     ----------
-    settings
-        The configuration.
     week
-        The week to look at; the last one that the data holds when None.
+        The week to look at. Without it, the last week in the data.
     environ
-        What the settings were loaded from.
+        The variables that the settings were loaded from.
     on_progress
-        Told what is being looked at.
+        Called with a line about each step.
     """
     findings = [*_profile_findings(settings, environ), *_suite_findings(settings)]
     last = Week.last_complete(datetime.now(UTC), settings.zone)
@@ -46,13 +44,13 @@ def check(
     manifest, refused = read_each(settings, week or last)
     findings += [*refused, *source_findings(settings, manifest)]
     if len(manifest.sources) < len(settings.sources):
-        return [*findings, remark("features.sql", "not looked at, since not every source could be read.")]
+        return [*findings, remark("features.sql", "was not checked, because not every source could be read.")]
     week = week or min(_last_dated(settings, manifest) or last, last)
     return [*findings, *query_findings(settings, week, manifest, on_progress)]
 
 
 def _profile_findings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at the other profiles too, which are read only where they are chosen."""
+    """Load every profile, since a run loads only its own."""
     for profile in load(environ).profiles:
         try:
             load({**environ, "BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_PROFILE": profile})
@@ -61,7 +59,7 @@ def _profile_findings(settings: Settings, environ: Mapping[str, str]) -> Iterato
 
 
 def _suite_findings(settings: Settings) -> Iterator[Finding]:
-    """Look at the suites that need only the declared columns; that of the features comes with their columns."""
+    """Check the sources' suites. Those of features and predictions are checked with the features' columns."""
     try:
         refuse_stray_suites(settings)
     except ConfigError as error:
@@ -78,7 +76,7 @@ def _suite_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _last_delivered(settings: Settings, last: Week) -> Week | None:
-    """Return the last week that has its files, of the sources with a file for each week; None without such sources."""
+    """Return the last week with all its files; None if no source has a file for each week."""
     by_week = {name: source for name, source in settings.sources.items() if source.lookback_weeks is not None}
     if not by_week:
         return None
@@ -88,7 +86,7 @@ def _last_delivered(settings: Settings, last: Week) -> Week | None:
 
 
 def _last_dated(settings: Settings, manifest: SourcesManifest) -> Week | None:
-    """Return the last week in which anything happened that features.sql looks at; what is to come does not count."""
+    """Return the last week of the times of the sources that features.sql uses; times in the future do not count."""
     times = {name: source.event_time for name, source in settings.sources.items() if source.event_time}
     used = times.keys() & words_of(settings.features_sql)
     times = {name: time for name, time in times.items() if name in used or not used}

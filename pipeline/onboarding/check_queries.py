@@ -1,6 +1,6 @@
-"""The company's SQL on its own data: features of a week, labels, and whether a training would have enough of both.
+"""Runs the company's SQL on its data: a week's features, the labels, and a training set of both.
 
-A part of `pipeline.onboarding.check`, after the sources were read. The one entry point is `query_findings`.
+A part of `pipeline.onboarding.check`, after the sources were read. The entry point is `query_findings`.
 """
 
 import re
@@ -28,20 +28,20 @@ _UNKNOWN_COLUMN = re.compile(
     r'(?:Referenced column|does not have a column named|Binder Error: Column) "(?P<name>[^"]+)"'
 )
 MOST_WITHOUT_ROW = 0.2
-"""Labels of subjects that features.sql does not return; more than this fraction is worth a look."""
+"""The fraction of labels whose subject features.sql may leave out before that is worth a remark."""
 
 
 def query_findings(
     settings: Settings, week: Week, sources: SourcesManifest, on_progress: Callable[[str], None]
 ) -> Iterator[Finding]:
-    """Yield what is wrong or odd about the SQL, the suites of what it makes, and the training set."""
+    """Yield findings about the SQL, the suites of features and predictions, and the training set."""
     folder = settings.home / "tmp" / f"check-{uuid4().hex}"
     on_progress(f"Making the features of {week}")
     try:
         snapshot = SnapshotManifest.read(build_snapshot(settings, week, sources, folder))
         yield from _feature_findings(settings, snapshot, folder)
     except BarometerError as error:
-        yield _in_plain_words(sources, "features.sql", error)
+        yield _query_problem(sources, "features.sql", error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     on_progress(f"Collecting what a model would be trained on by the end of {week}")
@@ -49,7 +49,7 @@ def query_findings(
     yield from _unused_findings(settings)
 
 
-def _in_plain_words(sources: SourcesManifest, about: str, error: BarometerError) -> Finding:
+def _query_problem(sources: SourcesManifest, about: str, error: BarometerError) -> Finding:
     unknown = _UNKNOWN_COLUMN.search(error.found)
     if not isinstance(error, FeatureError) or unknown is None:
         return refusal(about, error)
@@ -65,9 +65,9 @@ def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Pa
     if twice := snapshot.rows - snapshot.subjects:
         yield problem(
             about,
-            f"returns {twice:,} rows more than there are subjects in {snapshot.week}: some stand there twice, and "
-            "these would be kept out.",
-            "group by customer_id and product_id, and join only what has one row for each.",
+            f"returns {twice:,} rows more than there are subjects in {snapshot.week}: some subjects are there twice, "
+            "and would be kept out.",
+            "group by customer_id and product_id, and join only tables with one row for each.",
         )
     files = snapshot.checked_files(folder)
     with connection(settings) as con:
@@ -83,7 +83,7 @@ def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Pa
                 yield remark(
                     about,
                     f"the category {column} has {values:,} values for {snapshot.subjects:,} subjects.",
-                    "call it info_… if it is a name.",
+                    "if it is a name, call it info_….",
                 )
     for segment in sorted(set(settings.model.segments) - set(columns)):
         yield problem(
@@ -112,12 +112,12 @@ def _suite_findings(
         allowed = allowed_subjects(settings, snapshot.subjects)
         severity = problem if examined.quarantined > allowed else remark
         yield severity(
-            "features.json", found, f"mend the data, the SQL or the suite; the budget is {allowed:,} subjects."
+            "features.json", found, f"correct the data, the SQL or the suite; the budget is {allowed:,} subjects."
         )
 
 
 def _training_findings(settings: Settings, week: Week, sources: SourcesManifest) -> Iterator[Finding]:
-    """Collect a training set as a training would, and look at what came of the labels."""
+    """Collect a training set as a training would, and yield findings about its labels."""
     folder = None
     try:
         plan = plan_training(settings, as_of=week, airflow_run_id="config check")
@@ -127,7 +127,7 @@ def _training_findings(settings: Settings, week: Week, sources: SourcesManifest)
         if manifest.labels and manifest.labels.known:
             split(settings, manifest)
     except BarometerError as error:
-        yield _in_plain_words(sources, "labels.sql" if "labels" in error.found else "training", error)
+        yield _query_problem(sources, "labels.sql" if "labels" in error.found else "training", error)
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,13 +141,13 @@ def _label_findings(manifest: TrainingSetManifest) -> Iterator[Finding]:
         yield problem(about, "returns no rows, so nothing can be learned.", "correct its condition or its source.")
     elif not counts.known:
         found = f"none of its {counts.returned:,} rows was observed before {manifest.cutoff:%Y-%m-%d %H:%M} UTC."
-        yield problem(about, found, "look at observed_at: when did the company know the answer?")
+        yield problem(about, found, "check observed_at: when did the company know the answer?")
     labels = sum(week.labels for week in manifest.cleaning)
     without_row = sum(week.labels_without_row for week in manifest.cleaning)
     if labels and without_row > MOST_WITHOUT_ROW * labels:
         severity = problem if without_row == labels else remark
         found = (
-            f"{without_row:,} of {labels:,} labels are of subjects that features.sql does not return for their week."
+            f"{without_row:,} of {labels:,} labels are about subjects that features.sql does not return for their week."
         )
         yield severity(about, found, "compare how the two queries write customer_id, product_id and week.")
     if counts.unanswered:
@@ -157,11 +157,11 @@ def _label_findings(manifest: TrainingSetManifest) -> Iterator[Finding]:
 def _unused_findings(settings: Settings) -> Iterator[Finding]:
     unused = settings.sources.keys() - words_of(settings.features_sql) - words_of(settings.labels_sql)
     for name in sorted(unused):
-        yield remark(f"source {name}", "is used by neither query, but read every week.", "take it out, or use it.")
+        yield remark(f"source {name}", "is read every week, but neither query uses it.", "remove it, or use it.")
 
 
 def words_of(file: Path) -> set[str]:
-    """Return the words of an SQL file without its comments; none if it cannot be read, which is found elsewhere."""
+    """Return the words of an SQL file without its comments. An unreadable file has none; it is reported elsewhere."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The sources, each by itself, and what is odd about their rows; a part of `pipeline.onboarding.check`.
+"""Reads each source by itself and finds what is odd about its rows. A part of `pipeline.onboarding.check`.
 
 The entry points are `read_each` and `source_findings`.
 """
@@ -20,11 +20,11 @@ from pipeline.weeks import Week
 
 KEYS = {"customer_id", "product_id"}
 FEW = 0.01
-"""Nulls in a key up to this fraction are a flaw of real feeds; beyond it something is wrong."""
+"""Up to this fraction, nulls in a key are normal in real feeds. Above it, something is wrong."""
 
 
 def read_each(settings: Settings, week: Week) -> tuple[SourcesManifest, list[Finding]]:
-    """Return the sources that can be read for the week, and why the others cannot."""
+    """Return the sources that can be read for the week, and why the others cannot be read."""
     sources: dict[str, SourceRead] = {}
     findings = []
     for name, source in settings.sources.items():
@@ -36,7 +36,7 @@ def read_each(settings: Settings, week: Week) -> tuple[SourcesManifest, list[Fin
 
 
 def source_findings(settings: Settings, manifest: SourcesManifest) -> Iterator[Finding]:
-    """Yield what is odd about the sources that were read."""
+    """Yield findings about the sources that were read."""
     shared = Counter(column for source in settings.sources.values() for column in source.columns)
     keys = KEYS | {column for column, sources in shared.items() if sources > 1}
     with connection(settings) as con:
@@ -53,12 +53,14 @@ def _read_findings(settings: Settings, name: str, read: SourceRead) -> Iterator[
     if read.timeless:
         yield remark(
             about,
-            "has no times, so every week sees it as it is today, and a past week may know what came later.",
+            "has no times, so every week sees it as it is today, and a past week may see what came later.",
             "declare event_time or arrived_at if its rows have one.",
         )
     if read.undeclared_columns:
         columns = ", ".join(read.undeclared_columns)
-        yield remark(about, f"has columns that are not declared and not read: {columns}.", "declare those you need.")
+        yield remark(
+            about, f"has columns that are not declared, and so not read: {columns}.", "declare those you need."
+        )
     if not read.rows:
         yield remark(about, "has no row.", "check that the file is the right one.")
     if read.rejects:
@@ -81,11 +83,13 @@ def _row_findings(con: duckdb.DuckDBPyConnection, settings: Settings, name: str,
     for column, values in zip(columns, filled, strict=True):
         missing = rows - values
         if column in keys and missing:
-            found = f"the key {column} is empty in {missing:,} of {rows:,} rows, which no customer or product gets."
+            found = (
+                f"the key {column} is empty in {missing:,} of {rows:,} rows, which belong to no customer or product."
+            )
             severity = problem if missing > FEW * rows else remark
-            yield severity(about, found, "find out what these rows are, or leave them out in the SQL on purpose.")
+            yield severity(about, found, "find out what these rows are, or leave them out in the SQL.")
         elif column == source.event_time and missing:
-            yield remark(about, f"{missing:,} of {rows:,} rows have no {column}, so no week ever sees them.")
+            yield remark(about, f"{missing:,} of {rows:,} rows have no {column}, so no week sees them.")
         elif not values:
             yield remark(about, f"the column {column} is empty in every row.", "check its name and `null_values`.")
     for column in keys & {column for column, declared in source.columns.items() if declared.type == "text"}:
@@ -103,14 +107,18 @@ def _future_findings(con: duckdb.DuckDBPyConnection, name: str, time: str) -> It
         f"WHERE CAST({quoted(time)} AS TIMESTAMPTZ) > now()"
     ).fetchall()[0]
     if later:
-        found = f"{later:,} rows are dated after now by {time}, up to {latest}; they stay hidden until then."
+        found = f"{later:,} rows have a {time} in the future, up to {latest}; they are hidden until then."
         yield remark(f"source {name}", found, "check the date format and the time zone.")
 
 
 def _type_findings(settings: Settings, keys: set[str]) -> Iterator[Finding]:
-    """Look at columns of one name that are text here and a number there: leading zeros part their values."""
+    """Find keys that are text in one source and a number in another: leading zeros then make different keys."""
     for key in sorted(keys):
         types = {name: source.columns[key].type for name, source in settings.sources.items() if key in source.columns}
         if "text" in types.values() and "integer" in types.values():
-            told = ", ".join(f"{kind} in {name}" for name, kind in types.items())
-            yield remark(f"column {key}", f"is {told}: 007 and 7 are then one key or two.", "declare keys as text.")
+            kinds = ", ".join(f"{kind} in {name}" for name, kind in types.items())
+            yield remark(
+                f"column {key}",
+                f"is {kinds}, so 007 and 7 are one key in one source and two in another.",
+                "declare keys as text.",
+            )

@@ -1,4 +1,4 @@
-"""The drafted `pipeline.toml` and suites: what was found in the files, each guess marked as one.
+"""Drafts `pipeline.toml` and the suites from what was found in the files; each guess is marked as a draft.
 
 A part of `pipeline.onboarding.init`. The entry points are `config_text` and `suites`.
 """
@@ -12,11 +12,11 @@ from pipeline.onboarding.guesses import ENOUGH, Column, Guess
 from pipeline.onboarding.roles import Roles, times
 
 HEAD = """\
-# DRAFT of `barometer init`, made from the files that it found. What a column means no program can see: read every
-# line, mend it, and take the word DRAFT out. Every setting there is, is explained in the pipeline.toml that comes with
-# Barometer. Then: barometer config check
+# DRAFT by `barometer init`, made from the files that it found. No program knows what a column means: read every line,
+# correct it, and delete the word DRAFT. The pipeline.toml that comes with Barometer explains all settings. Then run
+# barometer config check.
 
-# DRAFT: the company's name, and the time zone in which its weeks begin and its times without a zone are meant.
+# DRAFT: the company's name, and the time zone of its weeks and of its times without an offset.
 company = "Your company"
 timezone = "UTC"
 
@@ -25,7 +25,7 @@ landing = {landing}
 """
 TAIL = """
 [model]
-# DRAFT: how many past weeks to train on, and how many weeks late the answers are.
+# DRAFT: how many past weeks to train on, and after how many weeks the answers are there.
 training_weeks = {training_weeks}
 maturity_weeks = 2
 """
@@ -42,18 +42,18 @@ def _source(name: str, guess: Guess) -> Iterator[str]:
     event_time, later = times(guess)
     yield f"# DRAFT: {_counted(guess.rows, 'row')} looked at."
     if guess.left_out:
-        yield f"# Left out, because they are nested, named twice or not named: {', '.join(guess.left_out)}."
+        yield f"# Left out, because they are nested, have no name or share one: {', '.join(guess.left_out)}."
     yield f"[sources.{name}]"
     settings = guess.source.model_dump(exclude_defaults=True, exclude={"columns"})
     for key, value in settings.items():
         yield f"{key} = {_toml(value)}"
     if guess.rejects:
-        yield f"# DRAFT: {_counted(guess.rejects, 'row')} would be rejects; look at them before you accept as many."
+        yield f"# DRAFT: {_counted(guess.rejects, 'row')} would be rejects; look at them before you accept them."
         yield f"reject_fraction = {1 - ENOUGH:.2f}"
     if event_time is None:
-        yield "# DRAFT: no column looks like a time, so every week will see these rows as they are today."
+        yield "# DRAFT: no column looks like a time, so every week sees these rows as they are today."
     else:
-        yield f"# DRAFT: when a row's fact happened; the other times: {_others(guess, event_time)}."
+        yield f"# DRAFT: the time of a row's event; the other times: {_others(guess, event_time)}."
         yield f"event_time = {_toml(event_time)}"
     yield f"\n[sources.{name}.columns]"
     for column in guess.columns:
@@ -63,7 +63,7 @@ def _source(name: str, guess: Guess) -> Iterator[str]:
 def _declared(column: Column, later: list[str]) -> str:
     if column.name in later:
         known_at = f'{{ type = "{column.type}", known_at = {_toml(column.name)} }}'
-        return f"{known_at}  # DRAFT: is empty until then, so it is hidden before"
+        return f"{known_at}  # DRAFT: empty until then, so it is hidden before"
     seen = f"{column.low} to {column.high}" if column.low is not None else _counted(column.distinct, "value")
     return f'"{column.type}"  # {seen if column.values else "always empty"}'
 
@@ -82,12 +82,12 @@ def _key(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a text, number or list of these as TOML, whose strings are JSON's."""
+    """Return a text, a number or a list as TOML, whose strings are like JSON's."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def suites(guesses: dict[str, Guess], found: Roles) -> dict[str, str]:
-    """Return the drafted suites' files, by their paths below `expectations/`."""
+    """Return the texts of the drafted suites, by their paths below `expectations/`."""
     keys = [key for key in (found.customer, found.product) if key]
     texts = {f"sources/{name}.json": _suite(name, _about_source(guess, keys)) for name, guess in guesses.items()}
     return texts | {
@@ -109,7 +109,7 @@ Expectation = tuple[str, dict[str, Any], str, str]
 def _about_source(guess: Guess, keys: list[str]) -> Iterator[Expectation]:
     recent = {"$PARAMETER": "recent_rows * 0.5"}, {"$PARAMETER": "recent_rows * 2"}
     bounds = {"min_value": recent[0], "max_value": recent[1]} if times(guess)[0] else {"min_value": 1}
-    note = "DRAFT: not half empty, not doubled: against the median of the weeks before."
+    note = "DRAFT: neither half empty nor doubled, compared with the median of the weeks before."
     severity = "warning" if times(guess)[0] and not guess.source.lookback_weeks else "critical"
     yield "expect_table_row_count_to_be_between", bounds, severity, note if times(guess)[0] else "DRAFT"
     for column in guess.columns:
@@ -122,7 +122,7 @@ def _about_source(guess: Guess, keys: list[str]) -> Iterator[Expectation]:
                 "expect_column_values_to_be_between",
                 kwargs,
                 "warning",
-                "DRAFT: the range that was observed; what would be wrong?",
+                "DRAFT: the range that was observed; which values would be wrong?",
             )
 
 

@@ -1,4 +1,4 @@
-"""The drafted features.sql and labels.sql: they run, and say where a person must think.
+"""Drafts features.sql and labels.sql: they run, and say where a person must decide.
 
 A part of `pipeline.onboarding.init`. The entry points are `features_text` and `labels_text`.
 """
@@ -12,9 +12,9 @@ from pipeline.onboarding.roles import Roles, times
 
 MOST_FEATURES = 6
 FEATURES = """\
--- DRAFT of `barometer init`: one row for each customer and product that {source} knows by the week's end.
--- $week_start and $week_end are the instants between which the week lies; what was not known by $week_end is hidden
--- already. Sums are of integers and decimals only, so that the order of rows can change nothing.
+-- DRAFT by `barometer init`: one row for each customer and product in {source} by the week's end.
+-- The week lies between the instants $week_start and $week_end; what was not known by $week_end is hidden already.
+-- Sum only integers and decimals: the sum of floats depends on the order of the rows.
 SELECT
     CAST({customer} AS VARCHAR) AS customer_id,
     CAST({product} AS VARCHAR) AS product_id,
@@ -26,9 +26,9 @@ WHERE {customer} IS NOT NULL AND {product} IS NOT NULL
 GROUP BY ALL
 """
 LABELS = """\
--- DRAFT of `barometer init`: who turned out satisfied with which week, and when the company knew.
--- An answer of {least} or more is taken for satisfied, and to be about the week before the one it was given in; of
--- several in a week the last one counts.
+-- DRAFT by `barometer init`: who was satisfied with which week, and when the company knew.
+-- An answer of {least} or more means satisfied. It is about the week before it was given. Of several answers in a
+-- week, the last one counts.
 SELECT
     CAST({customer} AS VARCHAR) AS customer_id,
     CAST({product} AS VARCHAR) AS product_id,
@@ -40,9 +40,8 @@ WHERE {answer} IS NOT NULL AND {customer} IS NOT NULL AND {product} IS NOT NULL
 GROUP BY ALL
 """
 NO_FEATURES = """\
--- DRAFT of `barometer init`: no source with times has a column for the customer and one for the product. Join what
--- knows them, and return one row for each customer and product: customer_id, product_id and what may tell how
--- satisfied they are.
+-- DRAFT by `barometer init`: no source with times has a column for the customer and one for the product. Join the
+-- sources that have them, and return one row for each customer and product: customer_id, product_id and the features.
 SELECT
     NULL::VARCHAR AS customer_id,
     NULL::VARCHAR AS product_id,
@@ -50,8 +49,8 @@ SELECT
 WHERE false
 """
 NO_LABELS = """\
--- DRAFT of `barometer init`: nothing in the files looks like an answer. Return one row for each customer, product and
--- week (its Monday) whose satisfaction is known: satisfied (0 or 1), and observed_at, when the company knew.
+-- DRAFT by `barometer init`: nothing in the files looks like an answer. Return one row for each customer, product and
+-- week (its Monday) whose satisfaction is known: satisfied (0 or 1), and observed_at, when the company knew it.
 SELECT
     NULL::VARCHAR AS customer_id,
     NULL::VARCHAR AS product_id,
@@ -102,7 +101,7 @@ def labels_text(guesses: dict[str, Guess], found: Roles) -> str:
 
 
 def _named(name: str) -> str:
-    """Return a name as SQL takes it, quoted only where it must be."""
+    """Return a name for SQL, in quotes only if it needs them."""
     token = duckdb.tokenize(name)
     is_plain = len(token) == 1 and token[0][1] == duckdb.token_type.identifier and name.isascii() and name.islower()
     return name if is_plain else quoted(name)

@@ -1,7 +1,7 @@
-"""The feeds in a folder: which files belong together, by their names. A part of `pipeline.onboarding.init`.
+"""Finds the feeds in a folder: the files that belong together by their names. A part of `pipeline.onboarding.init`.
 
-Files whose names differ only in a date that is always a Monday come by the week; files whose names differ in other
-digits are parts. The entry point is `find_feeds`.
+If names differ only in a date that is always a Monday, there is a file for each week. If they differ in other digits,
+the files are parts of one source. The entry point is `find_feeds`.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".jsonl", ".ndjson", ".parquet")
 NOT_SAID = (".txt", ".dat")
-"""Endings that do not say the format; such a file is taken for CSV."""
+"""Endings that do not say the format. Such a file is read as CSV."""
 MOST_LOOKBACK_WEEKS = 8
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DIGITS = re.compile(r"\d+")
@@ -21,19 +21,19 @@ _DIGITS = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Feed:
-    """Files that make a source."""
+    """The files of one source."""
 
     name: str
     path: str
-    """As in a source's `path`."""
+    """The source's `path`."""
     files: list[Path]
-    """Oldest name first."""
+    """In the order of their names, so oldest first."""
     lookback_weeks: int | None
     format: str | None
 
 
 def find_feeds(folder: Path) -> tuple[list[Feed], list[Path]]:
-    """Return the feeds in a folder and those below it, and the files that are none."""
+    """Return the feeds in a folder and its subfolders, and the files that belong to no feed."""
     groups = defaultdict(list)
     others = []
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
@@ -77,7 +77,7 @@ def _is_week(path: str) -> bool:
 
 
 def _name(path: str, taken: set[str]) -> str:
-    """Return a name for the source: the file's, in plain letters, without the changing part."""
+    """Return the source's name: the file's, in plain letters, without the part that changes."""
     stem = Path(path.replace("{week}", "").replace("[0-9]*", "")).name.split(".")[0]
     name = plain_name(stem) or "source"
     name = name if name[0].isalpha() else f"source_{name}"

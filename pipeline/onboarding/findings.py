@@ -1,4 +1,4 @@
-"""What `barometer config check` says: findings in plain words. The class is `Finding`."""
+"""What `barometer config check` finds, in plain words: problems and remarks."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from pipeline.errors import BarometerError
 
 
 class Finding(BaseModel):
-    """Something missing or odd."""
+    """Something that is missing or odd."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class Finding(BaseModel):
 
 
 def problem(about: str, found: str, do: str) -> Finding:
-    """Return a finding that must be mended."""
+    """Return a finding that must be corrected."""
     return Finding(severity="problem", about=about, found=found, do=do)
 
 
@@ -31,6 +31,6 @@ def remark(about: str, found: str, do: str = "") -> Finding:
 
 
 def refusal(about: str, error: BarometerError) -> Finding:
-    """Return the problem that a stage would refuse to go on with."""
+    """Return the error that would stop a stage, as a problem."""
     found = error.found.removeprefix(f"Source {about.removeprefix('source ')}: ")
     return problem(about, f"{found} Expected: {error.expected}", error.do)

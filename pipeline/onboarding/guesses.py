@@ -1,6 +1,6 @@
-"""What the columns of a sampled feed look like: types, formats, times. A part of `pipeline.onboarding.init`.
+"""Guesses the types and formats of a sampled feed's columns. A part of `pipeline.onboarding.init`.
 
-A type is guessed by trying it: the same casts that will read the feed must take nearly every value. The entry point is
+A type is guessed by trying it: the casts that will read the feed must accept nearly every value. The entry point is
 `guess`.
 """
 
@@ -8,22 +8,23 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 
-from pipeline.duck import quoted
+from pipeline.duck import literal, quoted
 from pipeline.onboarding.samples import Sample
 from pipeline.settings import Source
 from pipeline.sources.casts import REASON, cast_query
 from pipeline.sources.texts import Texts
 
 ENOUGH = 0.98
-"""So much of a column's values must be of a type; the others are then rejects."""
+"""The fraction of a column's values that must be of a type; the others are then rejects."""
 EXAMPLES = 50
-"""A format that none of so many values has is not tried on all."""
+"""A format is tried on all values only if one of this many values has it."""
 NULLS = ("NA", "N/A", "n/a", "NULL", "null", "None", "-", "\\N", "#N/A")
 SEPARATORS = ((".", ""), (",", ""), (",", "."), (".", ","), (",", " "), (".", " "), (".", "'"))
 """Of decimals and thousands."""
@@ -41,11 +42,11 @@ class Column:
     name: str
     type: str
     values: int
-    """How many are not NULL."""
+    """The number of values that are not NULL."""
     distinct: int
     low: Any = None
     high: Any = None
-    """Of numbers and times, as they are cast."""
+    """Of numbers and times, after the cast."""
     mean: float | None = None
     """Of times, in seconds since 1970."""
 
@@ -66,40 +67,27 @@ class Guess:
 
 
 def guess(con: duckdb.DuckDBPyConnection, sample: Sample, zone: ZoneInfo) -> Guess:
-    """Return the types and formats that the rows in the table `rows` have."""
+    """Return the types and formats of the rows in the table `rows`."""
     trial = _Trial(con, sample, zone)
-    types, how = dict.fromkeys(sample.columns, "text"), {}
-    for tried, settings in ((_numbers, SEPARATORS), (_days, DAYS), (_times, TIMES), (_booleans, (None,))):
-        if found := tried(trial) if trial.open else []:
-            index = max(range(len(found)), key=lambda each: (len(found[each]), -each))  # the first of the best
-            types |= found[index]
-            how[settings] = settings[index] if found[index] else None
-            trial.open = [column for column in trial.open if column not in found[index]]
-    source = sample.source.model_copy(update=_settings(trial, types, how))
-    return _observed(trial, source, types)
-
-
-def _settings(trial: "_Trial", types: dict[str, str], how: dict[Any, Any]) -> dict[str, Any]:
-    """Return the source's settings that differ from a plain CSV file's, and the columns."""
-    decimal, thousands = how.get(SEPARATORS) or SEPARATORS[0]
+    (decimal, thousands), numbers = trial.best(SEPARATORS, _numbers)
+    date_format, dates = trial.best(DAYS, lambda trial, day: _times(trial, "date", date_format=day))
+    timestamp_format, stamps = trial.best(TIMES, lambda trial, time: _times(trial, "timestamp", timestamp_format=time))
+    _, booleans = trial.best((None,), lambda trial, _: dict.fromkeys(trial.takes("boolean"), "boolean"))
+    types = dict.fromkeys(sample.columns, "text") | numbers | dates | stamps | booleans
     typed = [column for column, kind in types.items() if kind != "text"]
-    declared = _declared(types)
-    return {
-        "columns": declared,
+    settings = {
+        "columns": _declared(types),
         "null_values": ("", *trial.nulls_in(typed)),
         "decimal_separator": decimal,
         "thousands_separator": thousands,
-        "date_format": how.get(DAYS),
-        "timestamp_format": how.get(TIMES),
+        "date_format": date_format,
+        "timestamp_format": timestamp_format,
     }
-
-
-def _declared(types: dict[str, str]) -> dict[str, Any]:
-    return Source.model_validate({"path": "*", "columns": types}).columns
+    return _observed(trial, sample.source.model_copy(update=settings), types)
 
 
 class _Trial:
-    """The sampled rows, cast as if they were declared so."""
+    """The sampled rows, which can be cast as if they were declared in one way or another."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, sample: Sample, zone: ZoneInfo) -> None:
         self.con = con
@@ -107,7 +95,23 @@ class _Trial:
         self._zone = zone
         self.values = self._counts(sample.source.model_copy(update={"null_values": ("", *NULLS)}))
         self.open = [column for column in sample.columns if self.values[column]]
-        """Columns that are not known to be anything but text yet."""
+        """Columns that may be of another type than text; none of the types tried so far suits them."""
+
+    def best(
+        self, ways: Sequence[Any], types_in: Callable[["_Trial", Any], dict[str, str]]
+    ) -> tuple[Any, dict[str, str]]:
+        """Return the first of the ways to write values that suits the most open columns, and their types."""
+        found = [(way, types_in(self, way)) for way in ways] if self.open else [(ways[0], {})]
+        way, types = max(found, key=lambda each: len(each[1]))
+        self.open = [column for column in self.open if column not in types]
+        return way, types
+
+    def takes(self, kind: str, **how: Any) -> list[str]:
+        """Return the open columns of which nearly all values are of a type."""
+        columns = _declared(dict.fromkeys(self.open, kind))
+        source = self.sample.source.model_copy(update={"columns": columns, "null_values": ("", *NULLS), **how})
+        counts = self._counts(source)
+        return [column for column in self.open if counts[column] >= ENOUGH * self.values[column]]
 
     def query(self, source: Source) -> str:
         """Return the query that casts the rows."""
@@ -121,33 +125,24 @@ class _Trial:
         )
         return cast_query(source, self._zone, texts)
 
-    def takes(self, kind: str, **how: Any) -> list[str]:
-        """Return the open columns of whose values nearly all are of a type."""
-        columns = _declared(dict.fromkeys(self.open, kind))
-        source = self.sample.source.model_copy(update={"columns": columns, "null_values": ("", *NULLS), **how})
-        counts = self._counts(source)
-        return [column for column in self.open if counts[column] >= ENOUGH * self.values[column]]
-
     def first(self, expression: str, column: str) -> Any:
-        """Return what an expression over the column's text gives."""
+        """Return the value of an aggregate; `$` in the expression is the column's text."""
         return self.con.execute(f"SELECT {expression.replace('$', quoted(column))} FROM rows").fetchall()[0][0]
 
-    def examples(self, column: str) -> list[str]:
-        """Return some of the column's values."""
-        query = f"SELECT DISTINCT {quoted(column)} FROM rows WHERE {quoted(column)} IS NOT NULL LIMIT {EXAMPLES}"
-        return [value for (value,) in self.con.execute(query).fetchall()]
+    @cached_property
+    def examples(self) -> dict[str, list[str]]:
+        """Some distinct values of each column."""
+        distinct = "SELECT DISTINCT {0} FROM rows WHERE {0} IS NOT NULL LIMIT {1}"
+        return {
+            column: [value for (value,) in self.con.execute(distinct.format(quoted(column), EXAMPLES)).fetchall()]
+            for column in self.sample.columns
+        }
 
     def nulls_in(self, columns: Sequence[str]) -> list[str]:
-        """Return the words for NULL that stand in these columns."""
-        words = ", ".join("'" + word.replace("'", "''") + "'" for word in NULLS)
-        found = {
-            word
-            for column in columns
-            for (word,) in self.con.execute(
-                f"SELECT DISTINCT {quoted(column)} FROM rows WHERE {quoted(column)} IN ({words})"
-            ).fetchall()
-        }
-        return [word for word in NULLS if word in found]
+        """Return the words for NULL in these columns."""
+        words = ", ".join(map(literal, NULLS))
+        found = [self.first(f"list(DISTINCT $) FILTER ($ IN ({words}))", column) or [] for column in columns]
+        return [word for word in NULLS if any(word in each for each in found)]
 
     def _counts(self, source: Source) -> dict[str, int]:
         counted = ", ".join(f"count({quoted(column)})" for column in source.columns)
@@ -155,18 +150,15 @@ class _Trial:
         return dict(zip(source.columns, row, strict=True))
 
 
-def _numbers(trial: _Trial) -> list[dict[str, str]]:
-    """Return for each way to write numbers the columns that it suits, with their types."""
-    if not any(re.search(r"\d", value) for column in trial.open for value in trial.examples(column)):
-        return []
-    found = []
-    for decimal, thousands in SEPARATORS:
-        how = {"decimal_separator": decimal, "thousands_separator": thousands}
-        integers, numbers = trial.takes("integer", **how), trial.takes("number", **how)
-        types = {column: _number(trial, column, decimal) for column in numbers}
-        types |= {column: _integer(trial, column) for column in integers}
-        found.append(types)
-    return found
+def _declared(types: dict[str, str]) -> dict[str, Any]:
+    return Source.model_validate({"path": "*", "columns": types}).columns
+
+
+def _numbers(trial: _Trial, separators: tuple[str, str]) -> dict[str, str]:
+    """Return the columns of numbers with these separators, with their types."""
+    how = dict(zip(("decimal_separator", "thousands_separator"), separators, strict=True))
+    types = {column: _number(trial, column, separators[0]) for column in trial.takes("number", **how)}
+    return types | {column: _integer(trial, column) for column in trial.takes("integer", **how)}
 
 
 def _integer(trial: _Trial, column: str) -> str:
@@ -175,7 +167,7 @@ def _integer(trial: _Trial, column: str) -> str:
 
 
 def _number(trial: _Trial, column: str, decimal: str) -> str:
-    """Return a decimal type where the digits are few; binary numbers sum differently in every order."""
+    """Return a decimal type if the digits are few, because the sum of floats depends on their order."""
     digits = trial.first("max(length(regexp_replace($, '[^0-9]', '', 'g')))", column)
     scale = trial.first(f"max(length(split_part($, '{decimal}', 2)))", column)
     has_exponent = trial.first("bool_or(regexp_matches(lower($), '[0-9]e[+-]?[0-9]'))", column)
@@ -183,27 +175,12 @@ def _number(trial: _Trial, column: str, decimal: str) -> str:
     return f"decimal({max(12, digits + 2)},{max(scale, 2)})" if is_short else "number"
 
 
-def _days(trial: _Trial) -> list[dict[str, str]]:
-    return _tried(trial, "date", lambda day: {"date_format": day}, DAYS)
-
-
-def _times(trial: _Trial) -> list[dict[str, str]]:
-    return _tried(trial, "timestamp", lambda time: {"timestamp_format": time}, TIMES)
-
-
-def _booleans(trial: _Trial) -> list[dict[str, str]]:
-    return [dict.fromkeys(trial.takes("boolean"), "boolean")]
-
-
-def _tried(
-    trial: _Trial, kind: str, how: Callable[[str | None], dict[str, Any]], formats: Sequence[str | None]
-) -> list[dict[str, str]]:
-    seen = [value for column in trial.open for value in trial.examples(column)]
-    likely = [each is None or any(_parses(value, each) for value in seen) for each in formats]
-    return [
-        dict.fromkeys(trial.takes(kind, **how(each)), kind) if is_likely else {}
-        for each, is_likely in zip(formats, likely, strict=True)
-    ]
+def _times(trial: _Trial, kind: str, **how: str | None) -> dict[str, str]:
+    """Return the columns of dates or timestamps in this format (None: ISO 8601), with their type."""
+    (written,) = how.values()
+    seen = [value for column in trial.open for value in trial.examples[column]]
+    is_likely = written is None or any(_parses(value, written) for value in seen)
+    return dict.fromkeys(trial.takes(kind, **how), kind) if is_likely else {}
 
 
 def _parses(text: str, how: str) -> bool:
@@ -215,7 +192,7 @@ def _parses(text: str, how: str) -> bool:
 
 
 def _observed(trial: _Trial, source: Source, types: dict[str, str]) -> Guess:
-    """Cast the rows as guessed, and return what is in them."""
+    """Cast the rows as guessed, and return what the columns hold."""
     trial.con.execute(f"CREATE OR REPLACE TABLE typed AS {trial.query(source)}")
     columns = []
     for name, kind in types.items():

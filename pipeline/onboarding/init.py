@@ -1,7 +1,7 @@
-"""`barometer init`: drafts of a company's configuration, SQL and suites, from the files in a folder.
+"""`barometer init`: drafts a company's configuration, SQL and suites from the files in a folder.
 
-The files are read by the readers that will read them later, so that the drafted declarations fit. Nothing that is
-there already is replaced. The one entry point is `init`.
+The files are read by the readers of a run, so the drafted declarations fit. Existing files are not replaced. The entry
+point is `init`.
 """
 
 import os
@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.files import write_text
 from pipeline.onboarding.draft_config import config_text, suites
 from pipeline.onboarding.draft_sql import features_text, labels_text
-from pipeline.onboarding.feeds import Feed, find_feeds
+from pipeline.onboarding.feeds import find_feeds
 from pipeline.onboarding.guesses import Guess, guess
 from pipeline.onboarding.roles import roles, times
 from pipeline.onboarding.samples import sample
@@ -27,12 +27,12 @@ MOST_TRAINING_WEEKS, FEWEST_TRAINING_WEEKS = 12, 5
 
 @dataclass(frozen=True)
 class Drafted:
-    """What was drafted."""
+    """The drafts."""
 
     files: list[Path]
     sources: dict[str, Guess]
     left_out: dict[Path, str]
-    """Files that were not understood, and why."""
+    """The files that could not be used, and why."""
 
 
 def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
@@ -41,7 +41,7 @@ def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Draf
     Raises
     ------
     ConfigError
-        If there are no files to read, or a draft would replace a file.
+        If no file can be read, or a draft would replace a file.
     """
     feeds, others = find_feeds(folder)
     left_out = dict.fromkeys(others, "neither CSV, JSON Lines nor Parquet by its name")
@@ -51,24 +51,20 @@ def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Draf
         for feed in feeds:
             on_progress(f"Looking at {feed.path}")
             try:
-                guesses[feed.name] = _guess(con, feed)
+                guesses[feed.name] = guess(con, sample(con, feed), ZoneInfo("UTC"))
             except SourceError as error:
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
             raise ConfigError(
                 f"{folder} has no file that can be read{_reasons(left_out)}.",
                 "CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
-                "put the company's files there, or name their folder with --from.",
+                "put the company's files there, or give their folder with --from.",
             )
         texts = _texts(guesses, folder, target)
     _refuse_to_replace(target, texts)
     for path, text in texts.items():
         write_text(target / path, text)
     return Drafted([target / path for path in texts], guesses, left_out)
-
-
-def _guess(con: duckdb.DuckDBPyConnection, feed: Feed) -> Guess:
-    return guess(con, sample(con, feed), ZoneInfo("UTC"))
 
 
 def _texts(guesses: dict[str, Guess], folder: Path, target: Path) -> dict[str, str]:
@@ -83,7 +79,7 @@ def _texts(guesses: dict[str, Guess], folder: Path, target: Path) -> dict[str, s
 
 
 def _training_weeks(guesses: dict[str, Guess]) -> int:
-    """Return how many weeks a training may span: those of the source that reaches back least, but for the latest."""
+    """Return how many weeks a training may span: those of the shortest source with times, less three."""
     spans = []
     for each in guesses.values():
         time = next((column for column in each.columns if column.name == times(each)[0]), None)
@@ -96,9 +92,9 @@ def _refuse_to_replace(target: Path, texts: dict[str, str]) -> None:
     present = [path for path in texts if (target / path).exists()]
     if present:
         raise ConfigError(
-            f"{target} has {', '.join(present)} already.",
-            "none of the files that would be drafted.",
-            "name another folder with --to, or move them away.",
+            f"{target} already has {', '.join(present)}.",
+            "a folder without the files that would be drafted.",
+            "give another folder with --to, or move the files away.",
         )
 
 

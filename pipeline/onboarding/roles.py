@@ -1,4 +1,4 @@
-"""What sources and columns may be for: times, keys, the answer. Guesses, for drafts that people read.
+"""Guesses the roles of sources and columns (times, keys, the answer), for drafts that people read.
 
 A part of `pipeline.onboarding.init`. The entry points are `times` and `roles`.
 """
@@ -20,20 +20,21 @@ HIGHEST_ANSWER = 10
 
 @dataclass(frozen=True)
 class Roles:
-    """The sources and columns that the drafted SQL uses; None where nothing looks like it."""
+    """The sources and columns for the drafted SQL; None if nothing looks like it."""
 
     customer: str | None
     product: str | None
     events: str | None
-    """The source that subjects are taken from."""
+    """The source of the subjects."""
     answers: str | None
     answer: Column | None
 
 
 def times(guess: Guess) -> tuple[str | None, list[str]]:
-    """Return the column that may be the event's time, and those that become known later than their row.
+    """Return the column that may be the event's time, and the columns that become known later than their row.
 
-    It is the last of the times that every row has: by then all the others have passed, so nothing is seen too early.
+    The event's time is the last of the times that every row has. By then all the others have passed, so nothing is seen
+    too early.
     """
     columns = guess.of_types("timestamp", "date")
     whole = [column for column in columns if column.values == guess.rows - guess.rejects] or columns
@@ -46,7 +47,7 @@ def times(guess: Guess) -> tuple[str | None, list[str]]:
 
 
 def roles(guesses: dict[str, Guess]) -> Roles:
-    """Return which sources and columns the drafted SQL may use for what."""
+    """Return the sources and columns for the drafted SQL."""
     customer, product = _keys(guesses.values())
     whole = {
         name: guess
@@ -61,7 +62,7 @@ def roles(guesses: dict[str, Guess]) -> Roles:
 
 
 def _keys(guesses: Iterable[Guess]) -> tuple[str | None, str | None]:
-    """Return the customer's and the product's column: by name, else the ones that most sources share."""
+    """Return the customer's and the product's column: by name, else those that most sources share."""
     columns = [column for guess in guesses for column in guess.of_types("text", "integer")]
     shared = Counter(column.name for column in columns)
     distinct = {name: max(column.distinct for column in columns if column.name == name) for name in shared}
@@ -77,7 +78,7 @@ def _keys(guesses: Iterable[Guess]) -> tuple[str | None, str | None]:
 
 
 def _answer(name: str, guess: Guess) -> Column | None:
-    """Return the column that says how satisfied somebody was: named so, or a scale that is its source's only number."""
+    """Return the column of the answer: one with such a name, or a scale that is its source's only number."""
     numbers = guess.of_types("integer", "decimal", "number")
     candidates = [
         column

@@ -1,4 +1,4 @@
-"""The first rows of a feed as text, by the readers that will read it later. A part of `pipeline.onboarding.init`.
+"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.init`.
 
 The entry point is `sample`.
 """
@@ -7,7 +7,6 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,15 @@ from pipeline.sources.stream import MARK, blocks
 from pipeline.sources.texts import LINE, RECORDS, Texts
 
 SAMPLE_ROWS = 50_000
-"""Of each file that is looked at: the first and the last one of a feed."""
-DELIMITERS = ",;\t|"
-_RECORDS_LOOKED_AT = 50
+"""Of each file that is looked at: the first and the last file of a feed."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A feed's rows as text, in the DuckDB table `rows`, with `__line`."""
+    """A feed's rows as text, in the DuckDB table `rows`."""
 
     source: Source
-    """How they were read: every column as text."""
+    """The source as it was read, with every column as text."""
     columns: list[str]
     rows: int
     left_out: list[str]
@@ -48,14 +45,14 @@ def sample(con: duckdb.DuckDBPyConnection, feed: Feed) -> Sample:
     Raises
     ------
     SourceError
-        If a file is not what its name says, is no UTF-8, or has no header.
+        If a file is not of the format in its name, is not UTF-8, or has no header.
     """
     given: dict[str, Any] = {"path": feed.path, "lookback_weeks": feed.lookback_weeks, "format": feed.format}
     con.execute("DROP TABLE IF EXISTS rows")
     newest = feed.files[-1]
     kind = format_of(feed.name, Source(columns={}, **given), str(newest))
     if kind == "csv":
-        given["delimiter"], names = _header(feed.name, newest)
+        given["delimiter"], names = _header(con, feed.name, newest)
     elif kind == "jsonl":
         names = _keys(newest)
     else:
@@ -72,22 +69,21 @@ def sample(con: duckdb.DuckDBPyConnection, feed: Feed) -> Sample:
     return Sample(source, columns, rows, [name for name in dict.fromkeys(names) if name not in columns])
 
 
-def _header(name: str, file: Path) -> tuple[str, list[str]]:
-    """Return a CSV file's delimiter, the one that gives the most values in every record alike, and its columns."""
-    text = next(blocks(f"Source {name}: {file}", file, gzipped=file.name.lower().endswith(".gz")), b"").decode(
-        errors="replace"
-    )
-    widths = {}
-    for delimiter in DELIMITERS:
-        records = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), _RECORDS_LOOKED_AT))[:-1]
-        found = {len(record) for record in records if record}
-        widths[delimiter] = len(records[0]) if len(found) == 1 else 0
-    delimiter = max(DELIMITERS, key=lambda each: widths[each])
+def _header(con: duckdb.DuckDBPyConnection, name: str, file: Path) -> tuple[str, list[str]]:
+    """Return a CSV file's delimiter, as DuckDB sniffs it, and its columns."""
+    context = f"Source {name}: {file}"
+    text = next(blocks(context, file, gzipped=_is_gzip(file)), b"").decode(errors="replace")
+    # ignore_errors, since one line with a value too few would make DuckDB take the file for a single column.
+    sniffed = "SELECT delimiter FROM sniff_csv(?, all_varchar = true, ignore_errors = true)"
+    try:
+        delimiter = con.execute(sniffed, [str(file)]).fetchall()[0][0]
+    except duckdb.Error:  # for example a line of several MB, which the reader refuses in better words
+        delimiter = Source.model_fields["delimiter"].default
     names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
     if MARK in text or any(cell.replace(".", "").replace(",", "").isdigit() for cell in names):
         problem = "is not in UTF-8" if MARK in text else f"has no header, but begins with {', '.join(names)[:100]}"
         raise SourceError(
-            f"Source {name}: {file} {problem}.",
+            f"{context} {problem}.",
             "a CSV file in UTF-8 whose first line names the columns.",
             "convert it (iconv -f latin1 -t utf-8) or write a header.",
         )
@@ -96,7 +92,7 @@ def _header(name: str, file: Path) -> tuple[str, list[str]]:
 
 def _keys(file: Path) -> list[str]:
     """Return the keys of a JSON Lines file whose values are not nested."""
-    stream = blocks(str(file), file, gzipped=file.name.lower().endswith(".gz"))
+    stream = blocks(str(file), file, gzipped=_is_gzip(file))
     keys: dict[str, bool] = {}
     for line in next(stream, b"").split(b"\n")[:-1] or [b""]:
         try:
@@ -110,7 +106,7 @@ def _keys(file: Path) -> list[str]:
 
 def _fields(file: Path) -> list[str]:
     """Return the columns of a Parquet file that are not nested."""
-    texts = read_parquet(str(file), Source(path="*", columns={}), file, gzipped=file.name.lower().endswith(".gz"))
+    texts = read_parquet(str(file), Source(path="*", columns={}), file, gzipped=_is_gzip(file))
     kinds = (field.type for field in texts.schema)
     return ["" if pa.types.is_nested(kind) else name for name, kind in zip(texts.undeclared, kinds, strict=False)]
 
@@ -132,6 +128,10 @@ def _fill(con: duckdb.DuckDBPyConnection, feed: Feed, source: Source) -> int:
                 raise texts.error from None
             raise
     return int(con.execute("SELECT count(*) FROM rows").fetchall()[0][0])
+
+
+def _is_gzip(file: Path) -> bool:
+    return file.name.lower().endswith(".gz")
 
 
 def _texts(name: str, source: Source, file: Path) -> Texts:

@@ -10,7 +10,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from pipeline.errors import ConfigError
-from pipeline.sources.connections import lend
+from pipeline.sources.database import lend_look_up
 
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 """By Airflow's connection type SQLAlchemy's driver, where the two differ; a connection's extra `sqlalchemy_scheme`
@@ -20,7 +20,7 @@ _NO_PARAMETERS = {"sqlalchemy_scheme"}
 
 def lend_connections() -> None:
     """Let the sources of this process use Airflow's connections."""
-    lend(_url)
+    lend_look_up(_url)
 
 
 def _url(connection_id: str) -> sa.URL:

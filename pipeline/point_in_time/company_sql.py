@@ -1,9 +1,8 @@
-"""SQL that a company wrote, checked before it runs: it may read its sources' views and nothing else.
+"""Checks SQL that a company wrote before it runs: it may read its sources' views and nothing else.
 
-Stands before `pipeline.point_in_time.snapshot` and the training set: `features.sql` and `labels.sql` are one SELECT
-each, with the parameters they are offered. Files, DuckDB's own tables and functions that give something else at every
-call (`now()`, `random()`) are refused, since a snapshot is to be the same whenever it is made. The entry point is
-`company_query`.
+`features.sql` and `labels.sql` are one SELECT each, with the parameters that they are offered. Files, DuckDB's own
+tables, and functions whose result differs from call to call (`now()`, `random()`) are refused, because a snapshot must
+be the same whenever it is made. The entry point is `company_query`.
 """
 
 import json
@@ -21,7 +20,7 @@ from pipeline.settings import IDENTIFIER
 
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 _CLOCK_WORDS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
-"""These look like columns to the parser."""
+"""The parser takes these for columns."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,14 @@ class CompanyQuery:
 
     path: Path
     sql: str
-    """The statement alone, fit to stand in brackets."""
+    """The statement alone, which may be put in brackets."""
     digest: str
     """sha256 of the file's text."""
     parameters: dict[str, datetime]
-    """Those it uses, of those it was offered."""
+    """The parameters that it uses."""
 
     def failed(self, error: duckdb.Error) -> FeatureError:
-        """Return the refusal for what DuckDB said when it ran the query."""
+        """Return the refusal for an error of DuckDB while it ran the query."""
         return FeatureError(
             f"{self.path} fails: {str(error).strip()}",
             "one SELECT in DuckDB's dialect over the sources' declared columns.",
@@ -48,23 +47,12 @@ class CompanyQuery:
 def company_query(
     con: duckdb.DuckDBPyConnection, path: Path, tables: Iterable[str], offered: dict[str, datetime]
 ) -> CompanyQuery:
-    """Return the query in `path`.
-
-    Parameters
-    ----------
-    con
-        Parses it.
-    path
-        The SQL file.
-    tables
-        The names it may select from.
-    offered
-        The parameters it may use.
+    """Return the query in `path`, which may select from `tables` and use the parameters `offered`.
 
     Raises
     ------
     FeatureError
-        If it is absent, no single SELECT, or reads or calls what it may not.
+        If the file is absent, is not a single SELECT, or reads or calls what it may not.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -81,12 +69,12 @@ def company_query(
     used = {str(node["identifier"]) for node in nodes if node.get("class") == "PARAMETER"}
     if unknown := sorted(used - offered.keys()):
         names = ", ".join("$" + name for name in sorted(offered))
-        raise _refused(path, f"uses the parameter ${unknown[0]}", f"no other parameters than {names}")
+        raise _refused(path, f"uses the parameter ${unknown[0]}", f"only the parameters {names}")
     return CompanyQuery(path, _bare(text), sha256_of_text(text), {name: offered[name] for name in sorted(used)})
 
 
 def _bare(text: str) -> str:
-    """Return the statement without what may follow it, comments and semicolons, so that it can stand in brackets."""
+    """Return the statement without the comments and semicolons after it, so that it can be put in brackets."""
     data = text.encode()
     for position, kind in reversed(duckdb.tokenize(text)):
         if kind != duckdb.token_type.comment and data[position : position + 1] != b";":
@@ -107,7 +95,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _check_tables(path: Path, nodes: list[dict[str, Any]], tables: set[str]) -> None:
     common = {str(entry["key"]).lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
-    # A name that could be a file's is refused even when a WITH gives it: it may be out of scope where it is used.
+    # A name that could be a file's is refused even if a WITH defines it, since it may be used out of scope.
     known = tables | {name for name in common if IDENTIFIER.fullmatch(name)}
     for node in nodes:
         name = None
@@ -120,7 +108,7 @@ def _check_tables(path: Path, nodes: list[dict[str, Any]], tables: set[str]) -> 
 
 
 def _check_functions(con: duckdb.DuckDBPyConnection, path: Path, nodes: list[dict[str, Any]]) -> None:
-    """Refuse what gives something else at every run."""
+    """Refuse functions whose result differs from run to run."""
     rows = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
     changing = {str(name) for (name,) in rows.fetchall()}
     for node in nodes:
@@ -132,7 +120,9 @@ def _check_functions(con: duckdb.DuckDBPyConnection, path: Path, nodes: list[dic
         else:
             is_changing = name in changing or is_age_until_today
         if is_changing:
-            raise _refused(path, f"uses {name}, which differs from run to run", "$week_end for the time, and no chance")
+            raise _refused(
+                path, f"uses {name}, which differs from run to run", "$week_end for the time, and no random numbers"
+            )
 
 
 def _refused(path: Path, problem: str, expected: str) -> FeatureError:

@@ -1,8 +1,8 @@
-"""Labels: whether subjects turned out satisfied, as far as it was known by a cutoff.
+"""Labels: whether subjects turned out satisfied, as far as that was known by a cutoff.
 
-Made by the company's `labels.sql`, which sees the sources only through views that hide what was not known by then.
-Stands beside the weekly run: training joins labels with past features. The entry points are `known_labels`, and
-`counted_labels` for whoever must say what became of the others.
+They come from the company's `labels.sql`, which sees the sources only through views that hide what was not known by
+then. Training joins them with past features. The entry points are `known_labels`, and `counted_labels`, which also says
+why the other rows of labels.sql are not labels.
 """
 
 from datetime import datetime
@@ -36,7 +36,7 @@ def known_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime)
 
 
 def counted_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime) -> tuple[pa.Table, LabelCounts]:
-    """Return what `known_labels` does, and how many rows of labels.sql are not among them, and why."""
+    """Return the labels as `known_labels` does, and the counts of the other rows of labels.sql."""
     with connection(settings, readable=[settings.home / "ingested"]) as con:
         create_views(con, settings, sources, cutoff)
         query = company_query(con, settings.labels_sql, sources.sources, {})
@@ -79,7 +79,7 @@ def _check_values(con: duckdb.DuckDBPyConnection) -> None:
         raise _broken(f"labels.sql returns the label {odd[0]}")
     day = con.execute("SELECT CAST(week AS VARCHAR) FROM known WHERE isodow(week) <> 1 LIMIT 1").fetchone()
     if day is not None:
-        raise _broken(f"labels.sql returns the week {day[0]}, which is no Monday")
+        raise _broken(f"labels.sql returns the week {day[0]}, which is not a Monday")
     key = "customer_id, product_id, CAST(week AS VARCHAR)"
     twice = con.execute(f"SELECT {key} FROM known GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 1").fetchone()
     if twice is not None:
@@ -91,5 +91,5 @@ def _broken(found: str) -> FeatureError:
         f"{found}.",
         "one row for each subject and week: customer_id, product_id, week (its Monday), satisfied (0 or 1),"
         " observed_at (when that became known).",
-        "correct labels.sql; it may use every source that pipeline.toml declares.",
+        "correct labels.sql; it may use every source in pipeline.toml.",
     )

@@ -1,6 +1,6 @@
-"""A snapshot's shards: its rows split by a stable hash of the subject's key, sorted by key, equal bytes for equal rows.
+"""Writes a snapshot's shards: its rows, split by a stable hash of the subject's key and sorted by key.
 
-The last step of `pipeline.point_in_time.snapshot`. The entry point is `write_shards`.
+Equal rows give equal bytes. The last step of building a snapshot. The entry point is `write_shards`.
 """
 
 import math
@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 HASH = "__hash"
 """The first 8 bytes of the md5 of customer_id, U+001F and product_id, as a big-endian number."""
 GROUP_ROWS = 65_536
-"""Rows of a row group: what scoring reads at a time is a part of one."""
+"""Rows of a row group. Scoring reads a part of one at a time."""
 
 
 def hash_of_key() -> str:
@@ -32,21 +32,19 @@ def write_shards(
     columns: list[FeatureColumn],
     folder: Path,
 ) -> tuple[list[Shard], int]:
-    """Write `rows` as files `shard-NNNN.parquet` of about `shard_rows` rows each; return them and how many subjects.
+    """Write shards `shard-NNNN.parquet` of about `shard_rows` rows each; return them and the number of subjects.
 
     Parameters
     ----------
-    con
-        Reads and sorts them.
     rows
-        Parquet: the keys, the columns as a model sees them, and `HASH`.
+        Parquet with the keys, the columns as a model sees them, and `HASH`.
     """
     total, subjects = con.execute(
         f"SELECT (SELECT count(*) FROM {parquet(rows)}), "
         f"(SELECT count(*) FROM (SELECT DISTINCT customer_id, product_id FROM {parquet(rows)}))"
     ).fetchall()[0]
     names = ["customer_id", "product_id", *(column.name for column in columns)]
-    # Sorting by all columns makes the order total even where a subject stands in several rows; it costs, so only then.
+    # If a subject has several rows, only sorting by all columns gives one order. It costs time, so only then.
     order = ", ".join(map(quoted, names if subjects < total else names[:2]))
     count = max(1, math.ceil(total / settings.resources.shard_rows))
     selected = f"SELECT {', '.join(map(quoted, names))} FROM {parquet(rows)}"
@@ -62,7 +60,7 @@ def write_shards(
 
 
 def _write(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> Shard:
-    """Write one shard with pyarrow, in one piece: DuckDB's batches, and so its pages, vary with its threads."""
+    """Write one shard with pyarrow, in one piece, because the pages of DuckDB's writer vary with its threads."""
     table = con.sql(query).to_arrow_table().combine_chunks()
     with written_atomically(path) as temporary:
         pq.write_table(table, temporary, row_group_size=GROUP_ROWS)

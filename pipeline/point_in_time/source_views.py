@@ -1,11 +1,12 @@
-"""The sources as SQL sees them: views that hide what was not known yet, so that a leak is impossible by construction.
+"""The sources as SQL sees them: views that hide what was not known by the cutoff, so that no SQL can leak the future.
 
-Stands between `pipeline.sources.week_sources` and every SQL a company writes. The rules:
+They lie between the rows that were read and every SQL that a company writes. The rules:
 
-- A row whose `event_time` or `arrived_at` is at or after the cutoff, or NULL (it has not happened yet), is gone.
-- A cell of a column declared `known_at = "other"` is NULL until the time in `other` lies before the cutoff; a NULL
-  there means: not known yet. The time in `other` itself is hidden likewise, for it would tell what is to come.
-- A date, having no hour, counts as past when its whole day, in the source's zone, lies before the cutoff.
+- A row is hidden if its `event_time` or `arrived_at` is at or after the cutoff, or NULL (it has not happened yet).
+- A cell of a column declared with `known_at = "other"` is NULL unless the time in `other` is before the cutoff; if that
+  time is NULL, the cell is not known yet. The time in `other` is hidden in the same way, since it would reveal what is
+  to come.
+- A date has no hour, so it is past if its whole day, in the source's zone, is before the cutoff.
 
 The entry points are `create_views` and, for checks of the sources themselves, `create_raw_views`.
 """
@@ -23,7 +24,7 @@ from pipeline.sources.casts import REASON
 def create_views(
     con: duckdb.DuckDBPyConnection, settings: Settings, manifest: SourcesManifest, cutoff: datetime
 ) -> None:
-    """Create a view for each source, under its name, of what was known before `cutoff` (an instant with a zone)."""
+    """Create a view for each source, with its name, of what was known before `cutoff` (an instant with a zone)."""
     for name, read in manifest.sources.items():
         source = settings.sources[name]
         known = _Known(source, settings.source_zone(name).key, cutoff)
@@ -32,7 +33,7 @@ def create_views(
 
 
 def create_raw_views(con: duckdb.DuckDBPyConnection, manifest: SourcesManifest) -> None:
-    """Create a view `raw.<source>` for each source of all its good rows, the future included."""
+    """Create a view `raw.<source>` for each source, of all its good rows, the future included."""
     con.execute("CREATE SCHEMA raw")
     for name, read in manifest.sources.items():
         columns = "* EXCLUDE (__line, __reason, __raw)"
@@ -44,7 +45,7 @@ def _rows(read: SourceRead) -> str:
 
 
 class _Known:
-    """What a source's rows and cells must fulfil to be known before the cutoff, as SQL."""
+    """The SQL conditions under which a source's rows and cells were known before the cutoff."""
 
     def __init__(self, source: Source, zone: str, cutoff: datetime) -> None:
         self._columns = source.columns

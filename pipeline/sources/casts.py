@@ -1,22 +1,21 @@
-"""From text to typed values, and the reason for every value that is not of its declared type, as one SQL query.
+"""Casts a source's texts to their declared types, with a reason for every value that does not fit, in one SQL query.
 
-Stands between the readers (`sources`) and `week_sources`. DuckDB's own casts are lenient (`225.5` becomes the
-integer 226, a date alone becomes midnight, a time's zone is dropped in silence), so what a text must look like is
-checked first. The entry point is `cast_query`.
+Comes after the readers of the formats. DuckDB's own casts are lenient: `225.5` becomes the integer 226, a date becomes
+midnight, a time loses its zone. So the form of a text is checked first. The entry point is `cast_query`.
 
 =============  ==================================================================================================
-text           kept as it is; what is not UTF-8, and NUL (but in `texts.with_nul`), is a reject
+text           kept as it is; a value that is not UTF-8, or holds NUL (except in `texts.with_nul`), is a reject
 integer        64 bits; `225.0` is 225, `225.5` and `1e3` are rejects
 number         64-bit float; NaN and infinities are rejects
-decimal(p,s)   exact; more than s digits behind the point are a reject (binary floats of Parquet or SQL are rounded)
+decimal(p,s)   exact; more than s digits after the point are a reject (floats of Parquet or SQL are rounded)
 boolean        true, t, yes, 1, false, f, no, 0 in any case
 date           YYYY-MM-DD, or `date_format`; midnight may follow
-timestamp      an instant: ISO 8601 with an offset, or without one in the source's zone, or `timestamp_format`; a local
-               time that a clock change skips or repeats is a reject
+timestamp      an instant: ISO 8601 with an offset, or without one in the source's zone, or `timestamp_format`; a
+               local time that a clock change skips or repeats is a reject
 =============  ==================================================================================================
 
-Spaces around a value are ignored but in text. What stands in `null_values` is NULL, in every format. Numbers are
-written with the source's separators in CSV (`1.234,50`), plainly in JSON (`1234.50`).
+Spaces around a value are ignored, except in text. The words in `null_values` are NULL, in every format. Numbers have
+the source's separators in CSV (`1.234,50`) and none in JSON (`1234.50`).
 """
 
 import re
@@ -32,7 +31,7 @@ from pipeline.sources.texts import LINE, Texts
 REASON = "__reason"
 RAW = "__raw"
 VERSION = 2
-"""Raise it when a text may be cast differently, or more is kept: files are then read anew."""
+"""Raise it when a text may be cast differently, or more is kept. All files are then read again."""
 
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _ISO_LOCAL = _ISO_DATE + r"[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
@@ -40,9 +39,9 @@ _ISO_ZONED = _ISO_LOCAL + r" ?(Z|UTC|[+-]\d{2}(:?\d{2})?)"
 
 
 def cast_query(source: Source, zone: ZoneInfo, texts: Texts) -> str:
-    """Return the query that gives the declared columns, `__line`, `__reason` and `__raw`.
+    """Return the query for the declared columns, `__line`, `__reason` and `__raw`.
 
-    `__reason` is NULL for a good row; `__raw`, the record as text with its marks, is NULL but for a bad one.
+    `__reason` and `__raw` (the record as text, with its marks) are NULL in a good row.
     """
     names = list(source.columns)
     casts = [_Cast(source, zone, texts, name, index) for index, name in enumerate(names)]
@@ -87,7 +86,7 @@ class _Cast:
         return getattr(self, "_" + self._type.split("(")[0])()  # type: ignore[no-any-return]
 
     def reason(self) -> str:
-        """Return the expression of why the value is bad; NULL when it is good."""
+        """Return the expression of what is wrong with the value; NULL if nothing is."""
         shortened = f"CASE WHEN length({self.text}) > 40 THEN left({self.text}, 40) || '…' ELSE {self.text} END"
         shown = f"replace(replace({shortened}, {literal(MARK)}, ''), chr(0), '\\x00')"
         kind = "is not text in UTF-8" if self._type == "text" else f"is no {self._type}"
@@ -122,7 +121,7 @@ class _Cast:
         return number if self._is_typed else self._when(pattern, number, self._plain())
 
     def _plain(self) -> str:
-        """Return the expression of a number's text as `1234.5`; NULL where its separators stand wrong."""
+        """Return the expression of a number's text as `1234.5`; NULL if a separator is in the wrong place."""
         decimal, thousands = self._separators
         if (decimal, thousands) == (".", ""):
             return self.text
@@ -145,7 +144,7 @@ class _Cast:
         return self._when(_ISO_DATE + r"([ T]00:00(:00(\.0+)?)?)?", day)
 
     def local(self) -> str | None:
-        """Return the expression of a timestamp without offset as it stands in the text; None if there is none."""
+        """Return the expression of a timestamp without an offset; None if the column can have none."""
         if self._type != "timestamp" or self._is_format_zoned():
             return None
         if self._timestamp_format:
@@ -187,8 +186,8 @@ class _Cast:
 def clock_changes(zone: ZoneInfo) -> list[datetime]:
     """Return the bounds of the spans of local time that clock changes skip or repeat: start, end, start, end.
 
-    A span holds its start and not its end; none overlaps another. 1970 to 2099; before and after, times that a change
-    skips or repeats are taken as DuckDB takes them.
+    A span includes its start, not its end, and no two overlap. Covers 1970 to 2099. DuckDB alone decides about times
+    before and after that.
     """
     bounds = []
     before, end = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

@@ -1,8 +1,12 @@
-"""A table or query behind a SQLAlchemy URL as text, streamed in the order of its declared columns."""
+"""Reads a table or query behind a SQLAlchemy URL as text, streaming, in the order of its declared columns.
+
+A source's URL is its own, or that of one of Airflow's connections. Nothing here imports Airflow: code that runs inside
+Airflow lends its look-up (`lend_look_up`). The entry points are `read_database` and `database_uri`.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,21 +17,21 @@ import sqlalchemy as sa
 from pipeline.errors import ConfigError, SourceError
 from pipeline.settings import Source
 from pipeline.settings.secrets import filled_url
-from pipeline.sources.connections import connection_url
 from pipeline.sources.texts import LINE, Texts
 
 _FETCH_ROWS = 10_000
+_lent: list[Callable[[str], sa.URL]] = []
 
 
 class Digest:
-    """The digest and size of the rows read so far; they stand for a file's."""
+    """The digest and size of the rows read so far, used like those of a file."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self.size_bytes = 0
 
     def add(self, rows: list[list[str | None]]) -> None:
-        """Add rows in the order they were read."""
+        """Add rows, in the order in which they were read."""
         data = json.dumps(rows).encode()
         self._hash.update(data)
         self.size_bytes += len(data)
@@ -40,15 +44,15 @@ class Digest:
 def read_database(name: str, source: Source, digest: Digest) -> Texts:
     """Return the rows of a source's table or query.
 
-    They are ordered by the declared columns, so that the same rows give the same digest and the same line numbers. A
-    declared format says that the database holds times as text.
+    They are ordered by the declared columns, so that the same rows get the same digest and the same line numbers. If
+    the source declares a format of dates or times, the database holds them as text.
 
     Raises
     ------
     ConfigError
-        If the URL is none, or names a variable that is not set, or Airflow does not know the connection.
+        If the URL is malformed, names a variable that is not set, or Airflow does not know the connection.
     SourceError
-        While reading: the database cannot be reached or refuses the query.
+        While reading, if the database cannot be reached or refuses the query.
     """
     columns = [f"c{index}" for index in range(len(source.columns))]
     schema = pa.schema([*((column, pa.string()) for column in columns), (LINE, pa.int64())])
@@ -62,21 +66,33 @@ def read_database(name: str, source: Source, digest: Digest) -> Texts:
 
 
 def database_url(name: str, source: Source) -> sa.URL:
-    """Return the source's URL: `$NAME` taken from the environment, a connection from Airflow."""
+    """Return the source's URL: its own, with `$NAME` taken from the environment, or that of its Airflow connection."""
     if source.connection is not None:
-        return connection_url(name, source.connection)
+        if not _lent:
+            raise ConfigError(
+                f"Source {name}: its connection {source.connection!r} is Airflow's,"
+                " and this process is not inside Airflow.",
+                "a DAG run.",
+                "read the source in a run: barometer run or barometer train.",
+            )
+        return _lent[0](source.connection)
     try:
         return sa.make_url(filled_url(source.url or "", f"Source {name}"))
     except sa.exc.ArgumentError:
         raise ConfigError(
-            f"Source {name}: `url` is no SQLAlchemy URL.",
+            f"Source {name}: `url` is not a SQLAlchemy URL.",
             "driver://user:password@host:port/database.",
             "correct `url` of the source, or the variable it names.",
         ) from None
 
 
+def lend_look_up(look_up: Callable[[str], sa.URL]) -> None:
+    """Let the sources of this process use Airflow's connections; `look_up` returns a connection's URL by its id."""
+    _lent[:] = [look_up]
+
+
 def database_uri(name: str, source: Source) -> str:
-    """Return the source's address for people: without password."""
+    """Return the source's address without its password, for people."""
     place = database_url(name, source).render_as_string(hide_password=True)
     return f"{place}#{source.table or 'query'}"
 

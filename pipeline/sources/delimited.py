@@ -1,4 +1,4 @@
-"""CSV as text: the header, and what is where in the records (`pipeline.sources.records`)."""
+"""Reads CSV as text: the header here, the records behind it in `pipeline.sources.records`."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from pipeline.errors import SourceError
 from pipeline.settings import Source
 from pipeline.sources.records import Memory, Records
 from pipeline.sources.stream import MARK
-from pipeline.sources.texts import ABSENT, LINE, RECORD_BYTES, Texts, refuse_wide
+from pipeline.sources.texts import ABSENT, LINE, RECORD_BYTES, Texts, refuse_wide, wrong_columns
 
 _BAD = "__bad"
 _PROBLEM = "__problem"
@@ -22,14 +22,14 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def read_csv(context: str, source: Source, blocks: Iterator[bytes], optional: frozenset[str] = frozenset()) -> Texts:
-    """Return the records of a CSV file with a header; lines without any text are none.
+    """Return the records of a CSV file with a header; lines without any text are skipped.
 
-    A declared column among `optional` may be absent.
+    A declared column may be absent if it is in `optional`.
 
     Raises
     ------
     SourceError
-        If there is no header or it is not as declared; while reading, if a record is too long or a quote never closed.
+        If the header is absent or not as declared; while reading, if a record is too long or a quote is never closed.
     """
     header, rest = _header(context, blocks)
     names = _names(context, source, header.decode(), optional)
@@ -54,7 +54,7 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes], optional: fr
 
 
 def _header(context: str, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """Return the header, and what else had to be read to find it, from its line end on."""
+    """Return the header, and what was read beyond it, from its line end on."""
     read = b""
     end = None
     for block in blocks:
@@ -72,7 +72,7 @@ def _header(context: str, blocks: Iterator[bytes]) -> tuple[bytes, bytes]:
 
 
 def _record_end(data: bytes) -> int | None:
-    """Return the length of the first record without its line end; None if that has not come yet."""
+    """Return the length of the first record without its line end; None if its line end was not read yet."""
     quotes = start = 0
     for line_end in _LINE_END.finditer(data):
         quotes += data.count(b'"', start, line_end.start())
@@ -91,15 +91,12 @@ def _names(context: str, source: Source, header: str, optional: frozenset[str]) 
     twice = [name for name in source.columns if names.count(name) > 1]
     if missing or twice:
         problem = f"has no column {missing[0]!r}" if missing else f"has the column {twice[0]!r} twice"
-        raise SourceError(
-            f"{context} {problem}; its header is {header.replace(MARK, '').strip()[:_SHOWN_CHARACTERS]!r}.",
-            f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
-            "deliver the file with these columns, or correct `columns` or `delimiter` of the source.",
-        )
+        shown = header.replace(MARK, "").strip()[:_SHOWN_CHARACTERS]
+        raise wrong_columns(f"{context} {problem}; its header is {shown!r}", source, optional, " or `delimiter`")
     return names
 
 
 def _requoted(column: str, delimiter: str) -> str:
-    """Return the SQL expression of a value as it stands in the file: quoted where it must be."""
+    """Return the SQL expression of a value as it is in the file: in quotes if it needs them."""
     special = " OR ".join(f"contains({column}, {literal(each)})" for each in (delimiter, '"', "\n", "\r"))
     return f"""CASE WHEN {special} THEN '"' || replace({column}, '"', '""') || '"' ELSE {column} END"""

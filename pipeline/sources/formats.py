@@ -1,7 +1,7 @@
-"""The sources' readers: every format as batches of text, so that one mechanism (`casts`) finds the bad values.
+"""Reads a file of any format as text, so that one mechanism (`casts`) finds the bad values of all formats.
 
-Stands between `landing`, which finds the files, and `week_sources`, which casts the text and keeps it. The
-entry point is `read_file`; a table or query is read by `pipeline.sources.database.read_database`.
+Comes after `landing`, which finds the files, and before the casts. The entry point is `read_file`. Tables and queries
+are read by `pipeline.sources.database.read_database`.
 """
 
 from pipeline.settings import Source
@@ -14,16 +14,7 @@ from pipeline.sources.texts import Texts
 
 
 def read_file(source: Source, file: Fetched, optional: frozenset[str] = frozenset()) -> Texts:
-    """Return the file's records as text.
-
-    Parameters
-    ----------
-    source
-        What is declared of it.
-    file
-        The file.
-    optional
-        Declared columns that it may lack; their texts are then NULL.
+    """Return the file's records as text. Declared columns in `optional` may be absent; their texts are then NULL.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""JSON Lines as text: this module splits the lines, DuckDB's JSON functions take them apart."""
+"""Reads JSON Lines as text: splits the lines, and leaves the values to DuckDB's JSON functions."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pipeline.duck import literal
 from pipeline.errors import SourceError
 from pipeline.settings import Source
 from pipeline.sources.stream import MARK
-from pipeline.sources.texts import LINE, RECORD_BYTES, RECORDS, Texts
+from pipeline.sources.texts import LINE, RECORD_BYTES, RECORDS, Texts, wrong_columns
 
 _SCHEMA = pa.schema([("record", pa.string()), (LINE, pa.int64())])
 BATCH_BYTES = 4 << 20
@@ -19,14 +19,14 @@ BATCH_BYTES = 4 << 20
 def read_json_lines(
     context: str, source: Source, blocks: Iterator[bytes], optional: frozenset[str] = frozenset()
 ) -> Texts:
-    """Return the records of a JSON Lines file: one object a line; blank lines are none.
+    """Return the records of a JSON Lines file: one object on each line; blank lines are skipped.
 
-    A declared column among `optional` may stand in no record.
+    A declared column may be absent from all records if it is in `optional`.
 
     Raises
     ------
     SourceError
-        While reading: if a line is too long, or a declared column stands in no record.
+        While reading, if a line is too long, or no record has a declared column.
     """
     pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns]
     values = f"json_extract_string(record, [{', '.join(pointers)}])"
@@ -46,7 +46,7 @@ def read_json_lines(
 
 
 def _nested(source: Source, pointers: list[str]) -> str:
-    """Return the expression of which text is none but an object or a list, whose JSON would pass for text."""
+    """Return the SQL expression of which text columns hold an object or a list; its JSON would pass for text."""
     problems = [
         f"CASE WHEN fields[{index}][1] IN ('{{', '[') AND json_type(record, {pointer}) IN ('OBJECT', 'ARRAY') "
         f"THEN {literal(f'{name}: a nested value is no text')} END"
@@ -65,18 +65,14 @@ def _batches(
     for lines in groups:
         kept = [(line + number, text) for number, text in enumerate(lines, start=1) if text.strip()]
         line += len(lines)
-        unseen = {name for name in unseen if not _stands_in(name, lines)}
+        unseen = {name for name in unseen if not _is_in(name, lines)}
         if kept:
             has_records = True
             numbers, texts = zip(*kept, strict=True)
             records = pa.array(texts, pa.binary()).cast(pa.string())
             yield pa.RecordBatch.from_arrays([records, pa.array(numbers, pa.int64())], schema=_SCHEMA)
     if unseen and has_records:
-        raise SourceError(
-            f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}.",
-            f"records with the declared columns: {', '.join(n for n in source.columns if n not in optional)}.",
-            "deliver the file with these columns, or correct `columns` of the source.",
-        )
+        raise wrong_columns(f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}", source, optional)
 
 
 def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -92,8 +88,8 @@ def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
         if len(last) > RECORD_BYTES:
             raise SourceError(
                 f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
-                "one record a line.",
-                "mend the line and run the week again.",
+                "one record on each line.",
+                "correct the line and run the week again.",
             )
         lines += len(whole)
         rest, size = [last], len(last)
@@ -104,14 +100,14 @@ def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 def _undeclared(source: Source, record: bytes) -> list[str]:
-    """Return the first record's keys that nobody declared."""
+    """Return the keys of the first record that are not declared."""
     try:
         keys = json.loads(record)
-    except (ValueError, RecursionError):  # it is a reject, or nested far too deep for anybody to have meant it
+    except (ValueError, RecursionError):  # a reject, or nested deeper than Python can read
         return []
     return [key for key in keys if key not in source.columns] if isinstance(keys, dict) else []
 
 
-def _stands_in(name: str, lines: list[bytes]) -> bool:
+def _is_in(name: str, lines: list[bytes]) -> bool:
     spellings = {json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()}
     return any(spelling in line for line in lines for spelling in spellings)

@@ -1,13 +1,13 @@
-"""The landing zone: which files a source's week consists of, and a local copy of each with its digest.
+"""The landing zone: which files a source has for a week, and each of them on this machine with its digest.
 
-Stands before `sources`, which reads the files found here. Local files are read in place; a file behind any
-other fsspec URI is first copied to the home, so that the digest and the rows are those of the same bytes. A file that
-changes meanwhile is refused. The entry points are `locate` and `fetched`.
+The first step of the data's way; `pipeline.sources.formats` reads the files found here. Local files are read in place.
+A file behind any other fsspec URI is first copied to the home, so that the digest and the rows come from the same
+bytes. A file that changes while it is read is refused. The entry points are `locate` and `fetched`.
 """
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ _digests: dict[tuple[str, int, str], str] = {}  # per process; a training reads 
 
 @dataclass(frozen=True)
 class Located:
-    """A file of a source, found but not read yet."""
+    """A file of a source that was found and not read yet."""
 
     source: str
     uri: str
@@ -34,7 +34,7 @@ class Located:
     path: str
     """Its path in that filesystem."""
     week: Week | None = None
-    """The week that `{week}` in the source's path stands for; None where it does not stand there."""
+    """The week in the file's name; None if the source's path has no `{week}`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Fetched:
     path: Path
     size_bytes: int
     digest: str
-    """sha256 of its bytes as they lie in the landing zone."""
+    """sha256 of its bytes in the landing zone."""
 
 
 def locate(settings: Settings, name: str, week: Week) -> list[Located]:
@@ -54,21 +54,29 @@ def locate(settings: Settings, name: str, week: Week) -> list[Located]:
     Raises
     ------
     SourceError
-        If the file is absent, a week between two present ones is missing, or the path leaves the landing zone.
+        If the week's file is absent, a file between two present weeks is absent, or the path leaves the landing zone.
     """
     source = settings.sources[name]
-    path = source.path or ""
-    if source.lookback_weeks is None:
-        return _files(settings, name, path) or _absent(settings, name, path, week)
-    weeks = [week.plus(-back) for back in range(source.lookback_weeks)]
-    found = {each: _files(settings, name, path.replace("{week}", str(each))) for each in weeks}
+    weeks = [week.plus(-back) for back in reversed(range(source.lookback_weeks or 1))]
+    paths = {each: (source.path or "").replace("{week}", str(each)) for each in weeks}
+    found = {each: _files(settings, name, path) for each, path in paths.items()}
     if not found[week]:
-        _absent(settings, name, path.replace("{week}", str(week)), week)
+        where = paths[week] if "://" in paths[week] else f"{paths[week]} in the landing zone {settings.landing}"
+        raise SourceError(
+            f"Source {name}: there is no file {where} for the week {week}.",
+            "the file, whole, before the week is run.",
+            "deliver the file and run the week again, or correct `path` of the source.",
+        )
     oldest = min(each for each in weeks if found[each])
-    for each in reversed(weeks):
-        if each > oldest and not found[each]:
-            _missing_between(name, path.replace("{week}", str(each)), each, oldest)
-    return [replace(file, week=each) for each in reversed(weeks) for file in found[each]]
+    if missing := [each for each in weeks if each > oldest and not found[each]]:
+        first = missing[0]
+        raise SourceError(
+            f"Source {name}: {paths[first]} of the week {first} is missing, though {oldest} before it is there.",
+            "every week's file from the oldest one on.",
+            "deliver the missing file (a header alone says that nothing happened) and run the week again.",
+        )
+    named = [replace(file, week=each) for each in weeks for file in found[each]]
+    return named if source.lookback_weeks is not None else found[week]
 
 
 def _files(settings: Settings, name: str, path: str) -> list[Located]:
@@ -100,7 +108,7 @@ def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
         raise SourceError(
             f"Source {name}: the path {path!r} leads out of the landing zone {landing}.",
             "a path relative to the landing zone, without `..`.",
-            "drop the file into the landing zone, or name it by a URI (file:///…).",
+            "put the file into the landing zone, or name it by a URI (file:///…).",
         )
     try:
         paths = sorted(landing.glob(path)) if _has_wildcard(path) else [landing / path]
@@ -115,8 +123,8 @@ def _landed_files(settings: Settings, name: str, path: str) -> list[Located]:
     if strays:
         raise SourceError(
             f"Source {name}: {strays[0]} is a link that leads out of the landing zone {landing}.",
-            "files that lie in the landing zone.",
-            "drop the file itself into the landing zone, or name it by a URI (file:///…).",
+            "files in the landing zone itself.",
+            "put the file itself into the landing zone, or name it by a URI (file:///…).",
         )
     return [Located(name, str(each), LocalFileSystem(), str(each)) for each in files]
 
@@ -125,26 +133,9 @@ def _has_wildcard(path: str) -> bool:
     return any(character in path for character in "*?[")
 
 
-def _absent(settings: Settings, name: str, path: str, week: Week) -> list[Located]:
-    where = path if "://" in path else f"{path} in the landing zone {settings.landing}"
-    raise SourceError(
-        f"Source {name}: there is no file {where} for the week {week}.",
-        "the file, whole, before the week is run.",
-        "deliver the file and run the week again, or correct `path` of the source.",
-    )
-
-
-def _missing_between(name: str, path: str, missing: Week, oldest: Week) -> None:
-    raise SourceError(
-        f"Source {name}: {path} of the week {missing} is missing, though {oldest} before it is there.",
-        "every week's file from the oldest one on.",
-        "deliver the missing file (a header alone says that nothing happened) and run the week again.",
-    )
-
-
 @contextmanager
 def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
-    """Yield the file on this machine with its digest; a copy is removed afterwards.
+    """Yield the file on this machine, with its digest. A copy is removed afterwards.
 
     Raises
     ------
@@ -152,8 +143,9 @@ def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
         If it cannot be read, or changes before the block ends.
     """
     before = _facts(located)
-    with _on_this_machine(settings, located) as path:
+    with ExitStack() as stack:
         try:
+            path = stack.enter_context(_on_this_machine(settings, located))
             digest = _digest(located, before, path)
         except OSError as error:
             raise _unreadable(located, error) from None
@@ -172,12 +164,12 @@ def is_gzip(source: Source, uri: str) -> bool:
 
 
 def format_of(name: str, source: Source, uri: str) -> str:
-    """Return the file's format: the source's, else as its name says.
+    """Return the format that is declared for the source, else the one that the file's name says.
 
     Raises
     ------
     SourceError
-        If the name says nothing.
+        If neither is there.
     """
     suffix = Path(_name(uri).removesuffix(".gz")).suffix
     formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -201,7 +193,7 @@ def _is_local(located: Located) -> bool:
 
 
 def _facts(located: Located) -> tuple[int, str]:
-    """Return the file's size and what tells two states of it apart, as far as its filesystem says."""
+    """Return the file's size, and a stamp that changes with the file, if its filesystem has one."""
     try:
         if _is_local(located):
             status = Path(located.path).stat()
@@ -221,22 +213,15 @@ def _on_this_machine(settings: Settings, located: Located) -> Iterator[Path]:
     copy = settings.home / "tmp" / f"fetched-{uuid4().hex}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _copy(located, copy)
+        with copy.open("wb") as target, located.filesystem.open(located.path, "rb") as file:
+            shutil.copyfileobj(file, target, CHUNK_BYTES)
         yield copy
     finally:
         copy.unlink(missing_ok=True)
 
 
-def _copy(located: Located, copy: Path) -> None:
-    try:
-        with copy.open("wb") as target, located.filesystem.open(located.path, "rb") as file:
-            shutil.copyfileobj(file, target, CHUNK_BYTES)
-    except OSError as error:
-        raise _unreadable(located, error) from None
-
-
 def _digest(located: Located, facts: tuple[int, str], path: Path) -> str:
-    """Return the file's digest, computed once for a local file that stays as it is."""
+    """Return the file's digest. That of a local file is computed again only after the file has changed."""
     if not _is_local(located):
         return sha256_of_file(path)
     known = (located.uri, *facts)

@@ -12,7 +12,7 @@ from pipeline.duck import quoted
 from pipeline.errors import SourceError
 from pipeline.settings import Source
 from pipeline.sources.stream import decompressed
-from pipeline.sources.texts import ABSENT, LINE, Texts, refuse_wide
+from pipeline.sources.texts import ABSENT, LINE, Texts, refuse_wide, wrong_columns
 
 _BATCH_ROWS = 65_536
 
@@ -20,7 +20,7 @@ _BATCH_ROWS = 65_536
 def read_parquet(
     context: str, source: Source, path: Path, *, gzipped: bool, optional: frozenset[str] = frozenset()
 ) -> Texts:
-    """Return the records of a Parquet file; a declared column among `optional` may be absent.
+    """Return the records of a Parquet file. A declared column may be absent if it is in `optional`.
 
     Raises
     ------
@@ -36,18 +36,15 @@ def read_parquet(
     counts = {name: schema.names.count(name) for name in source.columns}
     missing = [name for name, count in counts.items() if count != 1 and not (count == 0 and name in optional)]
     if missing:
-        raise SourceError(
-            f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}.",
-            f"each of the declared columns once: {', '.join(n for n in source.columns if n not in optional)}.",
-            "deliver the file with these columns, or correct `columns` of the source.",
-        )
+        found = f"{context} has no column {missing[0]!r}, or has it twice; it has {', '.join(schema.names)}"
+        raise wrong_columns(found, source, optional)
     there = [name for name, count in counts.items() if count]
     for name in there:
         if pa.types.is_nested(kind := schema.field(name).type):
             raise SourceError(
                 f"{context} has nested values in the column {name!r} ({kind}).",
                 "one value in a cell.",
-                "deliver the file with the parts of the value in columns of their own, or correct `columns`.",
+                "deliver the parts of the value as columns of their own, or correct `columns` of the source.",
             )
     columns = [f"c{index}" for index in range(len(schema))]
     positions = {name: schema.names.index(name) for name in there}
@@ -75,7 +72,7 @@ def _batches(context: str, file: pq.ParquetFile, columns: list[str]) -> Iterator
 
 
 def _unpacked(context: str, path: Path) -> pq.ParquetFile:
-    """Open what a gzip file holds, through a temporary file, since Parquet is read from its end."""
+    """Open the content of a gzip file through a temporary file, because Parquet is read from its end."""
     with NamedTemporaryFile() as file:
         for block in decompressed(context, path):
             file.write(block)
@@ -84,16 +81,16 @@ def _unpacked(context: str, path: Path) -> pq.ParquetFile:
 
 
 def _as_readable(array: pa.Array) -> pa.Array:
-    if _is_binary(array.type):  # whether it is text is for _marked to see, so not by a cast
+    if _is_binary(array.type):  # a cast would refuse bytes that are not text, and `_marked` marks them
         return array.cast(pa.large_binary()).view(pa.large_string())
     return array.cast(_readable(array.type))
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:
-    """Return the type itself, or one in its place that DuckDB knows, or shows as it was meant."""
+    """Return the type, or another one if DuckDB does not know it or would show it differently."""
     if pa.types.is_float16(kind):
         return pa.float32()
-    if _is_binary(kind):  # text, written by who does not mark it as such
+    if _is_binary(kind):  # text, from a writer that does not mark it as text
         return pa.large_string()
     return pa.string() if pa.types.is_decimal256(kind) else kind
 
@@ -108,7 +105,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _marked(array: pa.Array) -> pa.Array:
-    """Return the column with the bytes marked that are no text."""
+    """Return the column with bytes that are not UTF-8 marked."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:

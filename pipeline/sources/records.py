@@ -1,9 +1,12 @@
-"""The records of a CSV file, each with the line it starts on; those that are none are rejects, line by line.
+"""The records of a CSV file behind its header, each with the line it starts on; malformed ones as rejects.
 
-Stands behind `pipeline.sources.delimited`, which has read the header; pyarrow splits the records. It is lenient about
-quotes, and a stray one can swallow the lines that follow it into one value. So a last record is put behind the file's
-end: when it does not come out as a record of its own, the file is refused. And every record that spans lines is read
-once more, strictly; if it is malformed, each of its lines is a reject, so that the error budget counts what was lost.
+Called by `pipeline.sources.delimited`. pyarrow splits the records. It is lenient about quotes, so a stray quote can
+swallow the lines that follow it into one value. Two checks find that:
+
+- A last record is added behind the end of the file. If it does not come out as a record, the file is refused.
+- Every record that spans lines is parsed again, strictly. If it is malformed, each of its lines is a reject, so the
+  error budget counts what was lost.
+
 The entry point is `Records.batches`.
 """
 
@@ -26,16 +29,19 @@ from pipeline.sources.stream import MARK
 from pipeline.sources.texts import LINE, RECORD_BYTES
 
 _END = MARK + "end"
+_Lines = npt.NDArray[np.int64]
+_Reject = tuple[int, str, str]
+"""Line, text and problem of a malformed record."""
 
 csv.field_size_limit(RECORD_BYTES)
 
 
 @dataclass
 class Memory:
-    """The text that pyarrow has been given and that has not become records yet, by line."""
+    """The text that pyarrow was given and has not returned as records yet."""
 
     line: int
-    """The line on which the first remembered block starts; the file's header counts."""
+    """The line on which the first remembered block starts, counted from the start of the file."""
     blocks: list[bytes] = field(default_factory=list)
 
     def pass_on(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -66,7 +72,7 @@ class Records:
     delimiter
         One character.
     schema
-        What `batches` yields: a text column for each of the header's, then the line, and a reject's text and problem.
+        Of the batches: a text column for each column of the header, then the line, and a reject's text and problem.
     width
         How many columns the header has.
     memory
@@ -79,27 +85,28 @@ class Records:
     width: int
     memory: Memory
     next_record: int = 1
-    """As pyarrow counts them."""
+    """Its number, as pyarrow counts records."""
     ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)
-    """Records with too few or too many values, met by pyarrow and not yielded yet."""
+    """Records with too few or too many values that pyarrow has found and that were not yielded yet."""
     last_line: int = 1
-    """Where the last record starts."""
+    """The line on which the last record starts."""
     is_closed: bool = False
-    """Whether the record behind the file's end came out as a record."""
+    """Whether the record behind the end of the file came out as a record."""
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
-        """Yield the records in `blocks`, streaming.
+        """Yield the records in `blocks`, streaming, in the order of their lines.
 
         Raises
         ------
         SourceError
-            If a record is too long or a quote never closed.
+            If a record is too long or a quote is never closed.
         """
         line = self.memory.line
         try:
             for batch in self._parsed(blocks):
-                parts, line = self._placed(batch, line)
-                yield from _in_order([part for part in parts if part.num_rows])
+                placed, line = self._placed(batch, line)
+                if placed.num_rows:
+                    yield placed
                 self.memory.forget_before(line)
         except pa.ArrowInvalid as error:
             raise self._unreadable(line, str(error)) from None
@@ -128,8 +135,8 @@ class Records:
         self.ragged.append(row)
         return "skip"
 
-    def _placed(self, batch: pa.RecordBatch, line: int) -> tuple[list[pa.RecordBatch], int]:
-        """Return the batch's records with their lines, good ones and others, and the line of the next record."""
+    def _placed(self, batch: pa.RecordBatch, line: int) -> tuple[pa.RecordBatch, int]:
+        """Return the records that start on `line` and after it, with their lines, and the line of the next record."""
         end = self.next_record + batch.num_rows
         ragged = []
         while self.ragged and self.ragged[0].number <= end:
@@ -144,11 +151,12 @@ class Records:
         self.next_record = end
         self.last_line = int(starts[-1]) if starts.size else self.last_line
         good, malformed = self._good(batch, starts[~is_ragged], breaks[~is_ragged])
-        return [good, malformed, self._ragged(ragged, starts[is_ragged])], line + int((breaks + 1).sum())
+        rejects = self._rejects([*malformed, *self._ragged(ragged, starts[is_ragged])])
+        placed = pa.concat_batches([good, rejects]).sort_by(LINE) if rejects.num_rows else good
+        return placed, line + int((breaks + 1).sum())
 
-    def _good(
-        self, batch: pa.RecordBatch, starts: npt.NDArray[np.int64], breaks: npt.NDArray[np.int64]
-    ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    def _good(self, batch: pa.RecordBatch, starts: _Lines, breaks: _Lines) -> tuple[pa.RecordBatch, list[_Reject]]:
+        """Return the records that are well-formed, and those that are not."""
         nulls = pa.nulls(batch.num_rows, pa.string())
         placed = pa.RecordBatch.from_arrays([*batch.columns, pa.array(starts), nulls, nulls], schema=self.schema)
         if placed.num_rows and all(column[-1].as_py() == _END for column in batch.columns):
@@ -156,54 +164,43 @@ class Records:
             placed, starts, breaks = placed.slice(0, placed.num_rows - 1), starts[:-1], breaks[:-1]
         malformed = self._malformed(starts[breaks > 0], breaks[breaks > 0])
         if malformed:
-            placed = placed.filter(pa.array(~np.isin(starts, [start for start, _ in malformed])))
-        rows = [(start, text, "has a stray quote") for start, text in malformed]
-        return _without_blank(placed, self.width), self._rejects(rows)
+            placed = placed.filter(pa.array(~np.isin(starts, [start for start, *_ in malformed])))
+        return _without_blank(placed, self.width), malformed
 
-    def _malformed(self, starts: npt.NDArray[np.int64], breaks: npt.NDArray[np.int64]) -> list[tuple[int, str]]:
-        """Return line and text of the records spanning lines that a strict parser refuses."""
-        if not starts.size:
-            return []
-        lines = self.memory.lines()
+    def _malformed(self, starts: _Lines, breaks: _Lines) -> list[_Reject]:
+        """Return the records that a strict parser refuses, of those that span lines."""
+        lines = self.memory.lines() if starts.size else []
         malformed = []
         for start, count in zip((starts - self.memory.line).tolist(), breaks.tolist(), strict=True):
             text = "\n".join(lines[start : start + count + 1])
             if not _is_strict(text, self.delimiter):
-                malformed.append((start + self.memory.line, text))
+                malformed.append((start + self.memory.line, text, "has a stray quote"))
         return malformed
 
-    def _ragged(self, ragged: list[pa_csv.InvalidRow], starts: npt.NDArray[np.int64]) -> pa.RecordBatch:
-        rows = []
+    def _ragged(self, ragged: list[pa_csv.InvalidRow], starts: _Lines) -> Iterator[_Reject]:
         for row, start in zip(ragged, starts.tolist(), strict=True):
             if _END in row.text:
                 raise self._unclosed(start)
-            rows.append((start, row.text, f"has {row.actual_columns} values, not {row.expected_columns}"))
-        return self._rejects(rows)
+            yield start, row.text, f"has {row.actual_columns} values, not {row.expected_columns}"
 
-    def _rejects(self, rows: list[tuple[int, str, str]]) -> pa.RecordBatch:
-        """Return records that are none as a reject for each of their lines: (line, text, problem)."""
+    def _rejects(self, records: list[_Reject]) -> pa.RecordBatch:
+        """Return a reject for each line of these records that has any text."""
         split = [
             (start + index, text, problem)
-            for start, record, problem in rows
+            for start, record, problem in records
             for index, text in enumerate(line.removesuffix("\r") for line in record.split("\n"))
             if text
         ]
         lines, texts, problems = zip(*split, strict=True) if split else ((), (), ())
-        return pa.RecordBatch.from_arrays(
-            [
-                *[pa.nulls(len(split), pa.string())] * self.width,
-                pa.array(lines, pa.int64()),
-                pa.array(texts, pa.string()),
-                pa.array(problems, pa.string()),
-            ],
-            schema=self.schema,
-        )
+        values = [pa.array(lines, pa.int64()), pa.array(texts, pa.string()), pa.array(problems, pa.string())]
+        nulls = [pa.nulls(len(split), pa.string())] * self.width
+        return pa.RecordBatch.from_arrays([*nulls, *values], schema=self.schema)
 
     def _unclosed(self, line: int) -> SourceError:
         return SourceError(
             f"{self.context}: a quote in the record that starts on line {line} is never closed.",
-            "quotes in pairs; one inside a quoted value is doubled.",
-            "mend the line and run the week again.",
+            "quotes in pairs; a quote inside a quoted value is doubled.",
+            "correct the line and run the week again.",
         )
 
     def _unreadable(self, line: int, problem: str) -> SourceError:
@@ -212,17 +209,12 @@ class Records:
         return SourceError(
             f"{self.context}: from line {line} on it cannot be read as CSV: {problem}.",
             "CSV as in RFC 4180.",
-            "mend the file and run the week again.",
+            "correct the file and run the week again.",
         )
 
 
-def _in_order(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Return the parts of a block as one batch in the order of their lines."""
-    return [pa.concat_batches(parts).sort_by(LINE)] if len(parts) > 1 else parts
-
-
 def _line_breaks(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    """Return how many line breaks each record's values hold."""
+    """Return the number of line breaks in each record's values."""
     total = np.zeros(batch.num_rows, dtype=np.int64)
     for column in batch.columns:
         text = column.buffers()[2]
@@ -239,7 +231,7 @@ def _is_strict(record: str, delimiter: str) -> bool:
 
 
 def _without_blank(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
-    """Return the batch without the records that hold no text at all: blank lines, or nothing but delimiters."""
+    """Return the batch without the records that have no text: blank lines, and lines of delimiters alone."""
     is_blank = pc.equal(batch.column(0), "")
     for index in range(1, width):
         if not pc.any(is_blank).as_py():

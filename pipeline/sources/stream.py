@@ -1,8 +1,8 @@
-r"""The bytes of a text file as clean UTF-8: decompressed, bounded, without byte-order mark.
+r"""The bytes of a text file as clean UTF-8: decompressed, bounded, without a byte-order mark.
 
-Bytes that are no text (not UTF-8, or NUL, which PostgreSQL cannot store) do not stop the file: each is written as
-`\xNN` behind the mark `MARK`, by which `casts` rejects the values that hold one. The entry points are `blocks` and,
-for the way back, `original`.
+Bytes that are not text (not UTF-8, or NUL, which PostgreSQL cannot store) do not stop the file. Each is written as
+`\xNN` after the mark `MARK`, and `casts` rejects the values that hold a mark. The entry points are `blocks`, and
+`original` for the way back.
 """
 
 import codecs
@@ -15,13 +15,13 @@ from pathlib import Path
 from pipeline.errors import SourceError
 
 MARK = "\ufdd0"
-"""Stands before what was no text; a noncharacter of Unicode, which no text holds."""
+"""Precedes a byte that was not text. It is a noncharacter of Unicode, so text never holds it."""
 NUL = MARK + r"\x00"
-"""How a NUL is written."""
+"""A marked NUL."""
 BLOCK_BYTES = 1 << 20
 GZIP_RATIO = 250
 GZIP_FREE_BYTES = 64 << 20
-"""A gzip file may hold so many bytes, or `GZIP_RATIO` times its own size: text compresses five- to fifty-fold."""
+"""A gzip file may hold this many bytes, or `GZIP_RATIO` times its own size: text compresses five- to fifty-fold."""
 
 _FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
@@ -33,17 +33,12 @@ _FOREIGN = {
 
 
 def blocks(context: str, path: Path, *, gzipped: bool) -> Iterator[bytes]:
-    """Yield the file's text in blocks of about `BLOCK_BYTES`.
-
-    Parameters
-    ----------
-    context
-        Names source and file in errors.
+    """Yield the file's text in blocks of about `BLOCK_BYTES`. `context` names source and file in errors.
 
     Raises
     ------
     SourceError
-        If it cannot be read, is damaged, is a decompression bomb, or is no text in UTF-8.
+        If the file cannot be read, is damaged, is a decompression bomb, or is of another kind than text in UTF-8.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("barometer-mark")
     raw = decompressed(context, path) if gzipped else _plain(context, path)
@@ -71,16 +66,16 @@ def _plain(context: str, path: Path) -> Iterator[bytes]:
 
 
 def decompressed(context: str, path: Path) -> Iterator[bytes]:
-    """Yield what a gzip file holds.
+    """Yield the content of a gzip file in blocks.
 
     Raises
     ------
     SourceError
-        If it is damaged or cut short, or unpacks to far more than text does.
+        If the file is damaged or cut short, or unpacks to far more than text does.
     """
     size_bytes, read_bytes = path.stat().st_size, 0
     bound = max(GZIP_FREE_BYTES, GZIP_RATIO * size_bytes)
-    if size_bytes == 0:  # which Python takes for whole
+    if size_bytes == 0:  # Python takes this for a whole file
         raise _damaged(context, "it is empty")
     try:
         with gzip.open(path) as file:
@@ -90,7 +85,7 @@ def decompressed(context: str, path: Path) -> Iterator[bytes]:
                     raise SourceError(
                         f"{context} unpacks to more than {bound >> 20} MiB.",
                         f"at most {GZIP_RATIO} times the size of the compressed file.",
-                        "check what was delivered; deliver it uncompressed if it is right.",
+                        "check what was delivered; if it is right, deliver it uncompressed.",
                     )
                 yield block
     except (OSError, EOFError, zlib.error) as error:
@@ -127,7 +122,7 @@ def _clean(decoder: codecs.IncrementalDecoder, block: bytes) -> bytes:
 
 
 def original(text: str) -> bytes:
-    """Return the bytes that a text with marks was made from."""
+    """Return the bytes that a marked text was made from."""
     return _MARKED.sub(lambda marked: bytes.fromhex(marked[1].decode()), text.encode())
 
 

@@ -1,4 +1,4 @@
-"""What every reader yields: batches of text, and the SQL that says what is where in them."""
+"""What every reader returns: a file's records as text (`Texts`), and what the readers refuse alike."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,62 +6,45 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.errors import SourceError
+from pipeline.settings import Source
 
 RECORDS = "records"
-"""The name under which the batches stand in SQL."""
+"""The name that the batches have in SQL."""
 LINE = "__line"
 ABSENT = "CAST(NULL AS VARCHAR)"
-"""The text of a column that a file may lack and does."""
+"""The text of an optional column that a file does not have."""
 RECORD_BYTES = 4 << 20
-"""The longest record; what is longer is an unclosed quote or no text at all, and would not fit in memory."""
-
-
+"""The longest record. A longer one is an unclosed quote or not text at all, and would not fit in memory."""
 MOST_COLUMNS = 1000
-"""Each takes memory for every batch, whether it is declared or not."""
-
-
-def refuse_wide(context: str, columns: int) -> None:
-    """Refuse a file with more columns than `MOST_COLUMNS`.
-
-    Raises
-    ------
-    SourceError
-        If it has more.
-    """
-    if columns > MOST_COLUMNS:
-        raise SourceError(
-            f"{context} has {columns} columns.",
-            f"at most {MOST_COLUMNS}.",
-            "deliver the columns that are used, or correct `delimiter` of the source.",
-        )
+"""Each column takes memory in every batch, declared or not."""
 
 
 @dataclass
 class Texts:
-    """A source's records as text, streamed once.
+    """A source's records as text, to be streamed once, and the SQL that finds each value in them.
 
     Parameters
     ----------
     schema, batches
-        The records; among the columns is `__line` (int64), the line of the file a record starts on.
+        The records. The column `__line` (int64) is the line of the file on which a record starts.
     columns
         Declared column → SQL expression of its text.
     raw
         SQL expression of the whole record as text.
     structure
-        SQL expression of what is wrong with the record as such; NULL when nothing is.
+        SQL expression of what is wrong with the record as a whole; NULL if nothing is.
     relation
         SQL relation over `RECORDS` that the expressions refer to.
     typed
-        Declared columns that came with a type of their own: formats of text do not apply to them.
+        Declared columns whose type comes from the file or database. Formats of text do not apply to them.
     with_nul
-        Declared columns of text that may hold NUL, since no database is to store them.
+        Declared text columns that may hold NUL, because no database stores them.
     undeclared
-        Columns that the source has and nobody declared.
+        Columns of the source that are not declared.
     header
-        The file's header as it stands there, for a format that has one.
+        The header as it is in the file, if the format has one.
     separators
-        Of decimals and of thousands in the texts of numbers.
+        Of decimals and of thousands, in the texts of numbers.
     """
 
     schema: pa.Schema
@@ -78,7 +61,7 @@ class Texts:
     lines: int = 0
     """Records yielded so far."""
     error: Exception | None = None
-    """What stopped the batches; DuckDB would hand on only its text."""
+    """The error that stopped the batches. DuckDB would pass on only its text."""
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the batches as one stream."""
@@ -92,3 +75,22 @@ class Texts:
         except Exception as error:
             self.error = error
             raise
+
+
+def refuse_wide(context: str, columns: int) -> None:
+    """Refuse a file with more than `MOST_COLUMNS` columns, with a SourceError."""
+    if columns > MOST_COLUMNS:
+        raise SourceError(
+            f"{context} has {columns} columns.",
+            f"at most {MOST_COLUMNS}.",
+            "deliver only the columns that are used, or correct `delimiter` of the source.",
+        )
+
+
+def wrong_columns(found: str, source: Source, optional: frozenset[str], delimiter: str = "") -> SourceError:
+    """Return the refusal of a file that does not have each declared column once."""
+    return SourceError(
+        f"{found}.",
+        f"each of the declared columns once: {', '.join(name for name in source.columns if name not in optional)}.",
+        f"deliver the file with these columns, or correct `columns`{delimiter} of the source.",
+    )

@@ -73,7 +73,7 @@ def test_labels_without_rows(mine):
 
 def test_labels_whose_week_is_no_monday(mine):
     edit(mine / "sql/labels.sql", "about_week AS week", "about_week + 1 AS week")
-    assert "which is no Monday" in said(checked(mine), "problem", "labels.sql")
+    assert "which is not a Monday" in said(checked(mine), "problem", "labels.sql")
 
 
 def test_labels_whose_keys_are_written_otherwise(mine):
@@ -84,7 +84,7 @@ def test_labels_whose_keys_are_written_otherwise(mine):
 def test_subjects_that_stand_there_twice(mine):
     edit(mine / "sql/features.sql", "GROUP BY customer_id, product_id", "GROUP BY customer_id, product_id, happened_at")
     found = checked(mine)
-    assert "some stand there twice" in said(found, "problem", "features.sql")
+    assert "some subjects are there twice" in said(found, "problem", "features.sql")
     assert "would be kept out" in said(found, "problem", "features.json")
 
 
@@ -143,7 +143,7 @@ def test_a_source_without_times_columns_that_are_empty_and_columns_not_declared(
     found = of_sources(mine)
     assert "has no times" in said(found, "remark", "source answers")
     assert "the column about_week is empty in every row" in said(found, "remark", "source answers")
-    assert "columns that are not declared and not read: kind" in said(found, "remark", "source events")
+    assert "columns that are not declared, and so not read: kind" in said(found, "remark", "source events")
 
 
 def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):
@@ -151,7 +151,7 @@ def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):
     with file.open("a") as lines:
         lines.write("c1,p1,2100-01-01 10:00:00,1.00,a\n" + "c1,p1,soon,1.00,a\n" * 2)
     found = of_sources(mine)
-    assert "1 rows are dated after now" in said(found, "remark", "source events")
+    assert "1 rows have a happened_at in the future" in said(found, "remark", "source events")
     assert "2 of 202 lines cannot be read" in said(found, "remark", "source events")
     with file.open("a") as lines:
         lines.write("c1,p1,soon,1.00,a\n")

@@ -70,6 +70,19 @@ def test_what_people_write_is_found_and_reads_without_rejects(tmp_path, number, 
     assert (read.rows, read.rejects) == (4, 0)
 
 
+def test_one_line_with_a_value_too_few_does_not_hide_the_delimiter(tmp_path):
+    write(tmp_path, "facts.csv", "who;n;m\n" + "a;1;2\n" * 20 + "b;1\n" + "c;1;2\n" * 20)
+    assert types(drafted(tmp_path), "facts") == {"who": "text", "n": "integer", "m": "integer"}
+
+
+def test_a_line_of_several_megabytes_leaves_only_its_own_file_out(tmp_path):
+    write(tmp_path, "good.csv", "who,n\na,1\n")
+    write(tmp_path, "long.csv", "who,n\n" + "x" * 9_000_000 + ",1\n")
+    made = init(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+    assert list(made.sources) == ["good"]
+    assert "a record is longer than 4 MiB" in "".join(made.left_out.values())
+
+
 def test_weekly_files_parts_and_formats(tmp_path):
     for back in range(10):
         write(

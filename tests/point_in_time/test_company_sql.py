@@ -100,7 +100,7 @@ def test_what_differs_from_run_to_run(check: Callable[[str], CompanyQuery], expr
         ("SET threads = 8", "cannot be parsed"),
         (
             "SELECT $weekend FROM events",
-            r"uses the parameter \$weekend\. Expected: no other parameters than \$week_end, ",
+            r"uses the parameter \$weekend\. Expected: only the parameters \$week_end, ",
         ),
         ("SELECT ? FROM events", r"uses the parameter \$1"),
     ],

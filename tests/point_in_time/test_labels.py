@@ -68,7 +68,7 @@ BROKEN = {
     'Referenced column "nothing" not found': query(satisfied="nothing"),
     "without satisfied, observed_at": "SELECT customer_id, product_id, about_week AS week FROM answers",
     r"the label 5\.0": query(satisfied="answer") + " WHERE answer = 5",
-    "which is no Monday": query(week="about_week + 1"),
+    "which is not a Monday": query(week="about_week + 1"),
     "c0000 / p0 more than once for the week 2026-01-05": query(tables="answers, range(2)"),
     "Conversion Error": query(week="'soon'"),
     "selects from .?labels": query(tables="labels"),

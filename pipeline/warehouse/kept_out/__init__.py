@@ -1,1 +1,1 @@
-"""What runs kept out, for people: lists, exports that can be read in again, and what a replay made of it."""
+"""Kept-out rows, for people: lists, exports that can be read in again, and their outcomes after a replay."""

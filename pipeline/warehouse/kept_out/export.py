@@ -1,8 +1,8 @@
-"""Export: what a run kept out as files that can be read in again.
+"""Exports what a run kept out, as files that can be read in again.
 
-Rejects leave as the very lines of their file, under its header, so that the corrected file can be dropped into the
-landing zone. Quarantined subjects leave as rows of features, as a snapshot's shard holds them. The entry points are
-`export_rejects` and `export_subjects`.
+Rejects are exported as the lines of their file, under its header, so that the corrected file can be put into the
+landing zone. Quarantined subjects are exported as rows of features, with the columns of a snapshot's shard. The entry
+points are `export_rejects` and `export_subjects`.
 """
 
 import gzip
@@ -32,34 +32,23 @@ BATCH_ROWS = 10_000
 
 
 class Rejects(NamedTuple):
-    """Which rejects are meant."""
+    """The rejects to export."""
 
     source: str
     file: str | None
-    """Only those in files of this name; None means all of the source."""
+    """Only rejects in files of this name; None means all of the source."""
 
 
 def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: Format, path: Path) -> int:
-    """Write rejects of a source to `path` (compressed when it ends in .gz); return how many.
+    """Write rejects of a run to `path`, compressed if its name ends in .gz, and return their number.
 
-    CSV and JSON Lines leave byte for byte, but for quotes that were not needed. Of Parquet and databases the values
-    leave, as text, in any format.
-
-    Parameters
-    ----------
-    settings, run
-        The settings, and the run whose rejects are meant.
-    rejects
-        Which of them.
-    form
-        For CSV and JSON Lines the source's own.
-    path
-        Replaced whole.
+    Lines of CSV and JSON Lines are written byte for byte, except for quotes that were not needed; `form` is then the
+    source's own. Of Parquet and databases the values are written as text, in any format.
 
     Raises
     ------
     ConfigError
-        If there are no such rejects, they stand under different headers, or `form` is not theirs.
+        If there are no such rejects, their files have different headers, or `form` is not theirs.
     """
     name = rejects.source
     only = {key: value for key, value in rejects._asdict().items() if value is not None}
@@ -75,7 +64,7 @@ def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: F
     if form != own:
         raise ConfigError(
             f"The rejects of the source {name} are lines of {own}.",
-            f"--format {own}, for they leave as they stand.",
+            f"--format {own}, since they are exported as they are.",
             'correct it; barometer query "SELECT * FROM run_rejects" gives them as a table in any format.',
         )
     header = _header(run, name, uris)
@@ -86,7 +75,7 @@ def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: F
 
 
 def export_subjects(settings: Settings, run: RunRecord, form: Format, path: Path) -> int:
-    """Write the features of a run's quarantined subjects to `path`, with the columns of its snapshot; return the rows.
+    """Write the features of a run's quarantined subjects to `path`, and return the number of rows.
 
     Raises
     ------
@@ -110,8 +99,8 @@ def export_subjects(settings: Settings, run: RunRecord, form: Format, path: Path
 def _nothing(what: str, run: RunRecord) -> ConfigError:
     return ConfigError(
         f"The run {run.run_id} has no {what}.",
-        "something that the run kept out.",
-        f"see what there is: barometer quarantine list --run {run.run_id}.",
+        "rows that the run kept out.",
+        f"see what it kept out: barometer quarantine list --run {run.run_id}.",
     )
 
 
@@ -131,21 +120,21 @@ def _lines(rejects: pa.Table) -> Iterator[bytes]:
 
 
 def _header(run: RunRecord, name: str, uris: list[str]) -> bytes | None:
-    """Return the one header of these files; None when the format has none."""
+    """Return the header that these files share; None if the format has none."""
     files = SourceRead.model_validate((run.sources or {})[name]).files
     headers = {file.header for file in files if file.uri in uris}
     if len(headers) > 1:
         raise ConfigError(
-            f"The rejects of the source {name} stand under {len(headers)} different headers.",
-            "lines of files with the same header.",
-            f"export one file after the other, with --file: {', '.join(Path(uri).name for uri in uris)}.",
+            f"The rejects of the source {name} have {len(headers)} different headers.",
+            "rejects of files with the same header.",
+            f"export each file by itself, with --file: {', '.join(Path(uri).name for uri in uris)}.",
         )
     (header,) = headers
     return None if header is None else original(header)
 
 
 def _cell(value: Any, kind: pa.DataType) -> Any:
-    """Return a cell of `quarantine.rows` as it was: what JSON or PostgreSQL cannot hold stands there as text."""
+    """Return the original value of a cell in `quarantine.rows`, where text replaces what JSON cannot hold."""
     if value is None:
         return None
     return value.replace(NUL, "\0") if kind == pa.string() else float(value)
@@ -162,7 +151,7 @@ def _write(table: pa.Table, form: Format, path: Path) -> None:
 
 
 def _json_line(row: dict[str, Any]) -> bytes:
-    """Return a row as a line of JSON, which has no word for NaN and infinities: they are text."""
+    """Return a row as a line of JSON. NaN and infinities become text, since JSON has no numbers for them."""
     cells = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     return json.dumps(cells, ensure_ascii=False).encode() + b"\n"
 

@@ -1,6 +1,6 @@
-"""What a run kept out, counted: rejects by source and reason, subjects by reason, each beside its budget.
+"""Counts what a run kept out, for `barometer quarantine list`: rejects by source and reason, subjects by reason.
 
-For `barometer quarantine list`. The one entry point is `listing`.
+The entry point is `listing`.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.warehouse.runs import RunRecord
 
 
 def listing(settings: Settings, run: RunRecord) -> dict[str, Any]:
-    """Return the counts, ready for JSON; a budget is what the configuration says today, None without the source."""
+    """Return the counts as JSON has them. Budgets are today's; a source that is no longer declared has None."""
     reads = {name: SourceRead.model_validate(read) for name, read in (run.sources or {}).items()}
     reasons = kept_out.rejects_by_reason(settings, run.run_id)
     return {

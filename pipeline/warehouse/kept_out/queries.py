@@ -1,7 +1,6 @@
-"""What a run kept out, from the warehouse: its rejects and its quarantined subjects, whole.
+"""Reads what a run kept out from the warehouse: its rejects and its quarantined subjects, whole or counted.
 
-The reading side of `pipeline.warehouse.evidence`, for the commands of operators. Entry points: `runs_to_look_at`,
-`rejects`, `rejects_by_reason`, `subjects`, `count_subjects`, `subjects_by_reason`.
+`pipeline.warehouse.evidence` writes them. The entry points are the functions here; `runs_to_look_at` comes first.
 """
 
 from typing import Any
@@ -24,14 +23,9 @@ SUBJECTS = "SELECT customer_id, product_id, reasons, rows::text AS rows FROM qua
 
 
 def runs_to_look_at(settings: Settings, week: Week | None) -> list[RunRecord]:
-    """Return the week's published run and those after it (all, if it was never published), oldest first.
+    """Return the week's published run and the runs after it, or all runs if none is published; oldest first.
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    week
-        None means the week of the run that began last.
+    Without a `week`, it is the week of the run that began last.
 
     Raises
     ------
@@ -54,19 +48,19 @@ def runs_to_look_at(settings: Settings, week: Week | None) -> list[RunRecord]:
     if not found:
         raise WeekError(
             f"There is no run of the week {week} on record." if week else "No run is on record.",
-            "a week that was run, published or refused.",
+            "a week that was run, whether published or refused.",
             f"run it: barometer run{f' --week {week}' if week else ''}.",
         )
     return [run(settings, run_id) for run_id in found]
 
 
 def rejects(settings: Settings, run_id: str, **only: str | int) -> pa.Table:
-    """Return a run's rejects, by source, file and line; `only` gives values for columns of `run_rejects`, or `file`."""
+    """Return a run's rejects by source, file and line; `only` filters by columns of `run_rejects`, or by `file`."""
     return _table(settings, REJECTS, {"run_id": run_id, **only}, "source, uri, line")
 
 
 def rejects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """Return how many rejects a run has by source and reason, with `'…'` for the values that the reasons quote."""
+    """Return the number of rejects by source and reason. A value that a reason quotes is replaced by `'…'`."""
     return _counts(
         settings,
         "SELECT source, regexp_replace(reason, '''[^'']*''', '''…''', 'g') AS reason, count(*) AS rejects"
@@ -76,19 +70,19 @@ def rejects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
 
 
 def subjects(settings: Settings, run_id: str, **only: str) -> pa.Table:
-    """Return a run's quarantined subjects, `rows` as JSON; `only` gives values for columns of `quarantine`."""
+    """Return a run's quarantined subjects, with `rows` as JSON; `only` filters by columns of `quarantine`."""
     return _table(settings, SUBJECTS, {"run_id": run_id, **only}, "customer_id, product_id")
 
 
 def count_subjects(settings: Settings, run_id: str) -> int:
-    """Return how many subjects a run has in quarantine."""
+    """Return the number of subjects in quarantine."""
     with transaction(settings) as connection:
         query = text("SELECT count(*) FROM quarantine WHERE run_id = :run_id")
         return int(connection.execute(query, {"run_id": run_id}).scalar_one())
 
 
 def subjects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """Return how many subjects each expectation keeps out of a run; who fails two of them is in both."""
+    """Return the number of subjects that each expectation kept out. A subject that fails two is counted in both."""
     return _counts(
         settings,
         "SELECT split_part(reason, ': ', 1) AS reason, count(DISTINCT (customer_id, product_id)) AS subjects"

@@ -1,16 +1,17 @@
-"""What a replay made of the rows that a run before it had kept out: each has one outcome, and none is forgotten.
+"""What became of the rows that a run kept out, after `barometer replay` has built the week again.
 
-A subject is known by its key. A reject is known by its place:
+Every row has one outcome. A subject is found by its key, a reject by its place:
 
-- In a file whose bytes are the same (its declaration was mended), by its line.
-- In a file that was delivered anew, a line whose content is rejected again is still rejected, wherever it stands now.
-  For the others, the rows that stand in both files are landmarks: what the new file has between two of them stands in
-  the place of what the old one had between the same two, in order. A row in its place means read now, another reject
-  still rejected, and nothing that the line is no longer in the data. So lines may be corrected, removed and added at
-  once; only in a file that was sorted anew a corrected line is taken for gone.
-- With its file, it is gone when that is read no more under its name nor, with the same bytes, under another.
+- In a file whose bytes are the same, since only its declaration was corrected, a reject is found by its line number.
+- In a file that was delivered anew, content comes first: a line with the same text that is rejected again is still
+  rejected, wherever it is now. A line whose text has changed is found by the nearest line above it that is in both
+  files: the line that is now equally far below that one has taken its place. If that line is a row, the reject is
+  read now; if it is another reject, it is still rejected; if there is none, the reject is no longer in the data. So
+  lines may be corrected, removed and added at once. If a file was sorted anew, its corrected lines count as gone.
+- A reject is no longer in the data if its file is not read any more, neither under its name nor, with the same bytes,
+  under another name.
 
-The entry points are `run_before`, asked before the week is built again, and `replayed`, asked after.
+The entry points are `run_before`, called before the week is built again, and `replayed`, called after it.
 """
 
 from dataclasses import dataclass
@@ -24,14 +25,13 @@ from sqlalchemy import text
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.errors import ConservationError, WeekError
 from pipeline.manifests import SourceFile, SourceRead
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from pipeline.sources.casts import RAW, REASON
 from pipeline.warehouse import transaction
 from pipeline.warehouse.kept_out.queries import count_subjects
 from pipeline.warehouse.runs import RunRecord, published_run, run
 from pipeline.weeks import Week
 
-SAME_PLACES = ROOT / "sql" / "replay" / "same_places.sql"
 REJECT_OUTCOMES = ("read now", "still rejected", "no longer in the data")
 SUBJECT_OUTCOMES = ("predicted now", "still in quarantine", "no longer a subject")
 REJECTS_SCHEMA = pa.schema(
@@ -47,31 +47,23 @@ REJECTS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Replayed:
-    """The outcome of every row that was kept out.
-
-    Attributes
-    ----------
-    before, now
-        The two runs.
-    rejects
-        Columns as `REJECTS_SCHEMA`; line and reason now are NULL where there is none.
-    subjects
-        customer_id, product_id, reasons, outcome, satisfaction, reasons_now.
-    """
+    """The outcome of every row that the run `before` had kept out."""
 
     before: RunRecord
     now: RunRecord
     rejects: pa.Table
+    """With `REJECTS_SCHEMA`; `line_now` and `reason_now` are NULL if there is none."""
     subjects: list[dict[str, Any]]
+    """With customer_id, product_id, reasons, outcome, satisfaction and reasons_now."""
 
 
 def run_before(settings: Settings, week: Week) -> RunRecord:
-    """Return the run whose kept-out rows a replay accounts for: the published one, else the last that read the data.
+    """Return the run whose kept-out rows a replay accounts for: the published run, else the last that read the data.
 
     Raises
     ------
     WeekError
-        If the week was never read, or what was read then is gone.
+        If no run has read the week's data, or the rows that it read are gone.
     """
     query = text(
         "SELECT run_id FROM prediction_runs WHERE week = :week AND sources IS NOT NULL ORDER BY n DESC LIMIT 1"
@@ -82,15 +74,15 @@ def run_before(settings: Settings, week: Week) -> RunRecord:
     if before is None:
         raise WeekError(
             f"No run of the week {week} has read its data.",
-            "a week that was published, or refused for what its data hold.",
+            "a week that was published, or refused because of its data.",
             f"run it: barometer run --week {week}.",
         )
     gone = [file.parquet for _, file in _files(before) if file.rejects and not file.parquet.exists()]
     if gone:
         raise WeekError(
             f"The rows that the run {before.run_id} read are no longer here: {gone[0]}.",
-            "them, to compare with what is read now.",
-            f"run barometer run --week {week} --rebuild: the same, without the account of what was kept out.",
+            "these rows, to compare them with what is read now.",
+            f"run barometer run --week {week} --rebuild: it rebuilds the week without saying what became of them.",
         )
     return before
 
@@ -103,29 +95,29 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
     WeekError
         If another run of the week was published meanwhile.
     ConservationError
-        If the outcomes are not as many as the rows.
+        If there are fewer or more outcomes than rows.
     """
     published = published_run(settings, Week(now.week))
     if published is None or published.run_id != now.run_id:
         raise WeekError(
-            f"The run {now.run_id} was published, but is not any more: another run took its place.",
-            "one run of a week at a time.",
+            f"The run {now.run_id} was published, but another run took its place.",
+            "only one run of a week at a time.",
             f"replay the week again: barometer replay --week {now.week}.",
         )
-    result = Replayed(before, now, _rejects(settings, before, now), _subjects(settings, before, now))
+    result = Replayed(before, now, reject_outcomes(settings, before, now), subject_outcomes(settings, before, now))
     _check_conservation(settings, result)
     return result
 
 
 def _check_conservation(settings: Settings, result: Replayed) -> None:
-    """Rows kept out before = rows that have an outcome."""
+    """Check that every row that was kept out has an outcome."""
     subjects = count_subjects(settings, result.before.run_id)
     rejects = sum(file.rejects for _, file in _files(result.before))
     if (result.rejects.num_rows, len(result.subjects)) != (rejects, subjects):
         raise ConservationError(
             f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
             f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
-            f"{result.now.run_id} is published all the same; report this with the ids of both runs.",
+            f"report this with the ids of both runs; {result.now.run_id} is published all the same.",
         )
 
 
@@ -135,7 +127,8 @@ def _files(record: RunRecord) -> list[tuple[str, SourceFile]]:
     ]
 
 
-def _rejects(settings: Settings, before: RunRecord, now: RunRecord) -> pa.Table:
+def reject_outcomes(settings: Settings, before: RunRecord, now: RunRecord) -> pa.Table:
+    """Return the outcome of every reject of `before`, as `REJECTS_SCHEMA`."""
     files_now = _files(now)
     parts = [REJECTS_SCHEMA.empty_table()]
     for name, file in _files(before):
@@ -143,19 +136,19 @@ def _rejects(settings: Settings, before: RunRecord, now: RunRecord) -> pa.Table:
             same_uri = [other for source, other in files_now if (source, other.uri) == (name, file.uri)]
             same_bytes = [other for source, other in files_now if (source, other.digest) == (name, file.digest)]
             with connection(settings) as con:
-                parts.append(_of_file(con, name, file, next(iter(same_uri + same_bytes), None)))
+                parts.append(_file_outcomes(con, name, file, next(iter(same_uri + same_bytes), None)))
     return pa.concat_tables(parts)
 
 
-def _of_file(con: duckdb.DuckDBPyConnection, name: str, old: SourceFile, new: SourceFile | None) -> pa.Table:
-    """Return the outcomes of one file's rejects."""
-    _create_views(con, old.parquet, new.parquet if new else old.parquet)
+def _file_outcomes(con: duckdb.DuckDBPyConnection, name: str, old: SourceFile, new: SourceFile | None) -> pa.Table:
+    """Return the outcomes of one file's rejects; `new` is the file that is read in its place, if there is one."""
+    _create_tables(con, old.parquet, new.parquet if new else old.parquet)
     if new is None:
         found = "SELECT line, line AS line_now, reason AS reason_now FROM old_lines WHERE false"
     elif new.digest == old.digest:
         found = "SELECT line, line AS line_now, reason AS reason_now FROM new_lines"
     else:
-        found = SAME_PLACES.read_text(encoding="utf-8")
+        found = SAME_PLACES
     is_read, is_rejected, is_gone = map(literal, REJECT_OUTCOMES)
     query = f"""
         SELECT
@@ -171,19 +164,49 @@ def _of_file(con: duckdb.DuckDBPyConnection, name: str, old: SourceFile, new: So
     return con.sql(query).to_arrow_table().cast(REJECTS_SCHEMA)
 
 
-def _create_views(con: duckdb.DuckDBPyConnection, old: Path, new: Path) -> None:
-    """Make `old_lines` and `new_lines`; rows are compared in the columns that were read in the same way."""
+def _create_tables(con: duckdb.DuckDBPyConnection, old: Path, new: Path) -> None:
+    """Create `old_lines` and `new_lines`, whose `same` is equal for equal rows and for equal rejects.
+
+    Rows are compared in the columns that both files were read with; `copy` numbers those that are equal.
+    """
     described = [set(con.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()) for path in (old, new)]
     columns = sorted(str(name) for name, *_ in described[0] & described[1] if not str(name).startswith("__"))
     cells = ", ".join(["0", *map(quoted, columns)])
     for name, path in (("old_lines", old), ("new_lines", new)):
         con.execute(
-            f"CREATE VIEW {name} AS SELECT __line AS line, {REASON} AS reason,"
-            f" coalesce({RAW}, CAST(hash({cells}) AS VARCHAR)) AS same FROM {parquet(path)}"
+            f"""
+            CREATE TABLE {name} AS
+            SELECT
+                __line AS line, {REASON} AS reason, row_number() OVER (ORDER BY __line) AS number,
+                coalesce('reject ' || {RAW}, 'row ' || hash({cells})) AS same,
+                row_number() OVER (PARTITION BY same ORDER BY __line) AS copy
+            FROM {parquet(path)}
+            """
         )
 
 
-def _subjects(settings: Settings, before: RunRecord, now: RunRecord) -> list[dict[str, Any]]:
+SAME_PLACES = """
+WITH kept AS (
+    SELECT old_lines.number, new_lines.number AS number_now FROM old_lines INNER JOIN new_lines USING (same, copy)
+    UNION ALL
+    SELECT 0, 0  -- the header
+),
+old_places AS (
+    SELECT old_lines.*, kept.number AS kept_line, old_lines.number - kept.number AS below
+    FROM old_lines ASOF JOIN kept ON old_lines.number >= kept.number
+),
+new_places AS (
+    SELECT new_lines.*, kept.number AS kept_line, new_lines.number - kept.number_now AS below
+    FROM new_lines ASOF JOIN kept ON new_lines.number >= kept.number_now
+)
+SELECT old_places.line, new_places.line AS line_now, new_places.reason AS reason_now
+FROM old_places INNER JOIN new_places USING (kept_line, below)
+"""
+"""Pairs of lines in the same place: equally far below the nearest line at or above them that both files have."""
+
+
+def subject_outcomes(settings: Settings, before: RunRecord, now: RunRecord) -> list[dict[str, Any]]:
+    """Return the outcome of every subject that `before` has in quarantine, by customer and product."""
     predicted, kept_out, gone = SUBJECT_OUTCOMES
     query = text(
         """

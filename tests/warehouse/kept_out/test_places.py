@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from pipeline.manifests import SourceRead
 from pipeline.settings import Settings
-from pipeline.warehouse.kept_out.replayed import _rejects
+from pipeline.warehouse.kept_out.replayed import reject_outcomes
 from pipeline.warehouse.runs import RunRecord
 from tests.feeds import feed_settings, read
 
@@ -25,7 +25,7 @@ def outcomes(folder: Path, old: str, new: str | None, **changed: Any) -> list[tu
     before = record(read(feed_settings(folder, HEADER + old)))
     declared = {"declared": 'path = "feed.csv"', **changed}
     now: Settings = feed_settings(folder, None if new is None else HEADER + new, **declared)
-    table = _rejects(now, before, record(read(now)))
+    table = reject_outcomes(now, before, record(read(now)))
     return [(row["line"], row["outcome"], row["line_now"]) for row in table.to_pylist()]
 
 
@@ -60,6 +60,20 @@ def test_a_good_row_beside_it_changes(tmp_path: Path):
     assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "a,7\nb,2\nc,3\n") == [(3, READ, 3)]
 
 
+def test_rejects_beside_each_other_are_told_apart(tmp_path: Path):
+    """The one above is taken out, the one between is as it was, the one below is corrected."""
+    assert outcomes(tmp_path, "a,1\nb,x\nc,y\nd,z\n", "a,1\nc,y\nd,4\n") == [
+        (3, GONE, None), (4, REJECTED, 3), (5, READ, 4),
+    ]  # fmt: skip
+
+
+def test_a_corrected_line_takes_the_place_of_one_reject_only(tmp_path: Path):
+    """In a file that was sorted anew, too, no line counts twice."""
+    found = outcomes(tmp_path, "a,1\nb,x\nc,3\nd,y\ne,5\n", "e,5\nc,3\nb,2\na,1\nd,4\n")
+    lines_now = [line for *_, line in found if line is not None]
+    assert len(lines_now) == len(set(lines_now))
+
+
 def test_the_same_bytes_with_a_mended_declaration(tmp_path: Path):
     content = 'a,1\nb,-\nc,"3,5"\n'
     assert outcomes(tmp_path, content, content, declared='null_values = ["-"]') == [(3, READ, 3), (4, REJECTED, 4)]
@@ -73,9 +87,9 @@ def test_the_same_bytes_with_other_types(tmp_path: Path):
 def test_a_file_under_another_name(tmp_path: Path):
     before = record(read(feed_settings(tmp_path, HEADER + "b,x\n")))
     now = feed_settings(tmp_path, HEADER + "b,x\n", name="another.csv")
-    assert _rejects(now, before, record(read(now)))["outcome"].to_pylist() == [REJECTED]
+    assert reject_outcomes(now, before, record(read(now)))["outcome"].to_pylist() == [REJECTED]
     now = feed_settings(tmp_path, HEADER + "b,2\n", name="another.csv")
-    assert _rejects(now, before, record(read(now)))["outcome"].to_pylist() == [GONE]
+    assert reject_outcomes(now, before, record(read(now)))["outcome"].to_pylist() == [GONE]
 
 
 LINES = st.sampled_from(["kept", "corrected", "removed", "worse", "kept after new rows"])

@@ -53,7 +53,7 @@ def test_every_row_has_an_outcome(warehouse_settings: Settings, two_runs):
 
 @pytest.mark.parametrize(
     ("part", "forgetful"),
-    [("_rejects", lambda found: found.slice(1)), ("_subjects", lambda found: found[1:])],
+    [("reject_outcomes", lambda found: found.slice(1)), ("subject_outcomes", lambda found: found[1:])],
 )
 def test_a_row_without_an_outcome_is_noticed(warehouse_settings: Settings, two_runs, monkeypatch, part, forgetful):
     whole = getattr(module, part)
