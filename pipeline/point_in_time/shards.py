@@ -15,14 +15,9 @@ from pipeline.manifests import FeatureColumn, Shard
 from pipeline.settings import Settings
 
 HASH = "__hash"
-"""The first 8 bytes of the md5 of customer_id, U+001F and product_id, as a big-endian number."""
+"""The column of the key's hash: see `pipeline.point_in_time.subject_hash`."""
 GROUP_ROWS = 65_536
 """Rows of a row group. Scoring reads a part of one at a time."""
-
-
-def hash_of_key() -> str:
-    """Return the SQL expression of `HASH`."""
-    return "CAST('0x' || left(md5(concat(customer_id, chr(31), product_id)), 16) AS UBIGINT)"
 
 
 def write_shards(

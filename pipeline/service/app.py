@@ -21,7 +21,7 @@ from pipeline.service.observe.metrics import Metrics
 from pipeline.service.openapi import document
 from pipeline.service.pages import docs, page, site
 from pipeline.service.predict.predictor import Predictor
-from pipeline.service.published import lookup
+from pipeline.service.published import routes as published
 from pipeline.service.published.lookup import Lookup
 from pipeline.service.record.recorder import Recorder
 from pipeline.service.server.front import Front
@@ -107,7 +107,7 @@ class Application:
         has_keys = self.keyring is not None
         return [
             *barometer.routes(self.current, self.predictor, self.lookup, service),
-            *lookup.routes(self.lookup),
+            *published.routes(self.lookup),
             *batch.routes(settings, everybody=not has_keys),
             *page.routes(page.Parts(settings, self.current, self.predictor, self.lookup, has_keys)),
             *site.routes(settings),

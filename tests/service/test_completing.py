@@ -45,9 +45,9 @@ def queries(server: Server) -> Iterator[list[str]]:
     def note(*about: Any) -> None:
         asked.append(about[2])
 
-    event.listen(lookup._engine, "before_cursor_execute", note)
+    event.listen(lookup.engine, "before_cursor_execute", note)
     yield asked
-    event.remove(lookup._engine, "before_cursor_execute", note)
+    event.remove(lookup.engine, "before_cursor_execute", note)
 
 
 def predict(server: Server, instances: list[dict[str, Any]], *, on_error: str = "row") -> httpx.Response:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -34,8 +35,8 @@ COLUMNS += " model_version, contract, served"
 
 
 def made(number: int = 0, **changed: Any) -> Record:
-    """A record, its fields in their order."""
-    fields = {
+    """A record; arguments change its fields."""
+    fields: dict[str, Any] = {
         "predicted_at": 1_790_000_000.25 + number,
         "request_id": f"request-{number}",
         "row": 0,
@@ -50,7 +51,7 @@ def made(number: int = 0, **changed: Any) -> Record:
         "contract": "barometer",
         "served": True,
     }
-    return tuple({**fields, **changed}.values())  # type: ignore[return-value]
+    return Record(**{**fields, **changed})
 
 
 def with_bound(settings: Settings, rows: int) -> Settings:
@@ -269,14 +270,17 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up(
     warehouse_settings: Settings, table, committed: bool, monkeypatch: pytest.MonkeyPatch
 ):
     table.write([lines(NAMES, [made(0)])], 0)
-    whole = OnlinePredictions._copy
+    whole = psycopg.Connection.transaction
 
-    def lost(self: OnlinePredictions, connection: psycopg.Connection, *arguments: Any) -> None:
-        if committed:
-            whole(self, connection, *arguments)
+    @contextmanager
+    def lost(connection: psycopg.Connection) -> Iterator[None]:
+        with whole(connection):
+            yield
+            if not committed:
+                raise psycopg.OperationalError("the connection was lost")
         raise psycopg.OperationalError("the connection was lost")
 
-    monkeypatch.setattr(OnlinePredictions, "_copy", lost)
+    monkeypatch.setattr(psycopg.Connection, "transaction", lost)
     with pytest.raises(psycopg.OperationalError):
         table.write([lines(NAMES, [made(1)])], 0)
     monkeypatch.undo()
@@ -292,7 +296,7 @@ def test_a_lost_transaction_that_is_still_at_work_is_waited_for(warehouse_settin
         lost.execute("UPDATE online_recorders SET batches = 2")
         table.close()
         with ThreadPoolExecutor() as pool:
-            again = pool.submit(table.write, [(NAMES, made(1))], 0)
+            again = pool.submit(table.write, [lines(NAMES, [made(1)])], 0)
             until(lambda: lost.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (1,))
             lost.commit()
             again.result(60)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import RequestError
 from pipeline.service.pages import page, site
-from pipeline.service.published.lookup import Lookup, _away
+from pipeline.service.published.lookup import Lookup
 from pipeline.service.thread_pools import THREADS, ThreadPool
 from pipeline.settings import Settings
 from tests.service.raw import ROW, Connection, Reply, ask, instances, predict, request
@@ -47,7 +47,7 @@ class Silence:
     def __call__(self, *_arguments: Any, **_options: Any) -> Any:
         self.waiting += 1
         assert self.over.wait(120)
-        raise _away()
+        raise RequestError(503, "It was waited for.", "nothing.", "go on.")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def server(registered: Settings) -> Iterator[Server]:
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     found = Silence()
-    monkeypatch.setattr(Lookup, "_rows", found)
+    monkeypatch.setattr(Lookup, "rows", found)
     monkeypatch.setattr(site, "_answer", found)
     monkeypatch.setattr(page, "_latest_report", found)
     yield found
@@ -109,7 +109,7 @@ def test_the_warehouse_holds_up_neither_the_site_nor_the_docs(
     server: Server, asked: Any, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.undo()
-    monkeypatch.setattr(Lookup, "_rows", silence)
+    monkeypatch.setattr(Lookup, "rows", silence)
     asked(WAITING["a published prediction"], MOST)
     until(lambda: silence.waiting >= 4)
     assert ask(server.port, request("GET", "/docs")).status == 200

@@ -18,7 +18,8 @@ from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.service.calls import Call
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Scores, Serving
-from pipeline.service.record.recorder import Record, Recorder
+from pipeline.service.record.recorder import Recorder
+from pipeline.service.record.text import Record
 
 MOST_IN_SHADOW = 50_000
 """Instances that may wait for the challenger in the shadow."""
@@ -218,7 +219,7 @@ def _records(
             by_challenger = not is_served or (scores.by_challenger is not None and scores.by_challenger[at])
             loaded = challenger if by_challenger else serving.champion
             customer_id, product_id = instances.keys[position]
-            yield (
+            yield Record(
                 now,
                 request_id,
                 row,

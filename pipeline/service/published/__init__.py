@@ -1,1 +1,1 @@
-"""Lookups in the published week."""
+"""Lookups in the published week, and completing an instance from it."""

@@ -1,7 +1,7 @@
-"""What instances leave out, completed from the latest snapshot: noted first, then looked up together.
+"""Completes what instances leave out from the latest snapshot.
 
-The body is read twice then: the first reading notes who is to be looked up, the second one fills in what was found. So
-the threads in which bodies are read never wait for the warehouse, and a request costs one query. The entry point is
+The body is read twice. The first reading notes which subjects to look up, the second fills in what was found. So the
+threads in which bodies are read never wait for the warehouse, and a request costs one query. The entry point is
 `completed`.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pipeline.errors import RequestError
 from pipeline.service.instances.signature import Complete, Instances, Values
 from pipeline.service.instances.wording import bad
-from pipeline.service.published.lookup import Lookup, Wanted
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100
-"""So many subjects of a request may leave features to the latest snapshot: each has a file read, found or not."""
+"""Most subjects of a request that may leave features out: each costs the reading of a file, even if it is not found."""
 
 
 async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instances]]) -> Instances:
@@ -23,18 +23,18 @@ async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instanc
     Raises
     ------
     RequestError
-        What `read` raises; 503 while the warehouse is away, whatever is to become of bad rows.
+        What `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
     """
-    known: dict[Wanted, tuple[str, Values] | RequestError] = {}
+    known: dict[FeatureQuery, tuple[str, Values] | RequestError] = {}
 
     def complete(customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values]:
-        wanted = Wanted(customer_id, product_id, tuple(names))
-        if wanted not in known and len(known) >= MOST_COMPLETED:
+        query = FeatureQuery(customer_id, product_id, tuple(names))
+        if query not in known and len(known) >= MOST_COMPLETED:
             raise bad(
                 f"it is one of more than {MOST_COMPLETED} subjects that leave features to the latest snapshot",
                 f"at most {MOST_COMPLETED} in a request",
             )
-        found = known.setdefault(wanted, ("", (None,) * len(names)))  # at first nothing is known
+        found = known.setdefault(query, ("", (None,) * len(names)))  # nothing is known at the first reading
         if isinstance(found, RequestError):
             raise found
         return found
@@ -43,14 +43,11 @@ async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instanc
     if not known:
         return instances
     found = await warehouse(lookup.features_of, [*known])
-    known.update((wanted, of or _unknown()) for wanted, of in zip(list(known), found, strict=True))
+    known = {query: features or _unknown() for query, features in zip(known, found, strict=True)}
     return await read(complete)
 
 
 def _unknown() -> RequestError:
-    return RequestError(
-        404,
-        "The subject of an instance is in no published week.",
-        "a customer_id and product_id that were predicted, or a value for each feature.",
-        "send all features, null where one is not known.",
-    )
+    expected = "a customer_id and product_id that were predicted, or a value for each feature."
+    do = "send all features, null where one is not known."
+    return RequestError(404, "The subject of an instance is in no published week.", expected, do)

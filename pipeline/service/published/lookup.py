@@ -1,48 +1,72 @@
 """What the weekly run has published of a subject: its latest prediction with the lineage, and its latest features.
 
-`GET /predictions/{customer_id}/{product_id}` answers the one; `POST /predict` completes what a request leaves out from
-the other; the page tells a product's usual. The entry points are `Lookup` and `routes`.
+`pipeline.service.published.routes` answers with the one; `pipeline.service.published.completing` and the page take
+what a request leaves out from the other. The entry point is `Lookup`.
 """
 
 import logging
 from collections.abc import Sequence
-from functools import partial
+from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
+from msgspec import Meta
 from sqlalchemy import Row, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
-from starlette.responses import Response
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
-from pipeline.service.calls import Call, Route, as_json
 from pipeline.service.connection import connect
 from pipeline.service.instances.signature import Values
-from pipeline.service.published.lookup_operation import OPERATION
-from pipeline.service.published.snapshot_rows import Snapshot, features_of, kinds
-from pipeline.service.thread_pools import warehouse
+from pipeline.service.published.snapshot_rows import Snapshot
 from pipeline.settings import Settings
 
 CONNECTIONS = 3
 ANSWER_SECONDS = 2
-RETRY_SECONDS = "5"
-REASONS = 3
-"""So many of a quarantined subject's reasons are told."""
+RETRY = {"retry-after": "5"}
+MOST_REASONS = 3
+"""Most of a quarantined subject's reasons that an error lists."""
+
+
+Info = dict[str, Any] | None
+Digest = Annotated[str | None, Meta(examples=["ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"])]
+
+
+class PublishedPrediction(msgspec.Struct):  # the columns of `PREDICTION`, and the schema and example in /openapi.json
+    """A subject's prediction in the latest published week, with its lineage."""
+
+    customer_id: Annotated[str, Meta(examples=["c0042"])]
+    product_id: Annotated[str, Meta(examples=["p1"])]
+    week: Annotated[date, Meta(description="The week, named by its Monday.", examples=["2026-11-16"])]
+    satisfaction: Annotated[float, Meta(description="Probability that the customer is satisfied.", examples=[0.8134])]
+    likely_satisfied: Annotated[bool, Meta(description="Whether that reaches the threshold.", examples=[True])]
+    role: Annotated[str, Meta(description="Of the model: champion or challenger.", examples=["champion"])]
+    model_version: Annotated[str, Meta(examples=["3"])]
+    trained_after_cutoff: Annotated[bool, Meta(description="Whether it saw data after that week.", examples=[False])]
+    info: Annotated[Info, Meta(description="What the features' SQL adds for readers.", examples=[{"info_name": "A"}])]
+    run_id: Annotated[str, Meta(examples=["2026-11-16.1"])]
+    published_at: Annotated[str, Meta(examples=["2026-11-23T04:12:09.512000+00:00"])]
+    snapshot_digest: Annotated[Digest, Meta(description="SHA-256 of the features: the version of the data.")]
+    code_version: Annotated[str | None, Meta(examples=["1.0.0"])]
+    config_digest: Annotated[Digest, Meta(description="SHA-256 of the settings that shape results.")]
+    bundle_digest: Annotated[Digest, Meta(description="SHA-256 of the list of the model's files.")]
+
+
 PREDICTION = text(
-    """
-    SELECT
-        served.customer_id, served.product_id, CAST(served.week AS text) AS week, served.satisfaction,
-        served.likely_satisfied, served.role, served.model_version, served.trained_after_cutoff, served.info,
-        served.run_id, run.published_at, run.snapshot_digest, run.code_version, run.config_digest,
-        CASE served.role WHEN 'challenger' THEN run.routing -> 'challenger' ->> 'bundle_digest'
-            ELSE run.bundle_digest END AS bundle_digest
+    f"""
+    SELECT {", ".join(PublishedPrediction.__struct_fields__)}
     FROM latest_predictions AS served
-    INNER JOIN prediction_runs AS run USING (run_id)
-    WHERE served.customer_id = :customer_id AND served.product_id = :product_id
+    CROSS JOIN LATERAL (
+        SELECT published_at, snapshot_digest, code_version, config_digest,
+            CASE served.role WHEN 'challenger' THEN routing -> 'challenger' ->> 'bundle_digest'
+                ELSE bundle_digest END AS bundle_digest
+        FROM prediction_runs WHERE run_id = served.run_id
+    ) AS run
+    WHERE customer_id = :customer_id AND product_id = :product_id
     """
 )
-LATEST = text(
+LATEST_SNAPSHOT = text(
     """
     WITH latest AS (
         SELECT published.week, run.run_id, run.snapshot_manifest, run.snapshot_digest
@@ -60,7 +84,7 @@ LATEST = text(
     ) ON latest.run_id = kept_out.run_id
     """
 )
-"""The latest published week, once for each of the subjects that were kept out of it, else once."""
+"""The latest published week: a row for each of the subjects that were kept out of it, or one row if there is none."""
 USUAL = text(
     """
     SELECT product.satisfaction
@@ -74,8 +98,8 @@ USUAL = text(
 log = logging.getLogger(__name__)
 
 
-class Wanted(NamedTuple):
-    """A subject, and the features that are asked for."""
+class FeatureQuery(NamedTuple):
+    """A subject, and the names of the features to look up."""
 
     customer_id: str
     product_id: str
@@ -83,10 +107,18 @@ class Wanted(NamedTuple):
 
 
 class Lookup:
-    """Asks the warehouse, by a few connections; any thread may. Each call raises 503 while the warehouse is away."""
+    """Queries the warehouse over a few connections. Any thread may call it.
+
+    Every method raises a `RequestError` 503 while the warehouse does not answer.
+
+    Attributes
+    ----------
+    engine
+        The connections.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = create_engine(
+        self.engine = create_engine(
             "postgresql+psycopg://",
             creator=lambda: connect(settings, answer_seconds=ANSWER_SECONDS, read_only=True),
             isolation_level="AUTOCOMMIT",
@@ -98,20 +130,22 @@ class Lookup:
         )
         self._is_away = False
 
-    def prediction(self, customer_id: str, product_id: str) -> dict[str, Any] | None:
-        """Return the subject's prediction in the latest published week, with its lineage; None when it has none.
+    def prediction(self, customer_id: str, product_id: str) -> PublishedPrediction | None:
+        """Return the subject's prediction in the latest published week; None when it has none.
 
         Raises
         ------
         RequestError
-            404 when the subject was kept out of that week, with the reasons; 503.
+            404 with the reasons when the subject was kept out of that week.
         """
         if not _is_storable(customer_id, product_id):
             return None
-        rows = self._rows(PREDICTION, customer_id=customer_id, product_id=product_id)
+        rows = self.rows(PREDICTION, customer_id=customer_id, product_id=product_id)
         if rows:
-            return {**rows[0]._mapping, "published_at": rows[0].published_at.isoformat()}  # noqa: SLF001 - its public API
-        latest = self._rows(LATEST, customer_ids=[customer_id], product_ids=[product_id])
+            found = PublishedPrediction(*rows[0])
+            found.published_at = rows[0].published_at.isoformat()
+            return found
+        latest = self.rows(LATEST_SNAPSHOT, customer_ids=[customer_id], product_ids=[product_id])
         if latest and latest[0].reasons is not None:
             raise _kept_out(latest[0], status=404)
         return None
@@ -119,7 +153,7 @@ class Lookup:
     def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
         """Return the week of the latest published snapshot and the subject's features there, in the order of `names`.
 
-        None when the subject is not in it, or nothing was ever published.
+        None when the snapshot does not have the subject, or nothing was ever published.
 
         Raises
         ------
@@ -127,127 +161,74 @@ class Lookup:
             422 when the subject was kept out of that week, or the snapshot does not have a feature; 503 also when the
             snapshot's files are not as they were written.
         """
-        (found,) = self.features_of([Wanted(customer_id, product_id, tuple(names))])
+        (found,) = self.features_of([FeatureQuery(customer_id, product_id, tuple(names))])
         if isinstance(found, RequestError):
             raise found
         return found
 
-    def features_of(self, wanted: Sequence[Wanted]) -> list[tuple[str, Values] | RequestError | None]:
-        """Return for each what `features` returns, or raises with 422, of the same week and by one query.
-
-        Raises
-        ------
-        RequestError
-            503, as `features`.
-        """
-        askable = [one for one in wanted if _is_storable(one.customer_id, one.product_id)]
-        ids = {"customer_ids": [one.customer_id for one in askable], "product_ids": [one.product_id for one in askable]}
-        latest = self._rows(LATEST, **ids) if askable else []
+    def features_of(self, queries: Sequence[FeatureQuery]) -> list[tuple[str, Values] | RequestError | None]:
+        """Return for each what `features` returns, or raises with 422; all of one week, with one query."""
+        storable = [query for query in queries if _is_storable(*query[:2])]
+        ids = {"customer_ids": [query[0] for query in storable], "product_ids": [query[1] for query in storable]}
+        latest = self.rows(LATEST_SNAPSHOT, **ids) if storable else []
         if not latest or latest[0].snapshot_manifest is None:
-            return [None] * len(wanted)
-        refusals = {
-            (row.customer_id, row.product_id): _kept_out(row, status=422) for row in latest if row.reasons is not None
-        }
+            return [None] * len(queries)
+        kept_out = {(row.customer_id, row.product_id): row for row in latest if row.reasons is not None}
         snapshot = Snapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
+        answers: dict[FeatureQuery, tuple[str, Values] | RequestError | None] = {}
         try:
-            return [refusals.get(one[:2]) or _in_snapshot(snapshot, one) for one in wanted]
+            for query in storable:
+                row = kept_out.get(query[:2])
+                answers[query] = _in_snapshot(snapshot, query) if row is None else _kept_out(row, status=422)
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
-            raise _altered(snapshot.week) from None
+            found = f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them."
+            expected = "the files by which the week was published."
+            do = "send all features; the week is to be run again with rebuild."
+            raise RequestError(503, found, expected, do, headers=RETRY) from None
+        return [answers.get(query) for query in queries]
 
     def usual(self, product_id: str) -> float | None:
         """Return the mean satisfaction with a product in its latest published week; None when it has none."""
-        rows = self._rows(USUAL, product_id=product_id) if _is_storable(product_id) else []
+        rows = self.rows(USUAL, product_id=product_id) if _is_storable(product_id) else []
         return float(rows[0].satisfaction) if rows else None
 
-    def _rows(self, query: Any, **parameters: str | list[str]) -> Sequence[Row[Any]]:
+    def rows(self, query: Any, **parameters: str | list[str]) -> Sequence[Row[Any]]:
+        """Return the rows of a query."""
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 rows = connection.execute(query, parameters).all()
         except (OperationalError, InterfaceError, NoConnectionError, BarometerError) as error:
-            if not self._is_away:  # told once, not for each that asks
+            if not self._is_away:  # logged once, not for every request
                 log.warning("The warehouse cannot be asked: %s", error)
             self._is_away = True
-            raise _away() from None
+            do = "try again in some seconds; predictions of features that are sent whole go on."
+            found, expected = "The warehouse does not answer.", "what the weekly run has published."
+            raise RequestError(503, found, expected, do, headers=RETRY) from None
         self._is_away = False
         return rows
 
 
-def routes(lookup: Lookup | None) -> list[Route]:
-    """Return the route of published predictions."""
-    path = "/predictions/{customer_id}/{product_id}"
-    return [Route("GET", path, partial(_prediction, lookup), scope="predict", operation=OPERATION)]
-
-
-async def _prediction(lookup: Lookup | None, call: Call) -> Response:
-    if lookup is None:
-        raise RequestError(
-            501,
-            "This service runs from a model's files, without a warehouse.",
-            "a service beside the weekly run, for what that has published.",
-            "send the features: POST /predict.",
-        )
-    customer_id, product_id = call.path_params["customer_id"], call.path_params["product_id"]
-    found = await warehouse(lookup.prediction, customer_id, product_id)
-    if found is None:
-        raise RequestError(
-            404,
-            "The latest published week has no prediction for this customer and product.",
-            "a customer_id and product_id of that week, percent-encoded.",
-            "correct them, or send the features: POST /predict.",
-        )
-    return as_json(found)
-
-
-def _in_snapshot(snapshot: Snapshot, wanted: Wanted) -> tuple[str, Values] | RequestError | None:
-    known = kinds(snapshot)
-    absent = [name for name in wanted.names if known.get(name) not in {"number", "category"}]
-    if absent:
-        return _no_feature(snapshot.week, absent[0])
-    values = features_of(snapshot, *wanted)
+def _in_snapshot(snapshot: Snapshot, query: FeatureQuery) -> tuple[str, Values] | RequestError | None:
+    absent = snapshot.lacks(query.names)
+    if absent is not None:
+        found = f"The latest snapshot, of the week {snapshot.week}, does not have the model's feature {absent[:80]!r}."
+        expected = "a value for it in the request."
+        return RequestError(422, found, expected, "send it, null if it is not known.", field=absent)
+    values = snapshot.features_of(*query)
     return None if values is None else (snapshot.week, values)
 
 
 def _is_storable(*texts: str) -> bool:
-    """Return whether PostgreSQL can hold the texts; what it cannot, nobody has."""
-    return not any("\0" in given or any("\ud800" <= character <= "\udfff" for character in given) for given in texts)
+    """Return whether PostgreSQL can hold the texts; no subject has an id that it cannot hold."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for given in texts for character in given)
 
 
 def _kept_out(latest: Row[Any], status: int) -> RequestError:
-    reasons = [*latest.reasons[:REASONS], *(["…"] if len(latest.reasons) > REASONS else [])]
+    reasons = [*latest.reasons[:MOST_REASONS], *(["…"] if len(latest.reasons) > MOST_REASONS else [])]
     return RequestError(
         status,
         f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}.",
         "a subject whose features pass the expectations.",
         "mend its data for the next run, or send all features: POST /predict.",
-    )
-
-
-def _no_feature(week: str, name: str) -> RequestError:
-    return RequestError(
-        422,
-        f"The latest snapshot, of the week {week}, does not have the model's feature {name[:80]!r}.",
-        "a value for it in the request.",
-        "send it, null if it is not known.",
-        field=name,
-    )
-
-
-def _altered(week: str) -> RequestError:
-    return RequestError(
-        503,
-        f"The snapshot of the week {week} cannot be used: its files are not as the run wrote them.",
-        "the files by which the week was published.",
-        "send all features; the week is to be run again with rebuild.",
-        headers={"retry-after": RETRY_SECONDS},
-    )
-
-
-def _away() -> RequestError:
-    return RequestError(
-        503,
-        "The warehouse does not answer.",
-        "what the weekly run has published.",
-        "try again in some seconds; predictions of features that are sent whole go on.",
-        headers={"retry-after": RETRY_SECONDS},
     )

@@ -1,1 +1,1 @@
-"""The record of what was answered."""
+"""What was answered, to the warehouse."""
