@@ -16,8 +16,8 @@ from pipeline.errors import FeatureError, WeekError
 from pipeline.manifests import ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
 from pipeline.point_in_time.company_sql import CompanyQuery, company_query
 from pipeline.point_in_time.shards import HASH, write_shards
-from pipeline.point_in_time.subject_hash import hash_of_key
 from pipeline.point_in_time.source_views import create_views
+from pipeline.point_in_time.subject_hash import hash_of_key
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

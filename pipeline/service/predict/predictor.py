@@ -1,7 +1,7 @@
-"""Predictions for requests: instances of requests that wait at the same time are scored as one batch.
+"""Predictions for requests: the instances of requests that wait at the same time are scored as one batch.
 
-A row's number does not depend on its batch (one intra-op thread, docs/decisions), so batching changes no answer; it
-shares the cost of a call of the model. Large requests are scored in a thread, so that small ones need not wait. What
+A row's number does not depend on its batch (one intra-op thread, docs/decisions/0006), so batching changes no answer;
+it shares the cost of a call of the model. A large request is scored in a thread, so that small ones need not wait. What
 was answered goes to the recorder. The entry point is `Predictor.predict`.
 """
 
@@ -24,7 +24,7 @@ from pipeline.service.record.text import Record
 MOST_IN_SHADOW = 50_000
 """Instances that may wait for the challenger in the shadow."""
 SMALL_ROWS = 64
-"""A request of so many rows is scored on the event loop: a hop to a thread costs more than its scoring."""
+"""A request of at most this many rows is scored on the event loop: a hop to a thread costs more than its scoring."""
 
 log = logging.getLogger(__name__)
 
@@ -45,37 +45,37 @@ class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A request's instances, and where their scores will be."""
+class _Waiting:
+    """A request that waits for its predictions."""
 
     call: Call
     instances: Instances
     scored: "asyncio.Future[tuple[list[Prediction], int]]"
-    """The predictions of the whole batch, and where in it this request's begin."""
+    """The predictions of the whole batch, and the position where this request's begin."""
 
 
 class Predictor:
-    """Scores instances of many requests.
+    """Scores the instances of many requests.
 
     Parameters
     ----------
     recorder
         Where answers are recorded; None records none.
     contract
-        What the record says of how the request came.
+        The contract that the record names.
     """
 
     def __init__(self, recorder: Recorder | None, contract: str) -> None:
         self._recorder = recorder
         self._contract = contract
-        self._waiting: dict[int, tuple[Serving, list[_Asked]]] = {}
+        self._waiting: dict[int, tuple[Serving, list[_Waiting]]] = {}
         self.in_shadow = 0
-        """Instances that the challenger is still to score in the shadow."""
+        """Instances that the challenger has still to score in the shadow."""
         self._shadows: set[asyncio.Task[None]] = set()
         self._shadow_turn = asyncio.Semaphore()
         """The shadow takes at most one of the threads that requests need."""
         self.shadow_failures = 0
-        """Batches that the challenger could not score in the shadow, or that came faster than it can."""
+        """Batches that the challenger could not score in the shadow, or that came faster than it can score."""
 
     async def predict(self, call: Call, serving: Serving, instances: Instances) -> list[Prediction]:
         """Return the predictions of the good instances, in order.
@@ -88,61 +88,65 @@ class Predictor:
         call.rows = instances.rows
         if not instances.values:
             return []
-        asked = _Asked(call, instances, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(call, instances, asyncio.get_running_loop().create_future())
         if len(instances.values) > SMALL_ROWS:
-            found, start = await self._scored_alone(serving, asked), 0
+            predictions = await self._predict_in_thread(serving, waiting)
         else:
-            self._wait_for_others(serving, asked)
-            found, start = await asked.scored
-        own = found[start : start + len(instances.values)]
+            self._join_batch(serving, waiting)
+            batch, start = await waiting.scored
+            predictions = batch[start : start + len(instances.values)]
         for at, week in instances.weeks.items():
-            own[at].features_week = week
-        return own
+            predictions[at].features_week = week
+        return predictions
 
-    async def _scored_alone(self, serving: Serving, asked: _Asked) -> list[Prediction]:
+    async def _predict_in_thread(self, serving: Serving, waiting: _Waiting) -> list[Prediction]:
+        def score_and_record() -> tuple[Scores, float]:
+            scores = _score(serving, [waiting])
+            return scores, self._record(serving, [waiting], scores)
+
         try:
-            scores, now = await asyncio.to_thread(self._scored_and_recorded, serving, asked)
+            scores, now = await asyncio.to_thread(score_and_record)
         except asyncio.CancelledError:
-            asked.scored.cancel()  # then it is not recorded either
+            waiting.scored.cancel()  # then it is not recorded either
             raise
-        self._shadow(serving, [asked], scores, now)
+        self._start_shadow(serving, [waiting], scores, now)
         return _predictions(serving, scores)
 
-    def _scored_and_recorded(self, serving: Serving, asked: _Asked) -> tuple[Scores, float]:
-        scores = _score(serving, [asked])
-        return scores, self._record(serving, [asked], scores)
-
-    def _wait_for_others(self, serving: Serving, asked: _Asked) -> None:
+    def _join_batch(self, serving: Serving, waiting: _Waiting) -> None:
         if not self._waiting:
-            # One turn of the loop later, so that the requests that have come meanwhile are read and join.
+            # One turn of the loop later, so that requests that have arrived meanwhile are read and join.
             loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._flush)
-        self._waiting.setdefault(id(serving), (serving, []))[1].append(asked)
+            loop.call_soon(loop.call_soon, self._score_batches)
+        self._waiting.setdefault(id(serving), (serving, []))[1].append(waiting)
 
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for serving, together in waiting.values():
+    def _score_batches(self) -> None:
+        batches, self._waiting = self._waiting, {}
+        for serving, batch in batches.values():
             try:
-                scores = _score(serving, together)
-                found = _predictions(serving, scores)
-            except Exception as error:  # noqa: BLE001 - nobody may be left waiting; the front tells errors apart
-                for asked in together:
-                    if not asked.scored.done():
-                        asked.scored.set_exception(error)
-            else:
-                _hand_out(found, together)
-                self._shadow(serving, together, scores, self._record(serving, together, scores))
+                scores = _score(serving, batch)
+                predictions = _predictions(serving, scores)
+            except Exception as error:  # noqa: BLE001 - every request of the batch must get it; the front tells errors apart
+                for waiting in batch:
+                    if not waiting.scored.done():
+                        waiting.scored.set_exception(error)
+                continue
+            start = 0
+            for waiting in batch:
+                if not waiting.scored.done():  # its client may have given up
+                    waiting.scored.set_result((predictions, start))
+                start += len(waiting.instances.values)
+            self._start_shadow(serving, batch, scores, self._record(serving, batch, scores))
 
-    def _record(self, serving: Serving, together: Sequence[_Asked], scores: Scores) -> float:
-        """Record what is answered; return when that was."""
+    def _record(self, serving: Serving, batch: Sequence[_Waiting], scores: Scores) -> float:
+        """Record what is answered; return the time that the record has."""
         now = time.time()
         if self._recorder is not None:
-            records = list(_records(serving, together, scores, now, self._contract, is_served=True))
+            records = list(_records(serving, batch, scores, now, self._contract, is_served=True))
             self._recorder.put(serving.signature.names, records)
         return now
 
-    def _shadow(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
-        """Have the challenger say, when it comes to it, what it would have answered: for the record alone."""
+    def _start_shadow(self, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float) -> None:
+        """Have the challenger score the batch too, in the shadow: its numbers go to the record alone."""
         if self._recorder is None or serving.challenger is None or serving.routing.mode != "shadow":
             return
         rows = len(served.satisfaction)
@@ -150,46 +154,39 @@ class Predictor:
             self.shadow_failures += 1
             return
         self.in_shadow += rows
-        task = asyncio.create_task(self._in_its_turn(serving, together, served, now))
+        task = asyncio.create_task(self._shadow(self._recorder, serving, batch, served, now))
         self._shadows.add(task)  # the loop itself keeps no reference to a task
         task.add_done_callback(self._shadows.discard)
 
-    async def _in_its_turn(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
+    async def _shadow(
+        self, recorder: Recorder, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float
+    ) -> None:
+        def score_and_record() -> None:
+            scores = serving.shadow(served.columns)
+            records = list(_records(serving, batch, scores, now, self._contract, is_served=False))
+            recorder.put(serving.signature.names, records)
+
         try:
             async with self._shadow_turn:
-                await asyncio.to_thread(self._shadowed, serving, together, served, now)
-        except Exception as error:  # that it cannot hurts nobody
+                await asyncio.to_thread(score_and_record)
+        except Exception as error:  # the champion's predictions were sent already
             self.shadow_failures += 1
             bug = None if isinstance(error, BarometerError) else error
             log.warning("The challenger failed in the shadow: %s", error, exc_info=bug)
         finally:
             self.in_shadow -= len(served.satisfaction)
 
-    def _shadowed(self, serving: Serving, together: Sequence[_Asked], served: Scores, now: float) -> None:
-        assert self._recorder is not None, "the shadow is for the record"
-        scores = serving.shadow(served.columns)
-        records = list(_records(serving, together, scores, now, self._contract, is_served=False))
-        self._recorder.put(serving.signature.names, records)
 
-
-def _score(serving: Serving, together: Sequence[_Asked]) -> Scores:
-    if len(together) == 1:
-        instances = together[0].instances
+def _score(serving: Serving, batch: Sequence[_Waiting]) -> Scores:
+    if len(batch) == 1:
+        instances = batch[0].instances
         return serving.score(instances.values, [customer for customer, _ in instances.keys])
-    values = [value for asked in together for value in asked.instances.values]
-    return serving.score(values, [customer for asked in together for customer, _ in asked.instances.keys])
-
-
-def _hand_out(found: list[Prediction], together: Sequence[_Asked]) -> None:
-    start = 0
-    for asked in together:
-        if not asked.scored.done():  # who asked may have given up
-            asked.scored.set_result((found, start))
-        start += len(asked.instances.values)
+    values = [value for waiting in batch for value in waiting.instances.values]
+    return serving.score(values, [customer for waiting in batch for customer, _ in waiting.instances.keys])
 
 
 def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:
-    """Return the answers of a whole batch."""
+    """Return the predictions of a whole batch."""
     version = serving.champion.version
     found = [
         Prediction(satisfaction, satisfied, version, CHAMPION, WORDS[satisfied][round(100 * satisfaction)])
@@ -203,14 +200,14 @@ def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:
 
 
 def _records(
-    serving: Serving, together: Sequence[_Asked], scores: Scores, now: float, contract: str, *, is_served: bool
+    serving: Serving, batch: Sequence[_Waiting], scores: Scores, now: float, contract: str, *, is_served: bool
 ) -> Iterator[Record]:
-    """Yield what is kept of each prediction, but for those of who has given up."""
+    """Yield the record of each prediction, except those of requests whose client has given up."""
     at = 0
     challenger = serving.challenger or serving.champion
-    for asked in together:
-        instances, request_id = asked.instances, asked.call.request_id
-        if asked.scored.cancelled():
+    for waiting in batch:
+        instances, request_id = waiting.instances, waiting.call.request_id
+        if waiting.scored.cancelled():
             at += len(instances.values)
             continue
         good_rows = [row for row in range(instances.rows) if row not in instances.bad] if instances.bad else None
