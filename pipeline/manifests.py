@@ -11,6 +11,8 @@ from pipeline.errors import ConservationError
 from pipeline.files import sha256_of_file, sha256_of_text, write_text
 
 ColumnKind = Literal["number", "category", "info"]
+KEYS = ("customer_id", "product_id")
+"""The columns that name a subject."""
 
 
 class _Manifest(BaseModel):

@@ -5,7 +5,6 @@ Used by the weekly run (`pipeline.weekly.score`, then `check`) and by the scorin
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +62,6 @@ class Scored(Handoff):
     shadow: Shadow | None = None
     shadow_failure: str | None = None
     """Why the challenger could not score in the shadow."""
-    started_at: datetime
-    finished_at: datetime
 
 
 def kept_batches(settings: Settings, features: Path, quarantine: Path, shard: int) -> Iterator[pa.RecordBatch]:

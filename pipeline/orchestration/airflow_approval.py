@@ -12,7 +12,7 @@ from airflow.sdk import Context, Param, XComArg
 
 from pipeline.errors import ModelError, RunError
 from pipeline.orchestration.airflow_adapter import hand_on, refusing
-from pipeline.orchestration.facts import is_in_process
+from pipeline.orchestration.dag_params import is_in_process
 from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.settings import load_settings
 

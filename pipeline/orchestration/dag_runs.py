@@ -49,7 +49,7 @@ def _run_here(settings: Settings, dag_id: str, params: dict[str, Any], result_of
         watch(event)
 
     with _output_to(log_file):
-        from pipeline.orchestration.airflow_adapter import run_in_process
+        from pipeline.orchestration.airflow_in_process import run_in_process
 
         handoff = run_in_process(dag_id, params, result_of, note)
     if handoff is None:

@@ -14,8 +14,10 @@ STATUS = Path("/proc/self/status")
 
 @dataclass
 class ResourceUse:
-    """Wall time and peak resident memory; filled in when the block ends."""
+    """Start, wall time and peak resident memory; the last two are filled in when the block ends."""
 
+    started_at: float
+    """Seconds since 1970."""
     seconds: float = 0.0
     peak_mib: float = 0.0
 
@@ -27,7 +29,7 @@ def measured() -> Iterator[ResourceUse]:
     Linux lets a process forget its peak, so that each stage of a run in one process has its own. Elsewhere the peak is
     that of the whole process so far.
     """
-    use = ResourceUse()
+    use = ResourceUse(time.time())
     own_peak = _forget_peak()
     started = time.perf_counter()
     try:

@@ -13,14 +13,13 @@ import duckdb
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.errors import FeatureError, WeekError
-from pipeline.manifests import ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
+from pipeline.manifests import KEYS, ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
 from pipeline.point_in_time.company_sql import CompanyQuery, company_query
 from pipeline.point_in_time.shards import HASH, hash_of_key, write_shards
 from pipeline.point_in_time.source_views import create_views
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-KEYS = ("customer_id", "product_id")
 _FLOAT32_END = "3.4028235677973366e38"
 """From here on a double, rounded to float32, is infinite."""
 _RESERVED = {"week", "satisfied", "observed_at"}

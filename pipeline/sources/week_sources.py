@@ -42,7 +42,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: which rejects are new only the warehouse knows (`settle_rejects`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
 
     Raises
     ------

@@ -7,6 +7,7 @@ The one entry point is `validate`.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
@@ -64,7 +65,7 @@ class Evaluated(BaseModel):
 
 
 def validate(
-    con: duckdb.DuckDBPyConnection, table: str, suite: Suite, *, timezone: str, index: list[str] | None = None
+    con: duckdb.DuckDBPyConnection, table: str, suite: Suite, *, timezone: str, index: Sequence[str] = ()
 ) -> Evaluated:
     """Validate a table or view against a suite.
 
@@ -86,20 +87,20 @@ def validate(
     ConfigError
         If an expectation is unknown to Great Expectations, or cannot be evaluated on the table.
     """
-    outcome = _run(con, table, suite, timezone, index or [])
+    outcome = _run(con, table, suite, timezone, index)
     numbered = {item.expectation_config.meta["number"]: item for item in outcome.results}
     results, queries = [], []
     for number, spec in suite.expectations.items():
         result = _result(suite, number, numbered[number])
         results.append(result)
-        query = _query(table, spec, numbered[number], index or [])
+        query = _query(table, spec, numbered[number], index)
         if result.status == "failed" and query:
             queries.append((result, query))
     skipped = [_skipped(suite.name, spec) for spec in suite.skipped.values()]
     return Evaluated(results=[*results, *skipped], sections=rendered(outcome), queries=queries)
 
 
-def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str, index: list[str]) -> Any:
+def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str, index: Sequence[str]) -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -127,7 +128,7 @@ def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str
                 result_format={
                     "result_format": "SUMMARY",
                     "partial_unexpected_count": 5,
-                    "unexpected_index_column_names": index,
+                    "unexpected_index_column_names": list(index),
                     "return_unexpected_index_query": bool(index),
                 },
             )
@@ -209,7 +210,7 @@ def _skipped(suite: str, spec: ExpectationSpec) -> Result:
     )
 
 
-def _query(table: str, spec: ExpectationSpec, item: Any, index: list[str]) -> str | None:
+def _query(table: str, spec: ExpectationSpec, item: Any, index: Sequence[str]) -> str | None:
     if spec.type == "expect_compound_columns_to_be_unique" and "row_condition" not in spec.kwargs:
         columns = named_columns(spec.kwargs)
         key, selected = (", ".join(map(quoted, names)) for names in (columns, [*index, *columns]))

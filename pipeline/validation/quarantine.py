@@ -6,7 +6,7 @@ that is empty. These are found here; the rest comes from the suite's critical ro
 The one entry point is `examine`, for the weekly run and for the weeks that train a model alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import duckdb
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
-from pipeline.manifests import ShardsManifest, SnapshotManifest
+from pipeline.manifests import KEYS, ShardsManifest, SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.validation.gx import Result, validate
 from pipeline.validation.suites import ACROSS_ROWS, load_suite
 
-KEYS = ["customer_id", "product_id"]
+COLUMNS = {"shard": "INTEGER", "row": "BIGINT", **dict.fromkeys(KEYS, "TEXT"), "reasons": "TEXT[]"}
+"""The columns of a quarantine's Parquet file, in DuckDB's types; `row` is the position in the shard, from 0."""
 SUITE = "features, built in"
 _LONGEST_VALUE = 200
 _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
@@ -81,7 +82,7 @@ def examine(
     parameters
         Of the suite; see `pipeline.validation.suites`.
     path
-        The quarantine's file; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        The quarantine's file; see `COLUMNS`.
 
     Raises
     ------
@@ -94,7 +95,8 @@ def examine(
         evaluated = validate(con, "features", suite, timezone=settings.timezone, index=KEYS)
         results, failures = built_in_failures(con, manifest)
         failures += [failure_of(result, query) for result, query in evaluated.queries if result.stops]
-        quarantined = write_quarantine(con, manifest, files, failures, path)
+        write_quarantine(con, path, list(COLUMNS), rows_kept_out(con, manifest, files, failures))
+        quarantined = _count(con, "SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine")
     about_rows = [failure.result for failure in failures]
     return Examined([*results, *evaluated.results], about_rows, evaluated.sections, quarantined)
 
@@ -120,7 +122,7 @@ def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest
     copies = 0
     if manifest.rows != manifest.subjects:  # else a scan of all keys would find nothing
         copies = _count(con, f"SELECT coalesce(sum(copies), 0) FROM ({repeated})")
-    results.append(_result("subject_is_there_once", KEYS, manifest.rows, copies))
+    results.append(_result("subject_is_there_once", list(KEYS), manifest.rows, copies))
     if copies:
         failures.append(Failure(results[-1], repeated, ["rows"]))
     return results, failures
@@ -178,40 +180,36 @@ def _result(kind: str, columns: list[str], rows: int, count: int) -> Result:
     )
 
 
-def write_quarantine(
-    con: duckdb.DuckDBPyConnection,
-    manifest: SnapshotManifest,
-    files: Sequence[Path],
-    failures: Sequence[Failure],
-    path: Path,
-) -> int:
-    """Write the quarantine's file and return how many subjects are in it.
-
-    Every row of a subject is kept out when one of them fails. `features` shows the last shard afterwards.
+def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str], rows: Iterable[str]) -> None:
+    """Write a quarantine's file.
 
     Parameters
     ----------
     con
-        Where `features` is.
-    manifest, files
-        The snapshot and its shards.
-    failures
-        Who fails what.
+        The connection on which the queries run.
     path
-        The Parquet file; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        The Parquet file.
+    columns
+        Those of `COLUMNS` that the file has.
+    rows
+        A query for the rows of each shard. They run one at a time, since the lists of reasons are in memory until the
+        last row of their shard is seen.
     """
-    queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
-    con.execute(
-        "CREATE TEMP TABLE quarantine (shard INTEGER, row BIGINT, customer_id TEXT, product_id TEXT, reasons TEXT[])"
-    )
-    if failures:
-        # Shard by shard, since the lists of reasons are held in memory until the last of their subjects is seen.
-        for shard, file in enumerate(files):
-            create_view(con, manifest, [file])
-            con.execute(f"INSERT INTO quarantine {_quarantined(shard, file, failures, queries)}")
+    con.execute(f"CREATE TEMP TABLE quarantine ({', '.join(f'{name} {COLUMNS[name]}' for name in columns)})")
+    for query in rows:
+        con.execute(f"INSERT INTO quarantine {query}")
     with written_atomically(path) as temporary:
         con.execute(f"COPY quarantine TO {literal(temporary)} (FORMAT parquet)")
-    return _count(con, "SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine")
+
+
+def rows_kept_out(
+    con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path], failures: Sequence[Failure]
+) -> Iterator[str]:
+    """Yield a query for each shard. If one row of a subject fails, all of its rows are kept out."""
+    queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
+    for shard, file in enumerate(files if failures else []):
+        create_view(con, manifest, [file])
+        yield _quarantined(shard, file, failures, queries)
 
 
 def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from pipeline.duck import connection, literal, parquet, quoted
-from pipeline.manifests import SnapshotManifest, SourceFile
+from pipeline.manifests import KEYS, SnapshotManifest, SourceFile
 from pipeline.settings import Settings
 from pipeline.sources.stream import MARK, NUL, original
 from pipeline.warehouse import transaction
@@ -107,7 +107,7 @@ def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, 
     snapshot_manifest
         `SnapshotManifest` as JSON, beside the shards.
     quarantine
-        Who; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        Who; see `pipeline.validation.quarantine.COLUMNS`.
     """
     manifest = SnapshotManifest.read(snapshot_manifest)
     query = _quarantined_subjects(manifest, snapshot_manifest.parent, quarantine)
@@ -119,9 +119,8 @@ def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, 
 
 def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: Path) -> str:
     files = parquet(*(folder / shard.file for shard in manifest.shards))
-    keys = ["customer_id", "product_id"]
     cells = [f"{literal(name)}, {_number(name)}" for name in manifest.names("number")]
-    cells += [f"{literal(name)}, {_text(name)}" for name in [*keys, *manifest.names("category", "info")]]
+    cells += [f"{literal(name)}, {_text(name)}" for name in [*KEYS, *manifest.names("category", "info")]]
     return f"""
         SELECT
             $run_id AS run_id, customer_id, product_id,
@@ -129,7 +128,7 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
             $version || encode('[' || string_agg(cells, ',' ORDER BY row) || ']') AS rows
         FROM (
             SELECT
-                {", ".join(f"{_text(key)} AS {key}" for key in keys)},
+                {", ".join(f"{_text(key)} AS {key}" for key in KEYS)},
                 kept_out.__reasons AS reasons, kept_out.__row AS row, json_object({", ".join(cells)}) AS cells
             FROM {files} AS snapshot
             JOIN (  -- names that no feature has

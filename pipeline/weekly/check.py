@@ -16,14 +16,15 @@ import duckdb
 
 from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import KEYS, SnapshotManifest
+from pipeline.models.attribution import check_roles
 from pipeline.models.predictions import Scored, check_file, whole_parts
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.validation.gx import Result, validate
-from pipeline.validation.roles import check_roles
 from pipeline.validation.suites import load_suite, week_parameters
-from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.validation.verdicts import counts, stop_on, write_verdict
+from pipeline.warehouse.runs import committed_before_stop
 from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
 
@@ -69,12 +70,12 @@ def check(
         columns = [row[0] for row in con.execute("DESCRIBE predictions").fetchall()]
         file = settings.expectations / "predictions.json"
         suite = load_suite("predictions", file, columns, week_parameters(Week.parse(plan.week), settings.zone))
-        evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=["customer_id", "product_id"])
+        evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=KEYS)
     results += evaluated.results
-    record(
-        settings, plan.run_id, plan.folder, stage="check", results=results, sections={"predictions": evaluated.sections}
-    )
-    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the predictions")
+    sections = {"predictions": evaluated.sections}
+    so_far = write_verdict(settings, plan.run_id, plan.folder, stage="check", results=results, sections=sections)
+    with committed_before_stop(settings, plan.run_id, validation=so_far):
+        stop_on([result for result in results if result.stops], settings, plan.run_id, about="the predictions")
     return Checked(
         files=files,
         shadow_files=shadow_files,

@@ -55,7 +55,7 @@ class FeaturesValidated(Handoff):
     """Verdict on the features, and who is kept out."""
 
     quarantine: Path
-    """Parquet: shard (int32), row (int64, position in the shard), customer_id, product_id, reasons (list of text)."""
+    """Parquet; columns as `pipeline.validation.quarantine.COLUMNS`."""
     quarantined: int
     """Subjects."""
     expectations: int

@@ -50,15 +50,6 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
     except BarometerError as error:
         runs.fail_run(settings, run_id, str(error))
         raise
-    runs.update_run(
-        settings,
-        run_id,
-        model_version=made.model_version,
-        model_reason=made.model_reason,
-        trained_after_cutoff=_knows_later_data(made),
-        bundle_digest=made.bundle_digest,
-        routing=made.routing.model_dump(mode="json", exclude={"challenger": {"bundle"}}),
-    )
     write_text(made.folder / "plan.json", made.model_dump_json(indent=1))
     return made
 
@@ -98,9 +89,3 @@ def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) 
         return Routing(reason=reason)
     routing = Routing.model_validate({**recorded, "challenger": None, "reason": reason})
     return with_challenger(settings, week, challenger["model_version"], routing, challenger["bundle_digest"])
-
-
-def _knows_later_data(made: Plan) -> bool:
-    """Return whether a model that serves saw data from after the week's cutoff."""
-    challenger = made.routing.challenger if made.routing.mode == "ab" else None
-    return made.trained_after_cutoff or bool(challenger and challenger.trained_after_cutoff)

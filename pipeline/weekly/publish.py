@@ -22,7 +22,7 @@ from sqlalchemy import Connection, text
 from pipeline.duck import literal
 from pipeline.errors import ConservationError
 from pipeline.settings import Settings
-from pipeline.warehouse import available, engine
+from pipeline.warehouse import available, engine, runs
 from pipeline.warehouse.loading import JSONB_VERSION, loading
 from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
 from pipeline.warehouse.week_export import export_week
@@ -204,22 +204,8 @@ def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
     """Show the run instead of the one before; no reader can block this, or notice."""
     for kind in KINDS:
         _attach(connection, plan, kind)
-    facts = {
-        "week": Week.parse(plan.week).monday,
-        "run_id": plan.run_id,
-        "predicted": checked.predicted,
-        "quarantined": checked.quarantined,
-    }
-    for statement in (
-        "UPDATE prediction_runs SET state = 'superseded' WHERE week = :week AND state = 'published'",
-        """UPDATE prediction_runs
-        SET state = 'published', published_at = now(), finished_at = now(), error = NULL,
-            predicted = :predicted, quarantined = :quarantined
-        WHERE run_id = :run_id""",
-        """INSERT INTO published_weeks (week, run_id) VALUES (:week, :run_id)
-        ON CONFLICT (week) DO UPDATE SET run_id = excluded.run_id""",
-    ):
-        connection.execute(text(statement), facts)
+    counts = {"predicted": checked.predicted, "quarantined": checked.quarantined}
+    runs.show(connection, Week.parse(plan.week), plan.run_id, **counts)
 
 
 def _attach(connection: Connection, plan: Plan, kind: str) -> None:

@@ -10,7 +10,6 @@ point is `score`; the scoring of a file of rows (`pipeline.batch_jobs`) uses `ke
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import KEYS, SnapshotManifest
 from pipeline.models.predictions import (
     PREDICTIONS_SCHEMA,
     SHADOW_SCHEMA,
@@ -52,7 +51,6 @@ def score(
     ConservationError
         If the shard is not the file that the features stage wrote.
     """
-    started_at = datetime.now(UTC)
     features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
     kept = partial(kept_batches, settings, features, features_validated.quarantine, shard)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
@@ -71,8 +69,6 @@ def score(
         digest=sha256_of_file(file),
         shadow=shadow,
         shadow_failure=failure,
-        started_at=started_at,
-        finished_at=datetime.now(UTC),
     )
 
 
@@ -98,7 +94,7 @@ def _rows(
         "run_id": pa.repeat(plan.run_id, batch.num_rows),
         "trained_after_cutoff": pc.if_else(mask, challenger.trained_after_cutoff, plan.trained_after_cutoff),
     }
-    columns |= {name: batch.column(name).cast(pa.string()) for name in ("customer_id", "product_id")}
+    columns |= {name: batch.column(name).cast(pa.string()) for name in KEYS}
     columns |= {name: scores.column(name) for name in scores.schema.names}
     if "info" in schema.names:
         columns["info"] = _info(batch)

@@ -14,11 +14,13 @@ import duckdb
 
 from pipeline.duck import connection, quoted
 from pipeline.manifests import SourcesManifest
+from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings
 from pipeline.validation.gx import Evaluated, Result, validate
 from pipeline.validation.suites import load_suite, refuse_stray_suites, week_parameters
-from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.validation.verdicts import counts, stop_on, write_verdict
 from pipeline.warehouse.recent_weeks import RECENT_WEEKS, recent_rows
+from pipeline.warehouse.runs import committed_before_stop, published_run
 from pipeline.weekly.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.weeks import Week
 
@@ -35,10 +37,8 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
     """
     if ingested.manifest is None:
         results = _results_of_published_run(settings, plan)
-        record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections={})
+        write_verdict(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections={})
         return SourcesValidated(**counts(results))
-    from pipeline.point_in_time.source_views import create_raw_views
-
     manifest = SourcesManifest.read(ingested.manifest)
     refuse_stray_suites(settings)
     week = Week.parse(plan.week)
@@ -49,14 +49,15 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
         }
     results = [result for suite in evaluated.values() for result in suite.results]
     sections = {name: suite.sections for name, suite in evaluated.items() if suite.sections}
-    record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections=sections)
-    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the sources")
+    so_far = write_verdict(
+        settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections=sections
+    )
+    with committed_before_stop(settings, plan.run_id, validation=so_far):
+        stop_on([result for result in results if result.stops], settings, plan.run_id, about="the sources")
     return SourcesValidated(**counts(results))
 
 
 def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
-    from pipeline.warehouse.runs import published_run
-
     published = published_run(settings, Week.parse(plan.week))
     rows = (published.validation if published else None) or []
     return [

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConservationError
+from pipeline.models.attribution import check_roles
 from pipeline.models.routing import is_challengers
 from pipeline.settings import Settings
-from pipeline.validation.roles import check_roles
 from pipeline.weekly.handoffs import Plan
 from tests.handmade import make_plan, make_predictions, prediction_row
 from tests.routed import CHALLENGER, with_challenger
