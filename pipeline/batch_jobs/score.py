@@ -32,9 +32,9 @@ def score_shard(
         If the shard is not the file that was written.
     """
     features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)
-    predict = served(settings, plan, features)
+    predict = served(plan, features, settings.model.threshold)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    kept = kept_batches(settings, features, rows_validated.quarantine, shard)
+    kept = kept_batches(features, rows_validated.quarantine, shard, settings.resources.batch_rows)
     rows = write(file, SCHEMA, (_rows(plan, batch, *predict(batch)) for batch in kept))
     return Scored(shard=shard, file=file, rows=rows, digest=sha256_of_file(file))
 

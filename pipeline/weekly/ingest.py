@@ -1,7 +1,7 @@
-"""Ingest, the second stage: read the week's sources, and hold their rejects against the error budgets.
+"""Ingest, the second stage: read the week's sources, and check their rejects against the error budgets.
 
-Rejects are recorded before anything is made from the rows. The entry point is `ingest`; the reading itself is
-`pipeline.sources.week_sources`.
+Rejects are recorded before anything is made from the rows. The files are read by `pipeline.sources.week_sources`. The
+entry point is `ingest`.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pipeline.manifests import SnapshotManifest, SourceRead, SourcesManifest
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.validation.budgets import check_rejects
+from pipeline.warehouse.evidence import accept_rejects, record_rejects
 from pipeline.warehouse.repeats import refuse_repeats
 from pipeline.warehouse.runs import committed_before_stop
 from pipeline.weekly.handoffs import Ingested, Plan
@@ -17,16 +18,16 @@ from pipeline.weeks import Week
 
 
 def ingest(settings: Settings, plan: Plan) -> Ingested:
-    """Read the week's sources, record their rejects, and hold these against the error budget.
+    """Read the week's sources and record their rejects.
 
-    When the run reuses a snapshot, nothing is read: the counts are those of the snapshot.
+    If the run reuses a snapshot, nothing is read, and the counts are those of the snapshot.
 
     Raises
     ------
     SourceError
-        If a source is absent, unreadable or not as declared, or delivers what came before.
+        If a source is absent, unreadable or not as declared, or delivers a file that came before.
     BudgetError
-        If a source has more rejects than its budget; they are on record all the same.
+        If a source has more rejects than its budget. They are recorded nevertheless.
     """
     if plan.reused_snapshot is not None:
         return _counted(None, SnapshotManifest.read(plan.reused_snapshot).sources)
@@ -43,8 +44,6 @@ def _settle_rejects(settings: Settings, run_id: str, manifest: SourcesManifest) 
 
     A reject counts once, however often its file is read. Once a run has accepted it, it is no longer new.
     """
-    from pipeline.warehouse.evidence import accept_rejects, record_rejects
-
     bad = {name: [file for file in read.files if file.rejects] for name, read in manifest.sources.items()}
     new = {name: record_rejects(settings, run_id, name, files) for name, files in bad.items() if files}
     sources = {

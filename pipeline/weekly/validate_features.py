@@ -1,11 +1,9 @@
-"""Validate features: what the suite `expectations/features.json` and plain sense demand of a week's snapshot.
+"""Validate features, the fifth stage: the snapshot against `expectations/features.json` and the built-in checks.
 
-The third look at the data, after the features are made and before they are scored. A failing critical row-level
-expectation quarantines its subjects; a failing critical table-level one, or more quarantined subjects than the error
-budget, stops the run, after the evidence was committed. The suite may compare the number of subjects with
-`recent_subjects`, the median of the weeks before.
-
-The one entry point is `validate_features`.
+A critical expectation on rows quarantines the subjects that fail it. A failing critical expectation on the whole table
+stops the run, and so do more quarantined subjects than the error budget allows; the evidence is committed first. The
+suite may compare the number of subjects with `recent_subjects`, the median of the weeks before. The entry point is
+`validate_features`.
 """
 
 from pipeline.manifests import SnapshotManifest
@@ -14,6 +12,7 @@ from pipeline.validation.budgets import check_quarantined
 from pipeline.validation.quarantine import examine
 from pipeline.validation.suites import week_parameters
 from pipeline.validation.verdicts import counts, stop_on, write_verdict
+from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.recent_weeks import recent_subjects
 from pipeline.warehouse.runs import committed_before_stop
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
@@ -21,7 +20,7 @@ from pipeline.weeks import Week
 
 
 def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> FeaturesValidated:
-    """Validate the snapshot and say which subjects are kept out.
+    """Validate the snapshot and quarantine the subjects that fail.
 
     Raises
     ------
@@ -32,10 +31,8 @@ def validate_features(settings: Settings, plan: Plan, snapshot: Snapshot) -> Fea
     BudgetError
         If more subjects are quarantined than the error budget allows.
     ConservationError
-        If a shard is not the file that was written.
+        If a shard's file has changed.
     """
-    from pipeline.warehouse.evidence import record_quarantine
-
     manifest = SnapshotManifest.read(snapshot.manifest)
     files = manifest.checked_files(snapshot.manifest.parent)
     week = Week.parse(plan.week)
