@@ -179,7 +179,7 @@ same version.
         task_display_name="Write the training report",
         function="pipeline.training.training_report:training_report",
         inputs=handoffs(plan=plan, training_set=collect, evaluated=evaluate, registered=register),
-        links=[Page("Training report", "training/{training_id}.html")],
+        links=[Page("Training report", "training/{plan[training_id]}.html")],
         execution_timeout=timedelta(hours=1),
         doc_md="""
 Writes the page that tells what the version learned from, what cleaning left out, how the search went and how good the

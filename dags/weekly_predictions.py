@@ -14,8 +14,8 @@ from pipeline.orchestration.recorded_stage import RecordedStage, record_death
 from pipeline.settings import load_settings
 
 settings = load_settings()
-report_page = Page("Report", "reports/{week}.html")
-data_docs = Page("Data Docs", "data_docs/{run_id}/index.html")
+report_page = Page("Report", "reports/{plan[week]}.html")
+data_docs = Page("Data Docs", "data_docs/{plan[run_id]}/index.html")
 
 with DAG(
     dag_id="weekly_predictions",

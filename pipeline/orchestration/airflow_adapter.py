@@ -45,9 +45,9 @@ log = logging.getLogger(__name__)
 
 
 class Refused(SystemExit):
-    """A stage failed with an error that a person can act on and that stands in the log already.
+    """A stage failed with an error that is in the log and that a person can act on.
 
-    A SystemExit, because that is the one exception whose traceback Airflow keeps out of the task's log.
+    It is a SystemExit because that is the only exception whose traceback Airflow keeps out of the task's log.
     """
 
     def __init__(self, error: BarometerError) -> None:
@@ -56,7 +56,7 @@ class Refused(SystemExit):
 
 
 class RefusedForGood(Refused):
-    """The same, and a retry cannot mend it."""
+    """A stage failed with an error that no retry can mend."""
 
 
 RETRIES: dict[str, Any] = {
@@ -68,7 +68,7 @@ RETRIES: dict[str, Any] = {
         [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot mend it")]
     ),
 }
-"""Default arguments of every DAG: what died is tried again, what was refused for good is not."""
+"""Default arguments of every DAG. A task that died is tried again, a task that was refused for good is not."""
 
 
 class Stage(BaseOperator):
@@ -130,10 +130,10 @@ class Stage(BaseOperator):
         return list(range(content[self.fan_out])) if self.fan_out else None
 
     def finished(self, settings: Settings, arguments: dict[str, Any], handoff: BaseModel, cost: ResourceUse) -> None:
-        """Take note of what the stage returned and cost; a subclass may."""
+        """Do nothing. A subclass may take note of what the stage returned and cost."""
 
     def failed(self, settings: Settings, arguments: dict[str, Any], error: TerminalError) -> None:
-        """Take note of an error that no retry can mend; a subclass may."""
+        """Do nothing. A subclass may take note of an error that no retry can mend."""
 
     def _run(self, context: Context) -> BaseModel:
         settings = load_settings()
@@ -164,18 +164,18 @@ class Stage(BaseOperator):
 
 @contextmanager
 def refusing(context: Context) -> Iterator[None]:
-    """Say in the task's log why the block failed, keep it for who asks, and end the task without a traceback."""
+    """Log why the block failed, keep the reason in XCom, and end the task without a traceback."""
     try:
         yield
     except BarometerError as error:
         for words, text in (("Found", error.found), ("Expected", error.expected), ("What to do", error.do)):
-            log.error("%s: %s", words, text)  # noqa: TRY400 - a traceback helps nobody here
+            log.error("%s: %s", words, text)  # noqa: TRY400 - the three parts say it all
         context["ti"].xcom_push(ERROR, {"found": error.found, "expected": error.expected, "do": error.do})
         raise (RefusedForGood if isinstance(error, TerminalError) else Refused)(error) from None
 
 
 def hand_on(context: Context, handoff: BaseModel) -> dict[str, Any]:
-    """Hand a task's result on to those after it; return it as JSON."""
+    """Hand a task's result to the tasks after it, and return it as JSON."""
     content = handoff.model_dump(mode="json")
     log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in content.items()))
     context["ti"].xcom_push(HANDOFF, content)
@@ -183,19 +183,19 @@ def hand_on(context: Context, handoff: BaseModel) -> dict[str, Any]:
 
 
 def handoffs(**tasks: BaseOperator | MappedOperator) -> dict[str, XComArg]:
-    """Return a stage's `inputs`: by the function's parameter, the task whose handoff it gets."""
+    """Return a stage's `inputs`: for each parameter of its function, the task whose handoff it gets."""
     return {name: XComArg(task, key=HANDOFF) for name, task in tasks.items()}
 
 
 class Page(BaseOperatorLink):
-    """A link to a page of the site that `make up` serves.
+    """A link beside a task to a page of the site that `make up` serves.
 
     Parameters
     ----------
     name
-        The link's words.
+        The link's text.
     path
-        The page below the site's root; `{week}`, or another fact of the run's plan, stands for itself.
+        The page's path below the site's root. Its fields are filled from the task's handoffs: `{plan[week]}`.
     """
 
     def __init__(self, name: str, path: str) -> None:
@@ -204,7 +204,7 @@ class Page(BaseOperatorLink):
 
     @property
     def name(self) -> str:
-        """The link's words."""
+        """The link's text."""
         return self._name
 
     @property
@@ -214,9 +214,8 @@ class Page(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the page's address."""
-        rendered: dict[str, Any] = vars(operator).get("inputs", {})
-        path = self._path.format(**rendered["plan"]) if "plan" in rendered else self._path
-        return f"{load_settings().service.url}/{path}"
+        handed: dict[str, Any] = vars(operator).get("inputs", {})
+        return f"{load_settings().service.url}/{self._path.format(**handed) if handed else self._path}"
 
 
 def stage_function(name: str) -> Callable[..., BaseModel]:

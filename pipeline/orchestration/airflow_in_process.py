@@ -16,20 +16,9 @@ from pipeline.orchestration.events import TaskEvent, Watch
 
 
 def run_in_process(dag_id: str, params: dict[str, Any], result_of: str, watch: Watch) -> dict[str, Any] | None:
-    """Run a DAG in this process, one task after the other, with Airflow's own machinery.
+    """Run a DAG and return the handoff of its task `result_of`, or None if the run failed.
 
-    `airflow_environment` must have been in force before this module was imported.
-
-    Parameters
-    ----------
-    dag_id
-        The DAG.
-    params
-        Its params.
-    result_of
-        The task whose handoff is returned; None when the run failed.
-    watch
-        Told of every change of a task.
+    `watch` is called with every change of a task's state.
     """
     from airflow.sdk.listener import get_listener_manager
 
@@ -45,7 +34,7 @@ def run_in_process(dag_id: str, params: dict[str, Any], result_of: str, watch: W
 
 
 def migrate() -> None:
-    """Bring Airflow's database up to date, which costs seconds, only when it is not."""
+    """Bring Airflow's database up to date. The check is quick; the upgrade costs seconds."""
     from airflow.utils import db
 
     try:
@@ -76,7 +65,7 @@ def load_dag(dag_id: str) -> DAG:
 
 
 def handoff_of(run_id: str, dag_id: str, task_id: str) -> dict[str, Any]:
-    """Return what a task of a DAG run has handed on."""
+    """Return the handoff of a task of a DAG run."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
