@@ -26,7 +26,7 @@ def check_rejects(settings: Settings, name: str, read: SourceRead) -> None:
         raise BudgetError(
             f"Source {name} has {read.new_rejects} new rejects among {lines} lines, for example {reasons}.",
             f"at most {allowed} (reject_rows {source.reject_rows}, reject_fraction {source.reject_fraction}).",
-            "mend the file and run the week again, or raise the source's budget; see "
+            "correct the file and run the week again, or raise the source's budget; see "
             f"`barometer query \"SELECT uri, line, reason, content FROM rejects WHERE source = '{name}' "
             'AND accepted_run_id IS NULL ORDER BY uri, line"`.',
         )
@@ -53,8 +53,8 @@ def check_quarantined(settings: Settings, week: str, run_id: str, *, quarantined
             f"table quarantine under run {run_id}, and in {settings.site / run_page(run_id)}.",
             f"at most {allowed}, the larger of quarantine_rows = {budget.quarantine_rows} and "
             f"quarantine_fraction = {budget.quarantine_fraction:g} of the subjects.",
-            "mend the data, features.sql or the suite, or raise the [budget]; then run the week again. What was "
-            "published before still stands.",
+            "correct the data, features.sql or the suite, or raise the [budget]; then run the week again. What was "
+            "published before is unchanged.",
         )
 
 

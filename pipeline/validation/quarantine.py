@@ -1,9 +1,8 @@
-"""Quarantine: which subjects are kept out of a run, whole, and why; part of validating the features.
+"""Quarantine: the subjects that are kept out of a run, and why; part of validating the features.
 
-Some rows no model may see, whatever the suite says: a subject that is there twice, a number that is not finite, a key
-that is empty. These are found here; the rest comes from the suite's critical row-level expectations.
-
-The one entry point is `examine`, for the weekly run and for the weeks that train a model alike.
+Built-in checks find rows that no model may see: a subject with several rows, a number that is not finite, an empty key.
+The suite's critical expectations on rows find the others. If one row of a subject fails, all its rows are kept out. The
+entry point is `examine`, for the weekly run and for the weeks that train a model.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,60 +28,41 @@ _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
 
 @dataclass(frozen=True)
 class Failure:
-    """Rows that fail one expectation.
-
-    Attributes
-    ----------
-    result
-        The expectation's result.
-    query
-        SQL that returns the columns that name a row (a subject's two keys), then what is at fault.
-    faults
-        A word for each of those, as `value`, or the columns' names where they are several.
-    """
+    """The rows that fail one expectation."""
 
     result: Result
     query: str
+    """SQL that returns the columns that identify a row (a subject's two keys), then the faulty values."""
     faults: list[str]
+    """A word for each faulty value: `value`, or the columns' names if there are several."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What the built-in checks and the suite found in a snapshot.
-
-    Attributes
-    ----------
-    results
-        What became of each check and expectation.
-    about_rows
-        Those of them for which subjects are kept out.
-    sections
-        Great Expectations' account of the suite, as HTML.
-    quarantined
-        Subjects kept out.
-    """
+    """The findings of the built-in checks and the suite in a snapshot."""
 
     results: list[Result]
     about_rows: list[Result]
+    """Those results for which subjects are kept out."""
     sections: str
+    """Great Expectations' page sections for the suite, as HTML."""
     quarantined: int
+    """Subjects."""
 
 
 def examine(
     settings: Settings, manifest: SnapshotManifest, files: Sequence[Path], parameters: Mapping[str, Any], path: Path
 ) -> Examined:
-    """Validate a snapshot's features, and write to `path` which subjects are kept out and why.
+    """Validate a snapshot's features, and write the quarantine's file.
 
     Parameters
     ----------
-    settings
-        The configuration.
     manifest, files
         The snapshot and its shards.
     parameters
-        Of the suite; see `pipeline.validation.suites`.
+        The suite's parameters; see `pipeline.validation.suites`.
     path
-        The quarantine's file; see `COLUMNS`.
+        The quarantine's file, with `COLUMNS`.
 
     Raises
     ------
@@ -102,25 +82,25 @@ def examine(
 
 
 def failure_of(result: Result, query: str) -> Failure:
-    """Return the failure of an expectation, whose query is Great Expectations' own."""
+    """Return the failure of an expectation, with the query that Great Expectations gave."""
     return Failure(result, query, ["value"] if len(result.columns) == 1 else result.columns)
 
 
 def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path]) -> list[str]:
-    """Make the view `features` of these shards of the snapshot, and return its columns."""
+    """Create the view `features` of these shards of the snapshot; return its columns."""
     columns = [*KEYS, *manifest.names("number", "category", "info")]
     con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {', '.join(map(quoted, columns))} FROM {parquet(*files)}")
     return columns
 
 
 def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest) -> tuple[list[Result], list[Failure]]:
-    """Return the results of what is always expected, and the rows that fail it."""
+    """Return the results of the built-in checks, and the rows that fail them."""
     checks = {("key_is_not_empty", key): f"coalesce(trim({quoted(key)}), '') = ''" for key in KEYS}
     checks |= finite(manifest)
     results, failures = failures_of_rows(con, manifest.rows, checks, KEYS)
     repeated = "SELECT customer_id, product_id, count(*) AS copies FROM features GROUP BY ALL HAVING copies > 1"
     copies = 0
-    if manifest.rows != manifest.subjects:  # else a scan of all keys would find nothing
+    if manifest.rows != manifest.subjects:  # if they are equal, a scan of all keys would find nothing
         copies = _count(con, f"SELECT coalesce(sum(copies), 0) FROM ({repeated})")
     results.append(_result("subject_is_there_once", list(KEYS), manifest.rows, copies))
     if copies:
@@ -141,13 +121,13 @@ def failures_of_rows(
     Parameters
     ----------
     con
-        Where `features` is.
+        The connection that has `features`.
     rows
-        How many it has.
+        The number of its rows.
     checks
         By name and column, the SQL condition that a bad row meets.
     index
-        The columns that name a row.
+        The columns that identify a row.
     """
     if not checks:
         return [], []
@@ -213,7 +193,7 @@ def rows_kept_out(
 
 
 def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:
-    """Return the query to run on each shard; what must see all rows at once is run here."""
+    """Return the query to run on each shard. A query that must see all rows at once runs here, into a table."""
     if failure.result.type not in _ACROSS_ROWS:
         return failure.query
     con.execute(
@@ -234,16 +214,16 @@ def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: S
 
 
 def reasons_query(failures: Sequence[Failure], queries: Sequence[str], index: Sequence[str]) -> str:
-    """Return SQL that gives, for each row that fails anything, its `index` columns and `reasons`, a list of text.
+    """Return SQL for the `index` columns and `reasons`, a list of text, of each row that fails.
 
     Parameters
     ----------
     failures
-        What is failed; not empty.
+        At least one failure.
     queries
-        The SQL to use for each of them.
+        The SQL to use for each failure.
     index
-        The columns that name a row.
+        The columns that identify a row.
     """
     named = ", ".join(index)
     faults = " UNION ALL ".join(
@@ -265,7 +245,7 @@ def _names(failure: Failure, index: Sequence[str]) -> str:
 
 
 def _fault(failure: Failure) -> str:
-    """Return SQL that says what is wrong: `value 12.5`, or `a 1.0, b 2.0`."""
+    """Return SQL that describes a fault: `value 12.5`, or `a 1.0, b 2.0`."""
     texts = [
         f"{literal(word + ' ')} || coalesce(left(fault_{at}::TEXT, {_LONGEST_VALUE}), 'missing')"
         for at, word in enumerate(failure.faults)

@@ -61,18 +61,18 @@ def verdicts_so_far(folder: Path) -> list[dict[str, Any]]:
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
-    """Return how many expectations there were, and how many of them are failing warnings."""
+    """Return the number of expectations, and how many of them are warnings that fail."""
     warnings = sum(result.status == "failed" and result.severity == "warning" for result in results)
     return {"expectations": len(results), "warnings": warnings}
 
 
 def stop_on(failures: Sequence[Result], settings: Settings, run_id: str, *, about: str) -> None:
-    """Stop the run when there are failures.
+    """Stop the run if there are failures.
 
     Raises
     ------
     ExpectationError
-        If `failures` holds anything; it names each.
+        If there are any; the error names each.
     """
     if not failures:
         return
@@ -80,6 +80,6 @@ def stop_on(failures: Sequence[Result], settings: Settings, run_id: str, *, abou
     raise ExpectationError(
         f"{len(failures)} critical expectation{'s' * (len(failures) > 1)} on {about} failed. {found}.",
         f"{'; '.join(result.expected for result in failures)}.",
-        f"read {settings.site / run_page(run_id)}; mend the data, or the suite in {settings.expectations} if "
-        "the data is right; then run the week again. What was published before still stands.",
+        f"read {settings.site / run_page(run_id)}; correct the data, or the suite in {settings.expectations} "
+        "if the data is right; then run the week again. What was published before is unchanged.",
     )

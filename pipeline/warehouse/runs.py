@@ -1,7 +1,7 @@
-"""The record of runs, in `prediction_runs`: opened by the first stage, filled by the others, closed by publish.
+"""The record of runs, `prediction_runs`: every statement that writes it, and the look-ups of one run.
 
-Entry points: `open_run`, `update_run`, `record_stage`, `record_validation`, `fail_run`, `fail_unfinished` to write;
-`run`, `published_run` to read.
+`pipeline.orchestration.recorded_stage` fills a run's record. To write: `open_run`, `record_stages`,
+`committed_before_stop`, `show`, `fail_run` and `fail_unfinished`. To read: `run` and `published_run`.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ State = Literal["running", "failed", "held", "published", "superseded", "abandon
 
 
 class RunRecord(BaseModel):
-    """A row of `prediction_runs`; see the comments there."""
+    """A row of `prediction_runs`. The table's comments describe the columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -58,9 +58,9 @@ class RunRecord(BaseModel):
 
 
 def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: Any) -> str:
-    """Record a new run of the week, as running, with `facts` as further columns; return its id, `<week>.<n>`.
+    """Record a new running run of the week, with `facts` as further columns; return its id, `<week>.<n>`.
 
-    What the same DAG run began before and did not end is marked as abandoned: its first task was run again.
+    A run that the same DAG run has begun and not ended is marked as abandoned: the first task is running again.
     """
     with transaction(settings) as connection:
         _lock_week(connection, week)
@@ -86,14 +86,14 @@ def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: An
 
 
 def update_run(settings: Settings, run_id: str, **columns: Any) -> None:
-    """Set columns of a run's record; dicts and lists become JSON."""
+    """Set columns of a run's record. Dicts and lists become JSON."""
     with transaction(settings) as connection:
         _update(connection, run_id, columns)
 
 
 @contextmanager
 def committed_before_stop(settings: Settings, run_id: str, **columns: Any) -> Iterator[None]:
-    """Set columns of a run's record if an error in the block stops the run: they are the evidence for it."""
+    """Set columns of a run's record, as evidence, if an error in the block stops the run."""
     try:
         yield
     except TerminalError:
@@ -154,7 +154,7 @@ def fail_run(settings: Settings, run_id: str, error: str) -> None:
 
 
 def fail_unfinished(settings: Settings, airflow_run_id: str, error: str) -> None:
-    """Close what a DAG run left running as failed."""
+    """Close as failed a run that its DAG run has left running."""
     with transaction(settings) as connection:
         connection.execute(
             text(
@@ -184,13 +184,13 @@ def run(settings: Settings, run_id: str) -> RunRecord:
 
 
 def published_run(settings: Settings, week: Week) -> RunRecord | None:
-    """Return the record of the week's published run, None when the week is not published."""
+    """Return the record of the week's published run, or None if the week is not published."""
     query = "SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :value)"
     return _one(settings, query, week.monday)
 
 
 def _lock_week(connection: Connection, week: Week) -> None:
-    """Take turns on a week until the end of the transaction."""
+    """Wait for other transactions that open a run of the week; the lock ends with the transaction."""
     lock = text("SELECT pg_advisory_xact_lock(hashtextextended('run of ' || :week, 0))")
     connection.execute(lock, {"week": str(week)})
 
