@@ -68,7 +68,7 @@ def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Pat
         raise ConservationError(
             f"The files of shard {number} cannot be read: {error}.",
             f"{shard}, {part} and {quarantine} as the run wrote them.",
-            "run the week again with rebuild, which makes its files anew.",
+            "run the week again with rebuild, which makes its files again.",
         ) from None
     assert row is not None, "an aggregate has a row"
     for at, fault in enumerate(_FAULTS, 3):

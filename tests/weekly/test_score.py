@@ -181,7 +181,7 @@ def test_several_info_columns_or_none(settings: Settings, plan: Plan) -> None:
 def test_a_shard_that_was_changed_after_it_was_written_is_refused(settings, plan, snapshot) -> None:
     shard = snapshot.manifest.parent / "shard-0001.parquet"
     pq.write_table(features_table(ROWS).slice(1), shard)
-    with pytest.raises(ConservationError, match=r"shard-0001\.parquet is gone or is not what was written"):
+    with pytest.raises(ConservationError, match=r"shard-0001\.parquet is missing or has changed"):
         score(settings, plan, snapshot, validated(plan.folder, []), 1)
     shard.unlink()
     with pytest.raises(ConservationError, match="absent"):
