@@ -20,9 +20,16 @@ import duckdb
 
 from pipeline.duck import literal
 from pipeline.files import sha256_of_file
-from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
+from pipeline.manifests import KEYS, FeatureColumn, Shard, SnapshotManifest
 from pipeline.validation.conservation import check_conserved
-from pipeline.validation.quarantine import KEYS, Failure, built_in_failures, create_view, write_quarantine
+from pipeline.validation.quarantine import (
+    COLUMNS,
+    Failure,
+    built_in_failures,
+    create_view,
+    rows_kept_out,
+    write_quarantine,
+)
 from pipeline.validation.suites import ExpectationSpec, Suite
 from pipeline.weeks import Week
 
@@ -121,7 +128,8 @@ def validate_and_quarantine(home: Path, manifest: SnapshotManifest, limit: float
     validated = time.perf_counter()
     _, failures = built_in_failures(con, manifest)
     failures += [Failure(result, query, ["value"]) for result, query in evaluated.queries]
-    quarantined = write_quarantine(con, manifest, files, failures, home / "quarantine.parquet")
+    write_quarantine(con, home / "quarantine.parquet", list(COLUMNS), rows_kept_out(con, manifest, files, failures))
+    ((quarantined,),) = con.execute("SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine").fetchall()
     return (
         f"{validated - started:.1f} s, quarantine {time.perf_counter() - validated:.1f} s:"
         f" {quarantined} subjects for {len(failures)} reasons"

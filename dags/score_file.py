@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param
 
 from pipeline.batch_jobs.places import DAG_ID, FORMATS, RECEIVED_PATTERN
 from pipeline.orchestration.airflow_adapter import RETRIES, Stage, handoffs
+from pipeline.orchestration.dag_params import airflow_run_id, param
 
 with DAG(
     dag_id=DAG_ID,
@@ -63,6 +64,12 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
         task_id="plan",
         task_display_name="Plan the scoring",
         function="pipeline.batch_jobs.file_plan:plan_file",
+        arguments={
+            "file": param("file"),
+            "uri": param("uri"),
+            "file_format": param("format"),
+            "airflow_run_id": airflow_run_id,
+        },
         execution_timeout=timedelta(minutes=10),
         doc_md="""
 Decides which file it is, whether it may be read, and which model versions score it; every later task uses these.

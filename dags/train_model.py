@@ -4,11 +4,22 @@ The stages are functions of `pipeline.training`; the last line is the diagram.
 """
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, Asset, Param
 
-from pipeline.orchestration.airflow_adapter import RETRIES, Page, Stage, handoffs
+from pipeline.orchestration.airflow_adapter import HANDOFF, RETRIES, Page, Stage, handoffs
 from pipeline.orchestration.airflow_approval import Approval
+from pipeline.orchestration.dag_params import Context, airflow_run_id, asked_by, param
+from pipeline.settings import Settings
+from pipeline.weeks import Week
+
+
+def version(_settings: Settings, context: Context) -> Any:
+    """Return the version that the params name, else the one that this run has registered."""
+    return context["params"]["version"] or context["ti"].xcom_pull(task_ids="register", key=HANDOFF)["version"]
+
 
 with DAG(
     dag_id="train_model",
@@ -84,6 +95,11 @@ another version with the same predictions.
         task_id="plan",
         task_display_name="Plan the training",
         function="pipeline.training.training_plan:plan_training",
+        arguments={
+            "as_of": param("as_of", Week.parse),
+            "pipeline": param("pipeline", Path),
+            "airflow_run_id": airflow_run_id,
+        },
         when=lambda params: not params["version"],
         execution_timeout=timedelta(minutes=10),
         doc_md="""
@@ -163,7 +179,7 @@ same version.
         task_display_name="Write the training report",
         function="pipeline.training.training_report:training_report",
         inputs=handoffs(plan=plan, training_set=collect, evaluated=evaluate, registered=register),
-        links=[Page("Training report", "training/{training_id}.html")],
+        links=[Page("Training report", "training/{plan[training_id]}.html")],
         execution_timeout=timedelta(hours=1),
         doc_md="""
 Writes the page that tells what the version learned from, what cleaning left out, how the search went and how good the
@@ -177,6 +193,14 @@ version is; read it before approving a promotion.
         task_id="gate",
         task_display_name="Judge the version",
         function="pipeline.promotion.gate:gate",
+        arguments={
+            "version": version,
+            "role": param("role"),
+            "from_week": param("from_week", Week.parse),
+            "reason": param("reason"),
+            "asked_by": asked_by,
+            "airflow_run_id": airflow_run_id,
+        },
         when=lambda params: params["promote"] or params["version"],
         trigger_rule="none_failed",
         execution_timeout=timedelta(hours=1),

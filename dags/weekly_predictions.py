@@ -1,6 +1,6 @@
 """The weekly predictions: every Monday at 00:00 in the company's time zone, for the week that has just ended.
 
-The stages are functions of `pipeline`; `pipeline.orchestration.airflow_adapter.Stage` makes tasks of them.
+The stages are the functions in `pipeline.weekly`; `RecordedStage` makes tasks of them and keeps the run's record.
 The last line is the diagram.
 """
 
@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
-from pipeline.orchestration.airflow_adapter import RETRIES, Page, Stage, handoffs, record_death
+from pipeline.orchestration.airflow_adapter import RETRIES, Page, handoffs
+from pipeline.orchestration.dag_params import airflow_run_id, param, week_of_run
+from pipeline.orchestration.recorded_stage import RecordedStage, record_death
 from pipeline.settings import load_settings
 
 settings = load_settings()
-report_page = Page("Report", "reports/{week}.html")
-data_docs = Page("Data Docs", "data_docs/{run_id}/index.html")
+report_page = Page("Report", "reports/{plan[week]}.html")
+data_docs = Page("Data Docs", "data_docs/{plan[run_id]}/index.html")
 
 with DAG(
     dag_id="weekly_predictions",
@@ -68,10 +70,16 @@ Running a week again is always safe: it leaves exactly one set of rows. A task t
         ),
     },
 ) as dag:
-    plan = Stage(
+    plan = RecordedStage(
         task_id="plan",
         task_display_name="Plan the run",
         function="pipeline.weekly.plan:plan",
+        arguments={
+            "week": week_of_run,
+            "model": param("model"),
+            "rebuild": param("rebuild"),
+            "airflow_run_id": airflow_run_id,
+        },
         execution_timeout=timedelta(minutes=10),
         doc_md="""
 Decides the week, the model version, the challenger's part (`[routing]`; a published week is repeated as it was) and
@@ -82,7 +90,7 @@ plan.
 with `barometer train --as-of WEEK`, or trigger the run with the param `model` set to `current`.
 """,
     )
-    ingest = Stage(
+    ingest = RecordedStage(
         task_id="ingest",
         task_display_name="Ingest the sources",
         function="pipeline.weekly.ingest:ingest",
@@ -96,7 +104,7 @@ source's budget: `SELECT * FROM rejects WHERE first_run_id = '…'` shows them. 
 `reject_rows` / `reject_fraction`, then clear this task.
 """,
     )
-    validate_sources = Stage(
+    validate_sources = RecordedStage(
         task_id="validate_sources",
         task_display_name="Validate the sources",
         function="pipeline.weekly.validate_sources:validate_sources",
@@ -110,7 +118,7 @@ Usually the delivery is incomplete or came twice: get the right file and trigger
 real, adapt the suite.
 """,
     )
-    features = Stage(
+    features = RecordedStage(
         task_id="features",
         task_display_name="Make the features",
         function="pipeline.weekly.features:features",
@@ -124,7 +132,7 @@ is published already keeps its snapshot unless the param `rebuild` is set.
 memory" means `resources.duckdb_memory` is too small for the company.
 """,
     )
-    validate_features = Stage(
+    validate_features = RecordedStage(
         task_id="validate_features",
         task_display_name="Validate the features",
         function="pipeline.weekly.validate_features:validate_features",
@@ -139,7 +147,7 @@ allows. `SELECT reasons, count(*) FROM quarantine WHERE run_id = '…' GROUP BY 
 the suite, then trigger the week again with `rebuild`.
 """,
     )
-    score = Stage.partial(
+    score = RecordedStage.partial(
         task_id="score",
         task_display_name="Score a shard",
         function="pipeline.weekly.score:score",
@@ -154,11 +162,12 @@ its customers; in the shadow it scores everybody, and that it cannot is a warnin
 if it is the model, train a new version or name another in the param `model`.
 """,
     ).expand(shard=features.output)
-    check = Stage(
+    check = RecordedStage(
         task_id="check",
         task_display_name="Check the predictions",
         function="pipeline.weekly.check:check",
         inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features, scored=score),
+        shards=score,
         links=[data_docs],
         trigger_rule="none_failed",
         doc_md="""
@@ -169,7 +178,7 @@ and is what was written, each row is by its customer's model, and `expectations/
 shard. Clear the task `score` to make its files again.
 """,
     )
-    publish = Stage(
+    publish = RecordedStage(
         task_id="publish",
         task_display_name="Publish the week",
         function="pipeline.weekly.publish:publish",
@@ -183,7 +192,7 @@ whole. Also exports it as Parquet under `exports/`. Updates the asset `predictio
 back: publishing twice is harmless.
 """,
     )
-    report = Stage(
+    report = RecordedStage(
         task_id="report",
         task_display_name="Write the report",
         function="pipeline.weekly.report:report",

@@ -1,4 +1,4 @@
-"""The base of the handoffs: what one task hands to the next, as JSON. Addresses and counts, never data."""
+"""The base of what one task hands to the next through XCom, as JSON: paths and counts, never data."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Handoff(BaseModel):
-    """What a stage hands on."""
+    """The result of a stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

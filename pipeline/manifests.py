@@ -1,4 +1,4 @@
-"""The manifests: what was read from the sources, what a snapshot holds, and what a training set holds."""
+"""Manifests, as JSON files: what was read from the sources, and what a snapshot and a training set hold."""
 
 import json
 from datetime import datetime
@@ -11,13 +11,15 @@ from pipeline.errors import ConservationError
 from pipeline.files import sha256_of_file, sha256_of_text, write_text
 
 ColumnKind = Literal["number", "category", "info"]
+KEYS = ("customer_id", "product_id")
+"""The columns that name a subject."""
 
 
 class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ANEW: ClassVar[str] = "run the week again with rebuild, which makes its files anew."
-    """What to do when a file is not what was written."""
+    ANEW: ClassVar[str] = "run the week again with rebuild, which makes its files again."
+    """What to do if a file is not what was written."""
 
     def write(self, path: Path) -> None:
         """Write the manifest to `path` atomically, as JSON."""
@@ -30,7 +32,7 @@ class _Manifest(BaseModel):
         Raises
         ------
         ConservationError
-            If the file is gone or is not what was written.
+            If the file is missing or has changed.
         """
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
@@ -41,22 +43,22 @@ class _Manifest(BaseModel):
 
 
 class SourceFile(_Manifest):
-    """One file of a source (or one read of a table or query), as ingested."""
+    """One file of a source, or one read of a table or query, as ingested."""
 
     uri: str
     size_bytes: int
     digest: str
-    """sha256 of the file's bytes as they lie in the landing zone; of the rows read, for a table or query."""
+    """sha256 of the file's bytes in the landing zone; for a table or query, of the rows read."""
     rows: int
     rejects: int
     parquet: Path
     """The cast rows, under the home; see `pipeline.sources.week_sources`."""
     declaration: str = ""
-    """Short digest of what decided how the bytes were read."""
+    """Short digest of the settings by which the bytes were read."""
     week: str | None = None
-    """The week whose file it is, for a source with a file for each week."""
+    """The file's week, for a source with a file for each week."""
     header: str | None = None
-    """The header as it stands in the file, marks included (`pipeline.sources.stream`); None for a format without."""
+    """The file's header, marks included (`pipeline.sources.stream`); None for a format without one."""
 
 
 class SourceRead(_Manifest):
@@ -65,22 +67,22 @@ class SourceRead(_Manifest):
     files: list[SourceFile]
     new_rejects: int
     timeless: bool
-    """Declares neither event_time nor arrived_at: nothing can be hidden from the past."""
+    """Whether the source declares neither event_time nor arrived_at, so that nothing can be hidden from past weeks."""
     undeclared_columns: list[str]
 
     @property
     def rows(self) -> int:
-        """Rows read, over all files."""
+        """Rows read, in all files."""
         return sum(file.rows for file in self.files)
 
     @property
     def rejects(self) -> int:
-        """Rejects, over all files."""
+        """Rejects, in all files."""
         return sum(file.rejects for file in self.files)
 
 
 class SourcesManifest(_Manifest):
-    """What a week's sources were."""
+    """A week's sources, as read."""
 
     week: str
     sources: dict[str, SourceRead]
@@ -91,14 +93,14 @@ class FeatureColumn(_Manifest):
 
     name: str
     kind: ColumnKind
-    """number: float32 (booleans as 0 and 1); category: text; info: text, carried and never scored."""
+    """number: float32 (booleans as 0 and 1); category: text; info: text, which is carried along and not scored."""
 
 
 class Shard(_Manifest):
     """One shard's file."""
 
     file: str
-    """Name beside the manifest."""
+    """Its name, beside the manifest."""
     rows: int
     digest: str
     """sha256 of the file."""
@@ -112,25 +114,25 @@ class ShardsManifest(_Manifest):
     shards: list[Shard]
 
     def checked_file(self, folder: Path, shard: int) -> Path:
-        """Return one shard's file below `folder`, checked to be the one that was written.
+        """Return a shard's file in `folder`, after checking that it is the one that was written.
 
         Raises
         ------
         ConservationError
-            If it is gone or has changed.
+            If the file is missing or has changed.
         """
         file, digest = folder / self.shards[shard].file, self.shards[shard].digest
         found = sha256_of_file(file) if file.exists() else "absent"
         if found != digest:
             raise ConservationError(
-                f"The shard's file {file} is gone or is not what was written (sha256 {found[:12]}).",
+                f"The shard's file {file} is missing or has changed (sha256 {found[:12]}).",
                 f"sha256 {digest[:12]}, as its manifest says.",
                 self.ANEW,
             )
         return file
 
     def checked_files(self, folder: Path) -> list[Path]:
-        """Return all shards' files below `folder`, in order, each checked like `checked_file`."""
+        """Return all shards' files in `folder`, in order, each checked as by `checked_file`."""
         return [self.checked_file(folder, shard) for shard in range(len(self.shards))]
 
     def names(self, *kinds: ColumnKind) -> list[str]:
@@ -139,18 +141,18 @@ class ShardsManifest(_Manifest):
 
 
 class SnapshotManifest(ShardsManifest):
-    """A week's features: the data version."""
+    """A week's features. Its digest is the data version."""
 
     week: str
     cutoff: datetime
     sql_digest: str
     subjects: int
-    """Distinct keys; fewer than rows when features.sql returned a subject twice."""
+    """Distinct keys: fewer than rows if features.sql returned a subject twice."""
     sources: dict[str, SourceRead]
 
     @property
     def digest(self) -> str:
-        """sha256 of the week, the SQL's digest, the columns and the shards: equal for equal content."""
+        """sha256 of the week, the SQL's digest, the columns and the shards; equal for equal content."""
         content = self.model_dump(mode="json", include={"week", "sql_digest", "columns", "shards"})
         return sha256_of_text(json.dumps(content, sort_keys=True))
 
@@ -160,7 +162,7 @@ class TrainingWeek(_Manifest):
 
     week: str
     file: str
-    """Name beside the manifest: Parquet with the snapshot's columns and `satisfied`, by subject."""
+    """Its name, beside the manifest: Parquet with the snapshot's columns and `satisfied`, by subject."""
     rows: int
     satisfied: int
     digest: str
@@ -168,7 +170,7 @@ class TrainingWeek(_Manifest):
 
 
 class WeekCleaning(_Manifest):
-    """What became of a past week's features and labels on their way into a training set; the numbers add up.
+    """The outcome of a past week's features and labels on their way into a training set. The numbers add up.
 
     `feature_rows` = `quarantined_rows` + `unlabelled_rows` + `rows`, and
     `labels` = `labels_without_row` + `labels_of_quarantined` + `rows`.
@@ -178,22 +180,23 @@ class WeekCleaning(_Manifest):
     feature_rows: int
     """Rows that features.sql returned."""
     quarantined_rows: int
-    """Rows that the weekly run would have kept out, and why: by reason, so that a row with two counts for both."""
+    """Rows that the weekly run would have quarantined."""
     quarantined: dict[str, int]
+    """Rows by reason; a row with two reasons counts for both."""
     unlabelled_rows: int
     """Rows whose subject has no label that was known in time."""
     rows: int
     labels: int
     """Labels of this week that were known in time."""
     labels_without_row: int
-    """Those whose subject features.sql does not return."""
+    """Labels whose subject features.sql does not return."""
     labels_of_quarantined: int
     failures: list[str]
-    """Critical expectations on the table as a whole that the week fails; the weekly run would have stopped."""
+    """Critical expectations on the whole table that the week fails, so that the weekly run would have stopped."""
 
 
 class LabelCounts(_Manifest):
-    """What labels.sql returned: `returned` = `unanswered` + `later` + `known`."""
+    """The rows that labels.sql returned: `returned` = `unanswered` + `later` + `known`."""
 
     returned: int
     unanswered: int
@@ -211,15 +214,15 @@ class TrainingSetManifest(_Manifest):
     features_sql_digest: str
     labels_sql_digest: str
     weeks: list[TrainingWeek]
-    """Oldest first; only weeks with labels."""
+    """Only weeks with labels, oldest first."""
     cleaning: list[WeekCleaning] = []
-    """Oldest first; every week that was looked at."""
+    """Every week that was examined, oldest first."""
     labels: LabelCounts | None = None
     sources: dict[str, SourceRead] = {}
-    """What all weeks together were made from, each file once."""
+    """The sources of all weeks together, each file once."""
 
     @property
     def digest(self) -> str:
-        """sha256 of what a model learns from; how that came about is told beside it."""
+        """sha256 of what a model learns from, without the record of how it was made."""
         content = self.model_dump(mode="json", exclude={"cleaning", "labels", "sources"})
         return sha256_of_text(json.dumps(content, sort_keys=True))

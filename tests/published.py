@@ -44,9 +44,7 @@ def publish_week(
     """Publish a week: subjects served, subjects quarantined with their reasons, facts for the columns of its record."""
     facts = {**FACTS, "subjects": len(subjects) + len(quarantined or {}), **facts}
     run_id = runs.open_run(settings, week=week, airflow_run_id=f"manual__{datetime.now(UTC).isoformat()}")
-    validation = facts.pop("validation", [])
     runs.update_run(settings, run_id, **facts)
-    runs.record_validation(settings, run_id, validation)
     with transaction(settings) as connection:
         for (customer, product), reasons in (quarantined or {}).items():
             connection.execute(

@@ -40,7 +40,7 @@ class FileValidated(Handoff):
     """The verdict on the rows, and which rows are kept out."""
 
     quarantine: Path
-    """Parquet: shard (int32), row (int64, position in the shard), reasons (list of text)."""
+    """Parquet; columns as `QUARANTINE` of `validate`."""
     unreadable: int
     quarantined: int
     """Rows that break a critical expectation."""

@@ -3,8 +3,6 @@
 `pipeline.models.predictions` does it, as for a week. The entry point is `score_shard`.
 """
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,20 +31,12 @@ def score_shard(
     ConservationError
         If the shard has changed since it was written.
     """
-    started_at = datetime.now(UTC)
     features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)
-    predict = served(settings, plan, features)
+    predict = served(plan, features, settings.model.threshold)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    kept = kept_batches(settings, features, rows_validated.quarantine, shard)
+    kept = kept_batches(features, rows_validated.quarantine, shard, settings.resources.batch_rows)
     rows = write(file, SCHEMA, (_predictions(plan, batch, *predict(batch)) for batch in kept))
-    return Scored(
-        shard=shard,
-        file=file,
-        rows=rows,
-        digest=sha256_of_file(file),
-        started_at=started_at,
-        finished_at=datetime.now(UTC),
-    )
+    return Scored(shard=shard, file=file, rows=rows, digest=sha256_of_file(file))
 
 
 def _predictions(

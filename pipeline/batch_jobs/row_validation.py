@@ -6,20 +6,29 @@ values, and everything with a parameter. There is no error budget: the good rows
 entry point is `validate_rows`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 
 from pipeline.batch_jobs.file_rows import ROW
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.duck import connection, literal, parquet, quoted
-from pipeline.files import written_atomically
+from pipeline.duck import connection, parquet, quoted
 from pipeline.settings import Settings
 from pipeline.sources.casts import REASON
 from pipeline.validation.gx import Result, validate
-from pipeline.validation.quarantine import Failure, failure_of, failures_of_rows, finite, reasons_query
+from pipeline.validation.quarantine import (
+    Failure,
+    failure_of,
+    failures_of_rows,
+    finite,
+    reasons_query,
+    write_quarantine,
+)
 from pipeline.validation.suites import concerns_rows_of, load_suite
+
+QUARANTINE = ("shard", "row", "reasons")
+"""The columns of a job's quarantine, of `pipeline.validation.quarantine.COLUMNS`; a row may have no keys."""
 
 
 def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> FileValidated:
@@ -37,7 +46,8 @@ def validate_rows(settings: Settings, plan: FilePlan, file_rows: FileRows) -> Fi
     path = plan.folder / "quarantine.parquet"
     with connection(settings) as con:
         results, failures = _examine(settings, con, manifest, files)
-        kept_out = _write(con, manifest, files, failures, path)
+        write_quarantine(con, path, QUARANTINE, _rows_kept_out(con, manifest, files, failures))
+        kept_out = int((con.execute("SELECT count(*) FROM quarantine").fetchone() or (0,))[0])
     return FileValidated(
         quarantine=path,
         unreadable=file_rows.unreadable,
@@ -67,24 +77,15 @@ def _create_view(con: duckdb.DuckDBPyConnection, manifest: FileManifest, files: 
     return columns
 
 
-def _write(
-    con: duckdb.DuckDBPyConnection,
-    manifest: FileManifest,
-    files: Sequence[Path],
-    failures: Sequence[Failure],
-    path: Path,
-) -> int:
-    """Write which rows are kept out and why, shard by shard to bound memory; return how many."""
-    con.execute("CREATE TEMP TABLE quarantine (shard INTEGER, row BIGINT, reasons TEXT[])")
+def _rows_kept_out(
+    con: duckdb.DuckDBPyConnection, manifest: FileManifest, files: Sequence[Path], failures: Sequence[Failure]
+) -> Iterator[str]:
     for shard, file in enumerate(files):
         _create_view(con, manifest, [file])
         unreadable = f"SELECT {ROW}, [{REASON}] AS reasons FROM {parquet(file)} WHERE {REASON} IS NOT NULL"
         failing = [reasons_query(failures, [failure.query for failure in failures], [ROW])] if failures else []
         kept_out = " UNION ALL ".join(f"SELECT * FROM ({query})" for query in (unreadable, *failing))
-        con.execute(
-            f"INSERT INTO quarantine SELECT {shard}, file_row_number, reasons FROM {parquet(file)}"
+        yield (
+            f"SELECT {shard}, file_row_number, reasons FROM {parquet(file)}"
             f" JOIN ({kept_out}) USING ({ROW}) ORDER BY file_row_number"
         )
-    with written_atomically(path) as temporary:
-        con.execute(f"COPY quarantine TO {literal(temporary)} (FORMAT parquet)")
-    return int((con.execute("SELECT count(*) FROM quarantine").fetchone() or (0,))[0])

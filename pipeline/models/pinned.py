@@ -1,4 +1,4 @@
-"""The model versions that a run uses, chosen once in its first task and pinned for every later one.
+"""The model versions of a run: chosen once by its first task, and used by every later one.
 
 Used by the weekly run and by the scoring of a file of rows. Entry points: `Models`, `pinned`, `todays_routing` and
 `with_challenger`.
@@ -16,7 +16,7 @@ from pipeline.weeks import Week
 
 
 class Challenger(Handoff):
-    """The model version that takes part beside the run's own, the champion."""
+    """The model version beside the run's own, the champion."""
 
     model_version: str
     trained_after_cutoff: bool
@@ -25,25 +25,25 @@ class Challenger(Handoff):
 
 
 class Routing(Handoff):
-    """Which part the challenger has in a run."""
+    """The challenger's part in a run."""
 
     mode: Literal["off", "ab", "shadow"] = "off"
-    """ab: it serves a fraction of the customers; shadow: it scores everybody into `shadow_predictions`."""
+    """ab: it serves a fraction of the customers. shadow: it scores every row, into `shadow_predictions`."""
     fraction: float = 0
-    """With ab: of the customers."""
+    """In an A/B test, its share of the customers."""
     salt: str = ""
     challenger: Challenger | None = None
-    """None when off."""
+    """None if the mode is off."""
     reason: str = "routing is off"
-    """Why this mode: in words."""
+    """Why this mode."""
 
 
 class Models(Handoff):
-    """Which model versions score, decided once in a run's first task and pinned."""
+    """The model versions that score a run, decided once by its first task."""
 
     model_version: str
     model_reason: str
-    """Why this version: in words."""
+    """Why this version."""
     trained_after_cutoff: bool
     """Whether the model saw data from after the cutoff of the week it scores."""
     bundle: Path
@@ -66,7 +66,7 @@ def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
 
 
 def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice) -> Routing:
-    """Return today's routing, where today's champion serves."""
+    """Return today's routing; it is off unless today's champion was chosen."""
     if not choice.is_current:
         return Routing(reason="only today's champion has a challenger beside it")
     if settings.routing.mode == "off":
@@ -80,7 +80,13 @@ def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice)
 def with_challenger(
     settings: Settings, week: Week, version: str, routing: Routing, recorded_digest: str | None = None
 ) -> Routing:
-    """Return the routing with its challenger; one that cannot score ends an A/B run, and only the shadow of another."""
+    """Return the routing with its challenger.
+
+    Raises
+    ------
+    ModelError
+        If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow scores.
+    """
     try:
         with blaming_challenger(version):
             choice = registry.choose_model(settings, week=week, requested=version, published_version=None)

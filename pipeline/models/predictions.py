@@ -1,11 +1,10 @@
-"""Predictions of one shard: made by the pinned versions, streamed to a file, and handed over whole.
+"""A shard's predictions: scored by the pinned versions, streamed to a file, and handed over whole.
 
-Used by the weekly run (`pipeline.weekly.score`, then `check`) and by the scoring of a file of rows
+Used by the weekly run (`pipeline.weekly.score` and `check`) and by the scoring of a file of rows
 (`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `write` and `whole_parts`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from pipeline.manifests import ShardsManifest
 from pipeline.models.pinned import Models
 from pipeline.models.routing import blaming_challenger, is_challengers, routed_scores
 from pipeline.models.scorer import Scorer, inputs
-from pipeline.settings import Settings
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -39,11 +37,11 @@ PREDICTIONS_SCHEMA = pa.schema(
 SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name not in {"role", "info"}])
 
 Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
-"""From features to each row's scores, and whether they are the challenger's."""
+"""From features to each row's scores, and whether the challenger made them."""
 
 
 class Shadow(Handoff):
-    """One shard's shadow scores: the challenger's, which nobody is served."""
+    """One shard's shadow scores, by the challenger. Readers never see them as predictions."""
 
     file: Path
     """Parquet, columns as `SHADOW_SCHEMA`."""
@@ -63,25 +61,14 @@ class Scored(Handoff):
     shadow: Shadow | None = None
     shadow_failure: str | None = None
     """Why the challenger could not score in the shadow."""
-    started_at: datetime
-    finished_at: datetime
 
 
-def kept_batches(settings: Settings, features: Path, quarantine: Path, shard: int) -> Iterator[pa.RecordBatch]:
-    """Yield the shard's rows that are not in quarantine, in order.
-
-    Parameters
-    ----------
-    settings
-        Says how many rows at once.
-    features, shard
-        The shard's file and number.
-    quarantine
-        Who is kept out; see `pipeline.validation.quarantine`.
-    """
-    quarantined = _quarantined_rows(quarantine, shard)
+def kept_batches(features: Path, quarantine: Path, shard: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a shard's file that are not in quarantine, in order, at most `batch_rows` at a time."""
+    rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
+    quarantined = np.sort(rows.column("row").to_numpy())
     position = 0
-    for batch in _batches(features, settings.resources.batch_rows):
+    for batch in _batches(features, batch_rows):
         first, last = np.searchsorted(quarantined, [position, position + batch.num_rows])
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[quarantined[first:last] - position] = False
@@ -90,20 +77,15 @@ def kept_batches(settings: Settings, features: Path, quarantine: Path, shard: in
             yield batch if keep.all() else batch.filter(pa.array(keep))
 
 
-def _quarantined_rows(quarantine: Path, shard: int) -> np.ndarray:
-    rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
-    return np.sort(rows.column("row").to_numpy())
-
-
 def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the shard by row groups: asked for all of them at once, pyarrow keeps what it has read."""
+    """Yield the file by row groups. When pyarrow reads all of them in one call, it keeps them in memory."""
     with pq.ParquetFile(features) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
 
 
 def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write the batches to a Parquet file, atomically, one at a time; return how many rows they hold."""
+    """Write the batches to a Parquet file, atomically, one at a time; return the number of rows."""
     rows = 0
     with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for batch in batches:
@@ -112,27 +94,27 @@ def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
     return rows
 
 
-def served(settings: Settings, models: Models, features: Path) -> Predict:
-    """Return what makes the scores that people are served: the champion's, or in an A/B test either's.
+def served(models: Models, features: Path, threshold: float) -> Predict:
+    """Return the function that scores what people are served: by the champion, or in an A/B test by either model.
 
     Parameters
     ----------
-    settings
-        Gives the threshold.
     models
         The pinned versions.
     features
-        A file of what will be scored, for its columns.
+        A file of the rows to score, for its columns.
+    threshold
+        From this satisfaction on, a row is likely satisfied.
 
     Raises
     ------
     ModelError
         If a model version fails its checks, or the challenger wants other features.
     """
-    champion = Scorer.load(models.bundle, models.bundle_digest, threshold=settings.model.threshold)
+    champion = Scorer.load(models.bundle, models.bundle_digest, threshold=threshold)
     if models.routing.mode != "ab":
         return lambda batch: (champion.score(batch), np.zeros(len(batch), bool))
-    challenger = loaded_challenger(settings, models, features)
+    challenger = loaded_challenger(models, features, threshold)
 
     def predict(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
         challengers = is_challengers(batch.column("customer_id"), models.routing.fraction, models.routing.salt)
@@ -141,23 +123,23 @@ def served(settings: Settings, models: Models, features: Path) -> Predict:
     return predict
 
 
-def loaded_challenger(settings: Settings, models: Models, features: Path) -> Scorer:
-    """Return the challenger's scorer; that it wants other features than there are is noticed before it scores."""
+def loaded_challenger(models: Models, features: Path, threshold: float) -> Scorer:
+    """Return the challenger's scorer, after a check that the file has the features it wants."""
     challenger = models.routing.challenger
     assert challenger is not None, "the plan pins it where routing is on"
     with blaming_challenger(challenger.model_version):
-        scorer = Scorer.load(challenger.bundle, challenger.bundle_digest, threshold=settings.model.threshold)
+        scorer = Scorer.load(challenger.bundle, challenger.bundle_digest, threshold=threshold)
         inputs(pq.read_schema(features).empty_table(), scorer.features)
     return scorer
 
 
 def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the parts in the order of their shards, each there once and as it was written.
+    """Return the parts in the order of their shards.
 
     Raises
     ------
     ConservationError
-        If one is missing, there twice or not what was handed over.
+        If a part is missing, is there twice, or is not the file that was handed over.
     """
     parts = sorted(scored, key=lambda part: part.shard)
     if [part.shard for part in parts] != list(range(len(manifest.shards))):

@@ -1,1 +1,1 @@
-"""Airflow: stages as tasks, DAG runs for the command, and the environment they need."""
+"""Airflow: stages as tasks, the record of a run, DAG runs for commands, approval of promotions."""

@@ -1,7 +1,7 @@
-"""Airflow's REST API, as the command line and the service need it: trigger a DAG, follow it, end it, say why it failed.
+"""A client of Airflow's REST API, for commands and for the service: trigger a DAG run, follow it, end it.
 
-The entry point is `AirflowApi`; it logs in as the user `operator`. Nothing here imports Airflow, since the service,
-which must stay small, uses it too.
+It logs in as the user `operator`. Nothing here imports Airflow, because the service, which must stay small, uses it
+too. The entry point is `AirflowApi`.
 """
 
 import threading
@@ -25,36 +25,29 @@ from pipeline.settings import Settings
 POLL_SECONDS = 1.0
 FINISHED = ("success", "failed")
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-"""Said of a token when a day has passed, or Airflow's secrets are others now."""
+"""Airflow's answers to a token that is older than a day, or that was made with other secrets."""
 PAGE = 100
-"""Airflow hands out no more at once."""
+"""Airflow returns at most this many entries at once."""
 
 
 @dataclass(frozen=True)
 class DagRun:
-    """A DAG run, as Airflow has it."""
+    """A DAG run."""
 
     run_id: str
     state: str
     """queued, running, success or failed."""
     conf: dict[str, Any]
-    """What it was asked to do."""
+    """Its params, as given."""
     note: str
     queued_at: datetime | None
     ended_at: datetime | None
 
 
 class AirflowApi:
-    """A session with the REST API of the services of this home; it logs in when first used, and again when told to.
+    """A session with the REST API of this home's Airflow. It logs in when first used, and again when a token expires.
 
-    May be used by several threads. Every method raises a `ServerError` if Airflow does not answer as it should.
-
-    Parameters
-    ----------
-    settings
-        Says where Airflow is.
-    timeout_seconds
-        How long an answer is waited for.
+    Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as expected.
     """
 
     def __init__(self, settings: Settings, timeout_seconds: float = 30) -> None:
@@ -76,28 +69,28 @@ class AirflowApi:
         Raises
         ------
         RunError
-            If it failed: with what its stage said.
+            If the run failed, with the error of the stage that failed.
         """
         run_id = f"barometer__{uuid4().hex}"
         self.trigger(dag_id, run_id, params)
         address = _address(dag_id, run_id)
         seen: dict[tuple[str, int], str] = {}
         while (state := self._ask("GET", address)["state"]) not in FINISHED:
-            self._tell(address, seen, watch)
+            self._report(address, seen, watch)
             time.sleep(POLL_SECONDS)
-        self._tell(address, seen, watch)
+        self._report(address, seen, watch)
         if state == "failed":
             raise self.reason(dag_id, run_id)
         handoff = self.handoff(dag_id, run_id, result_of)
-        assert handoff is not None, "the task of a run that succeeded has handed on"
+        assert handoff is not None, "a run that succeeded has all handoffs"
         return handoff
 
     def knows(self, dag_id: str) -> bool:
-        """Return whether the DAG is there to be triggered."""
+        """Return whether Airflow has the DAG."""
         return self._request("GET", f"/api/v2/dags/{dag_id}").is_success
 
     def trigger(self, dag_id: str, run_id: str, params: dict[str, Any]) -> bool:
-        """Trigger a DAG; return whether the run is new: there can be but one of an id."""
+        """Trigger a DAG and return True, or return False if a run with this id exists already."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": params}
         path = f"/api/v2/dags/{dag_id}/dagRuns"
         answer = self._request("POST", path, json=body)
@@ -107,7 +100,7 @@ class AirflowApi:
         return True
 
     def dag_run(self, dag_id: str, run_id: str) -> DagRun | None:
-        """Return a run, if there is one of this id."""
+        """Return the run with this id, if there is one."""
         address = _address(dag_id, run_id)
         answer = self._request("GET", address)
         if answer.status_code == HTTPStatus.NOT_FOUND:
@@ -115,14 +108,14 @@ class AirflowApi:
         return _dag_run(self._checked(answer, "GET", address))
 
     def dag_runs(self, dag_id: str, prefix: str, limit: int) -> list[DagRun]:
-        """Return the latest runs whose id begins with `prefix`, the latest first, at most `PAGE`."""
+        """Return up to `limit` runs (at most `PAGE`) whose id begins with `prefix`, latest first."""
         options: dict[str, Any] = {"limit": limit, "order_by": "-run_after"}
         options |= {"run_id_prefix_pattern": prefix} if prefix else {}
         found = self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=options)["dag_runs"]
         return [_dag_run(run) for run in found]
 
     def fail(self, dag_id: str, run_id: str, note: str) -> None:
-        """End a run as failed, with a note that says why; Airflow ends its tasks."""
+        """End a run as failed, with a note that says why. Airflow stops its tasks."""
         self._ask("PATCH", _address(dag_id, run_id), json={"state": "failed", "note": note})
 
     def states(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
@@ -130,11 +123,11 @@ class AirflowApi:
         return self._states(_address(dag_id, run_id))
 
     def handoff(self, dag_id: str, run_id: str, task: str) -> dict[str, Any] | None:
-        """Return what a task has handed on, if it has."""
+        """Return the handoff of a task, if there is one yet."""
         return self._xcom(f"{_address(dag_id, run_id)}/taskInstances/{task}", "handoff", -1)
 
     def reason(self, dag_id: str, run_id: str) -> RunError:
-        """Return why a run failed: what its stage said, or where to look."""
+        """Return why a run failed: the error of its stage, or where to look."""
         address = _address(dag_id, run_id)
         failed = (key for key, state in self._states(address).items() if state == "failed")
         task, shard = next(failed, ("?", -1))
@@ -142,13 +135,13 @@ class AirflowApi:
         if said is not None:
             return RunError(**said)
         return RunError(
-            f"The task {task} of {dag_id} failed or was stopped, without its stage's word.",
+            f"The task {task} of {dag_id} failed or was stopped before its stage could say why.",
             "every stage to finish, or to say what it needs.",
             f"read the task's log: {self._url}/dags/{dag_id}/runs/{run_id}/tasks/{task}",
         )
 
-    def _tell(self, address: str, seen: dict[tuple[str, int], str], watch: Watch) -> None:
-        """Tell `watch` of the tasks whose state is another than in `seen`, in the order they started."""
+    def _report(self, address: str, seen: dict[tuple[str, int], str], watch: Watch) -> None:
+        """Report the tasks whose state differs from `seen` to `watch`, in the order they started."""
         for key, state in self._states(address).items():
             if seen.get(key) != state:
                 seen[key] = state
@@ -183,7 +176,7 @@ class AirflowApi:
         return answer
 
     def _log_in(self, refused: str | None) -> str:
-        """Return a token other than the refused one; of several threads one logs in."""
+        """Return a token other than the refused one. If several threads ask, one of them logs in."""
         with self._logging_in:
             if self._token is None or self._token == refused:
                 password = credentials(self._settings.home).airflow_passwords["operator"]
@@ -205,7 +198,7 @@ class AirflowApi:
         try:
             return answer.json()
         except ValueError:
-            raise self._trouble(f"answered {method} {path} with what is no JSON") from None
+            raise self._trouble(f"answered {method} {path} with something that is not JSON") from None
 
     def _trouble(self, what: str) -> ServerError:
         return ServerError(

@@ -1,6 +1,6 @@
 """A person's approval of a promotion, as a task: a form in Airflow's UI, whose answer goes to the history.
 
-Beside `airflow_adapter`, it is the only module that imports Airflow. The one thing here is `Approval`.
+The entry point is `Approval`.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ from airflow.sdk import Context, Param, XComArg
 
 from pipeline.errors import ModelError, RunError
 from pipeline.orchestration.airflow_adapter import hand_on, refusing
-from pipeline.orchestration.facts import is_in_process
+from pipeline.orchestration.dag_params import is_in_process
 from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.settings import load_settings
 
 DAYS = 7
-"""An answer that takes longer would judge by what is no longer so."""
+"""After this time the gate's findings are too old to decide by."""
 COMMENT = Param("", type="string", title="Comment", description="For the history of promotions.", source="task")
 
 
 class Approval(ApprovalOperator):
-    """Asks a person whether a version that passed the gate is to be promoted, where that is configured.
+    """Asks a person whether to promote a version that passed the gate, if the configuration demands it.
 
-    Approved, or not to be asked: hands an `Approved` on. Rejected: the tasks after it are skipped.
+    If the person approves, or if no approval is configured, it hands on an `Approved`. If the person rejects, the tasks
+    after it are skipped.
 
     Parameters
     ----------
@@ -38,14 +39,14 @@ class Approval(ApprovalOperator):
         own = {
             "subject": "May this model version be promoted?",
             "params": {"comment": COMMENT},
-            "execution_timeout": None,  # which would be taken for the time to answer
+            "execution_timeout": None,  # Airflow would take it for the time to answer
             "response_timeout": timedelta(days=DAYS),
         }
-        super().__init__(**{**kwargs, **own})  # Airflow adds the DAG's params and default arguments to what is given
+        super().__init__(**{**kwargs, **own})  # kwargs hold the DAG's params and default arguments too
         self.inputs = dict(inputs)
 
     def execute(self, context: Context) -> None:
-        """Ask, or pass at once where no approval is configured."""
+        """Ask, or pass at once if no approval is configured."""
         gated = Gated.model_validate(self.inputs["gated"])
         if not load_settings().promotion.approval:
             hand_on(context, Approved(approved=True, decided_by=gated.asked_by))
@@ -53,16 +54,16 @@ class Approval(ApprovalOperator):
         with refusing(context):
             if is_in_process(context):
                 raise RunError(
-                    f"The promotion of version {gated.version} needs a person's approval; nobody can be asked.",
-                    "Airflow's services, in whose UI it is given.",
+                    f"The promotion of version {gated.version} needs a person's approval. A command cannot ask for it.",
+                    "Airflow's services, whose UI asks for it.",
                     f"make up, then barometer promote {gated.version}.",
                 )
         self.subject = f"Promote version {gated.version} to {gated.role}?"
-        self.body = _in_words(gated)
+        self.body = _description(gated)
         super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take the answer."""
+        """Take the person's answer, or end the promotion if there is none."""
         from pipeline.promotion.promote import reject
 
         gated = Gated.model_validate(self.inputs["gated"])
@@ -79,7 +80,7 @@ class Approval(ApprovalOperator):
                 reject(load_settings(), gated, decided_by=answer.decided_by, comment=answer.comment)
             if "error" in event:
                 raise ModelError(
-                    f"Nobody answered within {DAYS} days whether version {gated.version} may be promoted.",
+                    f"Nobody answered within {DAYS} days whether to promote version {gated.version}.",
                     "a person's approval.",
                     f"ask again: barometer promote {gated.version}.",
                 )
@@ -87,8 +88,8 @@ class Approval(ApprovalOperator):
         return super().execute_complete(context, event)
 
 
-def _in_words(gated: Gated) -> str:
-    """Return what a person needs to decide, as Markdown."""
+def _description(gated: Gated) -> str:
+    """Return what a person needs to know to decide, as Markdown."""
     checks = "\n".join(f"- {words}" for words in gated.checks)
     return (
         f"{gated.asked_by} asks to make version **{gated.version}** the **{gated.role}**, from the week"

@@ -1,8 +1,8 @@
-"""Airflow's connections for the sources that name one: beside `airflow_adapter` one of the modules that import Airflow.
+"""Airflow's connections, for the sources that name one.
 
-The look-up is Airflow's own, in its own order: a configured secrets backend, the variable `AIRFLOW_CONN_…`, the
-metadata database. It is made by the task that reads the source, so the secret stands in no file of ours, and Airflow
-masks it in the task's log. The one entry point is `lend_connections`.
+Airflow looks a connection up in its own order: a configured secrets backend, the variable `AIRFLOW_CONN_…`, the
+metadata database. The task that reads the source does it, so the secret is in no file of ours, and Airflow masks it in
+the task's log. The entry point is `lend_connections`.
 """
 
 import sqlalchemy as sa
@@ -13,8 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.sources.database import lend_look_up
 
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
-"""By Airflow's connection type SQLAlchemy's driver, where the two differ; a connection's extra `sqlalchemy_scheme`
-names another, as for Airflow's own hooks."""
+"""SQLAlchemy's driver for Airflow's connection types, where the names differ. A connection's extra `sqlalchemy_scheme`
+overrides it, as for Airflow's own hooks."""
 _NO_PARAMETERS = {"sqlalchemy_scheme"}
 
 
@@ -28,8 +28,8 @@ def _url(connection_id: str) -> sa.URL:
         connection = Connection.get(connection_id)
     except AirflowNotFoundException:
         raise ConfigError(
-            f"Airflow knows no connection {connection_id!r}.",
-            "a connection of that id, for a source's `connection`.",
+            f"Airflow has no connection {connection_id!r}.",
+            "a connection with that id, because a source names it.",
             f"add it in Airflow's UI (Admin → Connections), or set AIRFLOW_CONN_{connection_id.upper()}.",
         ) from None
     extra = connection.extra_dejson

@@ -1,4 +1,4 @@
-"""The environment that Airflow's processes need: `airflow.cfg` at the root refers to every value made here.
+"""The environment variables of Airflow's processes. `airflow.cfg` at the root refers to every value made here.
 
 Nothing here imports Airflow, because the variables must be set before its first import. The entry point is
 `airflow_environment`.
@@ -18,7 +18,7 @@ DAGS = ROOT / "dags"
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that make Airflow use this home, this configuration and these databases.
 
-    The database server is started when it is embedded, and Airflow's password file is written.
+    Starts the database server if it is embedded, and writes Airflow's password file.
     """
     secrets = credentials(settings.home)
     folder = settings.home / "airflow"

@@ -1,6 +1,6 @@
-"""DAG runs for the command line: through the services of `make up` while they run, else in this process.
+"""DAG runs for commands: through the services of `make up` if they are running, else in this process.
 
-Both ways it is Airflow that runs the DAG. The one entry point is `run_dag`.
+Either way, Airflow runs the DAG. The entry point is `run_dag`.
 """
 
 import os
@@ -26,7 +26,7 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
     Raises
     ------
     BarometerError
-        What the stage that failed said, or a `RunError` if none could.
+        The error of the stage that failed, or a `RunError` if no stage could raise one.
     """
     with service_lock.running_in_process(settings) as allowed:
         if allowed:
@@ -49,7 +49,7 @@ def _run_here(settings: Settings, dag_id: str, params: dict[str, Any], result_of
         watch(event)
 
     with _output_to(log_file):
-        from pipeline.orchestration.airflow_adapter import run_in_process
+        from pipeline.orchestration.airflow_in_process import run_in_process
 
         handoff = run_in_process(dag_id, params, result_of, note)
     if handoff is None:
@@ -71,7 +71,7 @@ def _reason(failures: list[TaskEvent], dag_id: str, log_file: Path) -> BaseExcep
 
 @contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """Send what this process prints, libraries and subprocesses included, to `path`."""
+    """Redirect the output of this process, its libraries and subprocesses to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Runs that died with the process that executed them: closed, so that nobody takes them for going on.
+"""Close runs that died with the process that executed them.
 
-A command that was killed leaves its DAG run as running in Airflow's tables, and its run likewise in `prediction_runs`.
-Entry points: `close_dead_runs`, for who knows that none can be alive, and `close_dead_runs_if_alone`.
+A command that was killed leaves its DAG run as running in Airflow's tables, and its run as running in
+`prediction_runs`. Entry points: `close_dead_runs`, if no such process can be alive, and `close_dead_runs_if_alone`.
 """
 
 from functools import partial
@@ -20,9 +20,9 @@ REASON = (
 
 
 def close_dead_runs(settings: Settings) -> None:
-    """Close as failed what commands left as running; what a scheduler left, it takes up again itself.
+    """Close as failed the runs that commands left as running. A scheduler takes up its own runs again.
 
-    The caller holds a lock that keeps every process of this home from running a DAG itself.
+    The caller holds a lock that keeps every other process of this home from running a DAG itself.
     """
     from pipeline.warehouse.runs import fail_unfinished
 
@@ -38,7 +38,7 @@ def close_dead_runs(settings: Settings) -> None:
 
 
 def close_dead_runs_if_alone(settings: Settings) -> None:
-    """Do so, unless the services are up or a command runs a DAG just now."""
+    """Close dead runs, unless the services are up or a command is running a DAG."""
     with service_lock.running_in_process(settings) as allowed:
         if allowed:
             with service_lock.counted_among_runs(settings, partial(close_dead_runs, settings)):

@@ -1,4 +1,4 @@
-"""What whoever follows a DAG run is told. Nothing else is imported here, so that nobody who follows imports Airflow."""
+"""Progress events of a DAG run. Kept free of imports so that listeners do not import Airflow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """A task changed its state."""
+    """A change of a task's state."""
 
     task: str
     shard: int
-    """-1 when the task is not mapped."""
+    """-1 if the task is not mapped."""
     state: str
     """As Airflow names it: running, success, failed, up_for_retry…"""
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""What a piece of work costs: wall time and the process's peak memory while it ran."""
+"""The cost of a piece of work: wall time, and the process's peak memory meanwhile."""
 
 import resource
 import sys
@@ -14,20 +14,22 @@ STATUS = Path("/proc/self/status")
 
 @dataclass
 class ResourceUse:
-    """Wall time and peak resident memory; filled in when the block ends."""
+    """Start, wall time and peak resident memory; the last two are filled in when the block ends."""
 
+    started_at: float
+    """Seconds since 1970."""
     seconds: float = 0.0
     peak_mib: float = 0.0
 
 
 @contextmanager
 def measured() -> Iterator[ResourceUse]:
-    """Yield a `ResourceUse` that holds the block's cost afterwards, also when the block raised.
+    """Yield a `ResourceUse` that holds the block's cost when it ends, also with an error.
 
-    Linux lets a process forget its peak, so that each stage of a run in one process has its own. Elsewhere the peak is
-    that of the whole process so far.
+    On Linux a process can reset its peak, so each stage of a run in one process has its own. Elsewhere the peak is that
+    of the whole process so far.
     """
-    use = ResourceUse()
+    use = ResourceUse(time.time())
     own_peak = _forget_peak()
     started = time.perf_counter()
     try:

@@ -1,8 +1,8 @@
-"""Who may run DAGs of a home: the services of `make up`, or commands in their own process, never both.
+"""Locks that keep the services of `make up` and commands from running DAGs of a home at the same time.
 
-A scheduler would pick up a run that a command executes, and run every task a second time. So every process of the
-services holds an exclusive lock on one file, inherited from the supervisor, and a command shares it while it
-runs a DAG. The kernel drops the lock with the last process that holds it, however that process ended.
+A scheduler would pick up a run that a command executes, and run every task a second time. Therefore every process of
+the services holds an exclusive lock on one file, inherited from the supervisor, and a command holds a shared lock on
+it while it runs a DAG. The kernel releases a lock when the last process that holds it ends, in whatever way.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 @contextmanager
 def running_in_process(settings: Settings) -> Iterator[bool]:
-    """Yield whether this process may run DAGs itself; services cannot start meanwhile."""
+    """Yield whether this process may run DAGs itself. If so, services cannot start during the block."""
     descriptor = _open(settings)
     try:
         yield _try(descriptor, fcntl.LOCK_SH)
@@ -25,9 +25,9 @@ def running_in_process(settings: Settings) -> Iterator[bool]:
 
 @contextmanager
 def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> Iterator[None]:
-    """Be known, for the block, as a process that runs DAGs itself; call `when_alone` before if there is no other.
+    """Count this process, for the block, among those that run DAGs; first call `when_alone` if there is no other.
 
-    Only inside `running_in_process`, so that the services do not run any either.
+    Use it inside `running_in_process`, so that the services do not run DAGs either.
     """
     descriptor = _open(settings, "runs.lock")
     try:
@@ -40,7 +40,7 @@ def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> It
 
 
 def take_for_services(settings: Settings) -> int | None:
-    """Return a descriptor that holds the services' lock, to be inherited by them; None if it cannot be had."""
+    """Return a descriptor that holds the services' lock, for them to inherit; None if the lock is taken."""
     descriptor = _open(settings)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor
@@ -49,7 +49,7 @@ def take_for_services(settings: Settings) -> int | None:
 
 
 def services_are_up(settings: Settings) -> bool:
-    """Return whether any process of the services lives."""
+    """Return whether any process of the services is running."""
     with running_in_process(settings) as allowed:
         return not allowed
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.duck import parquet, quoted
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.manifests import FeatureColumn, Shard
+from pipeline.manifests import KEYS, FeatureColumn, Shard
 from pipeline.settings import Settings
 
 HASH = "__hash"
@@ -38,7 +38,7 @@ def write_shards(
         f"SELECT (SELECT count(*) FROM {parquet(rows)}), "
         f"(SELECT count(*) FROM (SELECT DISTINCT customer_id, product_id FROM {parquet(rows)}))"
     ).fetchall()[0]
-    names = ["customer_id", "product_id", *(column.name for column in columns)]
+    names = [*KEYS, *(column.name for column in columns)]
     # If a subject has several rows, only sorting by all columns gives one order. It costs time, so only then.
     order = ", ".join(map(quoted, names if subjects < total else names[:2]))
     count = max(1, math.ceil(total / settings.resources.shard_rows))

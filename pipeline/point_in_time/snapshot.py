@@ -13,7 +13,7 @@ import duckdb
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.errors import FeatureError, WeekError
-from pipeline.manifests import ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
+from pipeline.manifests import KEYS, ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
 from pipeline.point_in_time.company_sql import CompanyQuery, company_query
 from pipeline.point_in_time.shards import HASH, write_shards
 from pipeline.point_in_time.source_views import create_views
@@ -21,12 +21,11 @@ from pipeline.point_in_time.subject_hash import hash_of_key
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-KEYS = ("customer_id", "product_id")
 _FLOAT32_END = "3.4028235677973366e38"
 """From here on a double, rounded to float32, is infinite."""
 _RESERVED = {"week", "satisfied", "observed_at"}
 _UNNAMEABLE = re.compile(r'["\\\x00-\x1f\x7f]')
-"""What no request to the service can have in a field's name."""
+"""Characters that no request to the service can have in a field's name."""
 _NUMBERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
     "FLOAT", "DOUBLE", "BOOLEAN",
@@ -34,14 +33,14 @@ _NUMBERS = {
 
 
 def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, folder: Path) -> Path:
-    """Run `features.sql` at the week's cutoff and write the snapshot into `folder`; return its manifest.
+    """Run `features.sql` at the week's cutoff and write the snapshot into `folder`; return its manifest's path.
 
-    Equal sources and equal SQL give equal bytes, whatever the number of threads.
+    Equal sources and equal SQL give equal bytes, with any number of threads.
 
     Raises
     ------
     FeatureError
-        If `features.sql` fails or does not return what it must.
+        If `features.sql` fails or breaks its contract.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cutoff = week.cutoff(settings.zone)
@@ -72,7 +71,7 @@ def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, fol
 
 
 def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> list[FeatureColumn]:
-    """Write what the query returns, cast to what a model sees and with the key's hash, into one Parquet file."""
+    """Write the query's result to one Parquet file, cast to what a model sees, with a hash of the keys."""
     try:
         described = con.execute(f"DESCRIBE {query.sql}", query.parameters).fetchall()
         kinds = {str(name): str(kind) for name, kind, *_ in described}
@@ -89,7 +88,7 @@ def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> lis
 
 
 def _columns(query: CompanyQuery, names: list[str], kinds: dict[str, str]) -> list[FeatureColumn]:
-    """Return the columns beside the keys with what they are to a model, or refuse them."""
+    """Return the columns other than the keys, with their kinds; raise a `FeatureError` if they break the contract."""
     if wrong := [key for key in KEYS if kinds.get(key) != "VARCHAR"]:
         raise _broken(
             query,
@@ -101,7 +100,9 @@ def _columns(query: CompanyQuery, names: list[str], kinds: dict[str, str]) -> li
     for name in others:
         if lowered.count(name.lower()) > 1 or name.lower() in _RESERVED or name.startswith("__"):
             raise _broken(
-                query, f"returns the column {name!r}", "names that are not taken: each once, not `week`, not `__…`"
+                query,
+                f"returns the column {name!r}",
+                "each name once, and neither `week`, `satisfied`, `observed_at` nor a name that starts with `__`",
             )
         if _UNNAMEABLE.search(name):
             raise _broken(
@@ -109,7 +110,9 @@ def _columns(query: CompanyQuery, names: list[str], kinds: dict[str, str]) -> li
             )
     columns = [FeatureColumn(name=name, kind=_kind(query, name, kinds[name])) for name in others]
     if not any(column.kind in {"number", "category"} for column in columns):
-        raise _broken(query, "returns no feature column", "at least one number, boolean or text beside keys and info_*")
+        raise _broken(
+            query, "returns no feature column", "at least one number, boolean or text besides the keys and info_*"
+        )
     return columns
 
 
@@ -129,7 +132,7 @@ def _kind(query: CompanyQuery, name: str, kind: str) -> ColumnKind:
 
 
 def cast_for_model(column: FeatureColumn, kind: str) -> str:
-    """Return the expression of a column of a DuckDB type as a model sees it: float32, too large a number infinite."""
+    """Return SQL that casts a column of a DuckDB type to what a model sees: text, or float32 (inf if too large)."""
     name = quoted(column.name)
     if column.kind != "number":
         return f"CAST({name} AS VARCHAR) AS {name}"
@@ -150,7 +153,7 @@ def _check_keys(con: duckdb.DuckDBPyConnection, query: CompanyQuery, week: Week,
         raise _broken(
             query,
             f"returns {rows - whole} rows without customer_id or product_id",
-            "both keys in every row (leave out, or name, what has none)",
+            "both keys in every row (leave out rows without keys, or name them)",
         )
     if rows == 0:
         raise WeekError(

@@ -44,7 +44,7 @@ def write_report(settings: Settings, week: Week) -> tuple[Path, str]:
 
 @contextmanager
 def _turn(settings: Settings) -> Iterator[None]:
-    """One report at a time: the later one reads the later publish, so an older page never replaces a newer one."""
+    """Let one report be written at a time, so that an older page never replaces a newer one."""
     with warehouse.transaction(settings) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('report', 0))"))
         yield
@@ -71,6 +71,6 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summaries(folder: Path) -> list[dict[str, Any]]:
-    """Return what the reports in `folder` say of themselves, newest week first."""
+    """Return the summaries of the reports in `folder`, newest week first."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"), reverse=True)]
     return [{**summary, "week": date.fromisoformat(summary["week"])} for summary in found]

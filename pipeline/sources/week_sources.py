@@ -1,10 +1,8 @@
-"""A week's sources, read: every file once, every line accounted for.
+"""Read a week's sources: every file once, every line accounted for.
 
-Each file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home: good rows with
-their declared columns, and the rejects, whole, with line and reason. The name is what it holds, so a rerun, a backfill
-or a training that meets the same bytes and the same declaration reads that instead.
-
-Used by the weekly run and by all that looks back on past weeks. Entry points: `read_sources` and `first_reasons`.
+A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home: good rows with their
+declared columns, and rejects in full, with line and reason. A rerun, a backfill or a training with the same bytes and
+the same declaration uses that file again. Entry points: `read_sources` and `first_reasons`.
 """
 
 import json
@@ -31,18 +29,18 @@ FILES_AT_ONCE = 2
 HOW_READ = {
     "delimiter", "null_values", "timestamp_format", "date_format", "decimal_separator", "thousands_separator",
 }  # fmt: skip
-"""Settings of a source that decide, beside its columns, how bytes are read."""
+"""Settings of a source that decide, besides its columns, how bytes are read."""
 NAMED_REJECTS = 3
-"""So many rejects are quoted in a refusal."""
+"""An error message quotes at most this many rejects."""
 
 
 def read_sources(settings: Settings, week: Week) -> SourcesManifest:
-    """Read what the week's sources are, each file at most once ever; no database is needed.
+    """Read the week's sources, without the warehouse. A file that was read before is not read again.
 
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: which rejects are new only the warehouse knows (`settle_rejects`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
 
     Raises
     ------
@@ -76,7 +74,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
 
 
 def _read(settings: Settings, name: str, located: Located | None) -> tuple[SourceFile, list[str]]:
-    """Return the file (None: the source's table or query) as ingested, and its undeclared columns."""
+    """Return a file as ingested, and its undeclared columns. With None, read the source's table or query."""
     if located is None:
         return _read_database(settings, name)
     with fetched(settings, located) as file:
@@ -110,7 +108,7 @@ def _folder(settings: Settings, name: str) -> Path:
 
 
 def _declaration(settings: Settings, name: str, uri: str) -> str:
-    """Return a short digest of everything that decides how the same bytes are read and cast."""
+    """Return a short digest of all settings that decide how the same bytes are read and cast."""
     source = settings.sources[name]
     declared = source.model_dump(include=HOW_READ)
     declared["columns"] = [(column, declaration.type) for column, declaration in source.columns.items()]
@@ -121,7 +119,7 @@ def _declaration(settings: Settings, name: str, uri: str) -> str:
 
 
 def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) -> None:
-    """Cast the texts into a Parquet file, streaming, and check that every line is in it."""
+    """Cast the texts into a Parquet file, as a stream, and check that every line is in it."""
     query = casts.cast_query(settings.sources[name], settings.source_zone(name), texts)
     notes = {"undeclared": texts.undeclared, "header": texts.header}
     noted = f"KV_METADATA {{{', '.join(f'{key}: {literal(json.dumps(note))}' for key, note in notes.items())}}}"
@@ -163,7 +161,7 @@ def _ingested(uri: str, size_bytes: int, digest: str, declaration: str, parquet:
 
 
 def first_reasons(settings: Settings, read: SourceRead) -> list[str]:
-    """Return line and reason of the source's first rejects."""
+    """Return file, line and reason of the source's first rejects."""
     reasons: list[str] = []
     with connection(settings) as con:
         for file in read.files:

@@ -1,6 +1,6 @@
-"""The conservation law: subjects = predictions + quarantined, each exactly once; counted for `pipeline.weekly.check`.
+"""The conservation law: subjects = predictions + quarantined, each exactly once, counted in the files.
 
-The one entry point is `check_conserved`.
+Used by `pipeline.weekly.check`. The entry point is `check_conserved`.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def check_conserved(
     subjects: int,
     quarantined: int,
 ) -> int:
-    """Return how many subjects are predicted: all but the quarantined, each once.
+    """Return the number of predicted subjects, after checking that each subject is predicted once or quarantined.
 
     Parameters
     ----------
@@ -37,26 +37,26 @@ def check_conserved(
     shards, parts
         The snapshot's shards and their predictions, in the same order.
     quarantine
-        Who is kept out.
+        The quarantine's file.
     subjects, quarantined
-        How many there are to be, as the snapshot and its validation handed them over.
+        The expected numbers, as handed over by the snapshot and its validation.
 
     Raises
     ------
     ConservationError
-        If a subject is missing, there twice or unknown.
+        If a subject is missing, is there twice or is unknown.
     """
     found = {"subjects": 0, "predicted": 0, "quarantined": 0}
-    # Shard by shard, so that memory does not grow with the week: all rows of a subject are in one shard.
+    # All rows of a subject are in one shard, so shards are counted one by one and memory does not grow with the week.
     for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
         counted = _counted(con, number, shard, part, quarantine)
         found = {kind: total + counted[kind] for kind, total in found.items()}
     expected = {"subjects": subjects, "predicted": subjects - quarantined, "quarantined": quarantined}
     if found != expected:
         raise ConservationError(
-            f"The files hold {_in_words(found)}.",
-            f"{_in_words(expected)}.",
-            "run the week again with rebuild; the numbers handed over and the files no longer belong together.",
+            f"The files hold {_described(found)}.",
+            f"{_described(expected)}.",
+            "run the week again with rebuild; the files no longer match the numbers that were handed over.",
         )
     return found["predicted"]
 
@@ -68,7 +68,7 @@ def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Pat
         raise ConservationError(
             f"The files of shard {number} cannot be read: {error}.",
             f"{shard}, {part} and {quarantine} as the run wrote them.",
-            "run the week again with rebuild, which makes its files anew.",
+            "run the week again with rebuild, which makes its files again.",
         ) from None
     assert row is not None, "an aggregate has a row"
     for at, fault in enumerate(_FAULTS, 3):
@@ -76,8 +76,8 @@ def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Pat
             raise ConservationError(
                 f"In shard {number}, {row[at]} subjects are {fault}, for example {row[at + len(_FAULTS)]}.",
                 "every subject of the snapshot either predicted or quarantined, exactly once.",
-                "clear the scoring task of this shard and let it run again; if it happens again, the run's files "
-                "were changed by hand or scoring has a bug.",
+                "clear the scoring task of this shard and let it run again; if it happens again, someone changed the "
+                "run's files, or scoring has a bug.",
             )
     return dict(zip(("subjects", "predicted", "quarantined"), row[:3], strict=True))
 
@@ -106,5 +106,5 @@ def _counting_sql(number: int, shard: Path, part: Path, quarantine: Path) -> str
     """
 
 
-def _in_words(numbers: dict[str, int]) -> str:
+def _described(numbers: dict[str, int]) -> str:
     return f"{numbers['subjects']} subjects, {numbers['predicted']} predicted, {numbers['quarantined']} quarantined"

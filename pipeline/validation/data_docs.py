@@ -1,10 +1,8 @@
-"""Data Docs: for each run, one page with every expectation, and Great Expectations' own page for each suite.
+"""Data Docs: for each run, a page with every expectation, and a page for each suite by Great Expectations.
 
-They lie in `site/data_docs/<run_id>/`, each written atomically, so that a reader never sees half a page and two runs
-never touch the same file. Great Expectations' sections are put in our own page: its own loads styles, scripts and a
-logo from a dozen other hosts.
-
-The entry points are `write_pages` and `run_page`; `rendered` is for `pipeline.validation.gx`.
+The pages are in `site/data_docs/<run_id>/`. Each is written atomically, so a reader never sees half a page. Great
+Expectations' sections are placed in a page of ours, because its own page loads styles, scripts and a logo from a dozen
+other hosts. Entry points: `write_pages` and `run_page`; `rendered` is for `pipeline.validation.gx`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +13,7 @@ import jinja2
 from pipeline.files import write_text
 from pipeline.settings import Settings
 
-# GX fills these from the text of a suite and of the data, escaped by its own templates.
+# The sections come from Great Expectations' templates, which escape the texts of suites and data.
 _PAGES = jinja2.Environment(loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined)
 
 
@@ -31,14 +29,10 @@ def write_pages(
 
     Parameters
     ----------
-    settings
-        Where the site is, and the company's name.
-    run_id
-        The run.
     results
-        All results of the run so far, as recorded.
+        All results of the run so far, as `pipeline.validation.gx.Result` dumps them.
     sections
-        For each suite that was just evaluated, Great Expectations' sections as HTML.
+        Great Expectations' sections, as HTML, for each suite that was just evaluated.
     """
     folder = (settings.site / run_page(run_id)).parent
     common = {"company": settings.company, "run_id": run_id}

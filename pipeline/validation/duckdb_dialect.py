@@ -1,6 +1,6 @@
-"""DuckDB as Great Expectations needs to see it through SQLAlchemy; used by `pipeline.validation.gx` alone.
+"""A SQLAlchemy dialect of DuckDB that works with Great Expectations; used by `pipeline.validation.gx`.
 
-The one entry point is `gx_arguments`.
+The entry point is `gx_arguments`.
 """
 
 import atexit
@@ -25,8 +25,8 @@ from pipeline.duck import quoted
 
 registry.register("duckdb.buffered", __name__, "Dialect")
 for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_engine"]:
-    # Loaded beside Great Expectations, these outlive the interpreter, and DuckDB then prints sixty lines on what they
-    # hold: its own objects must be let go before.
+    # Together with Great Expectations, these modules outlive the interpreter, and DuckDB prints sixty lines about the
+    # objects they still hold. Release the objects before.
     atexit.register(vars(sys.modules[_name]).clear)
 
 
@@ -34,7 +34,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_
 def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict[str, Any]]:
     """Yield the arguments of Great Expectations' `add_sql` for a data source on `con`'s tables and views.
 
-    It gets a cursor of its own, which shares everything with `con` but its temporary objects and its session.
+    It gets its own cursor, which shares everything with `con` except temporary objects and the session.
     """
     cursor = con.cursor()
     cursor.execute("SET TimeZone = ?", [timezone])
@@ -46,13 +46,13 @@ def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict
             "kwargs": {"creator": lambda: held[0], "poolclass": StaticPool},
         }
     finally:
-        # Great Expectations remembers its last data source until the process ends, and DuckDB complains aloud about
-        # what is there then: so nothing of it may hold the cursor.
+        # Great Expectations keeps its last data source until the process ends, and DuckDB reports objects that are
+        # left then. So the data source must not hold the cursor.
         held.pop().close()
 
 
 class _ExecutionContext(PGExecutionContext_psycopg2):
-    """Reads results at once: Great Expectations fetches them when another statement ran on the connection."""
+    """Reads results at once, because Great Expectations fetches them after other statements on the connection."""
 
     def post_exec(self) -> None:
         super().post_exec()  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ class _ExecutionContext(PGExecutionContext_psycopg2):
 
 
 class _Compiler(PGCompiler):
-    """Writes values into the SQL, since Great Expectations hands queries out as text for us to run."""
+    """Writes values into the SQL, because Great Expectations returns queries as text that we run."""
 
     def visit_bindparam(self, bindparam: Any, *args: Any, **options: Any) -> Any:
         options["literal_binds"] = True
@@ -70,7 +70,7 @@ class _Compiler(PGCompiler):
 
 
 class Dialect(DuckDBDialect):
-    """duckdb-engine's dialect, mended."""
+    """duckdb-engine's dialect with fixes for Great Expectations."""
 
     supports_statement_cache = False  # the values are in the text
     execution_ctx_cls = _ExecutionContext
@@ -78,14 +78,14 @@ class Dialect(DuckDBDialect):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.dialect = postgresql.dialect  # where Great Expectations looks to see that LIKE and `~` are understood
+        self.dialect = postgresql.dialect  # Great Expectations looks here to see that LIKE and `~` work
 
-    # PostgreSQL's queries for these two are not for DuckDB.
+    # The inherited methods send queries that only PostgreSQL understands.
 
     def get_pk_constraint(
         self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any
     ) -> ReflectedPrimaryKeyConstraint:
-        """Say that there is none."""
+        """Return no key."""
         del connection, table_name, schema, kw
         return {"constrained_columns": [], "name": None}
 

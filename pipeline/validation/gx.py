@@ -1,12 +1,11 @@
-"""Great Expectations on DuckDB: one table or view against one suite; used by every stage that validates.
+"""Great Expectations on DuckDB: validate one table or view against one suite.
 
-Great Expectations gives verdicts, counts, samples and the page for people; rows that fail are fetched by running the
-query it hands out, as its own lists are cut short on SQL.
-
-The one entry point is `validate`.
+Great Expectations gives verdicts, counts, samples and a page. Its lists of failing rows are cut short for SQL tables,
+so failing rows are fetched with the query that it returns. The entry point is `validate`.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
@@ -20,7 +19,7 @@ Status = Literal["passed", "failed", "skipped"]
 
 
 class Result(BaseModel):
-    """What became of one expectation."""
+    """The outcome of one expectation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,46 +31,46 @@ class Result(BaseModel):
     observed: str
     expected: str
     unexpected_rows: int | None = None
-    """Rows that fail; None for an expectation on the table as a whole."""
+    """Rows that fail; None for an expectation on the whole table."""
 
     @property
     def columns(self) -> list[str]:
-        """The columns it looks at."""
+        """The columns that it looks at."""
         return named_columns(self.kwargs)
 
     @property
     def title(self) -> str:
-        """The type, and the columns when it has any."""
+        """The type, and the columns if it has any."""
         return f"{self.type} on {', '.join(self.columns)}" if self.columns else self.type
 
     @property
     def stops(self) -> bool:
-        """Whether it is a critical one that failed."""
+        """Whether it is critical and failed."""
         return self.status == "failed" and self.severity == "critical"
 
 
 class Evaluated(BaseModel):
-    """A suite's results, their page, and the rows that fail."""
+    """A suite's results, their page, and queries for the rows that fail."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     results: list[Result]
     sections: str
-    """Great Expectations' account of it, as HTML; see `pipeline.validation.data_docs`."""
+    """Great Expectations' page sections, as HTML; see `pipeline.validation.data_docs`."""
     queries: list[tuple[Result, str]]
-    """SQL that returns the index columns, then the expectation's columns, of the rows that fail it; for each that
-    failed and is about rows."""
+    """For each expectation on rows that failed: SQL that returns the index columns, then the expectation's columns, of
+    the rows that fail."""
 
 
 def validate(
-    con: duckdb.DuckDBPyConnection, table: str, suite: Suite, *, timezone: str, index: list[str] | None = None
+    con: duckdb.DuckDBPyConnection, table: str, suite: Suite, *, timezone: str, index: Sequence[str] = ()
 ) -> Evaluated:
     """Validate a table or view against a suite.
 
     Parameters
     ----------
     con
-        Where the table is; not a temporary one.
+        The connection that has the table; it must not be a temporary one.
     table
         Its name in the schema `main`.
     suite
@@ -79,27 +78,27 @@ def validate(
     timezone
         The company's time zone.
     index
-        Columns that name a row.
+        The columns that identify a row.
 
     Raises
     ------
     ConfigError
         If an expectation is unknown to Great Expectations, or cannot be evaluated on the table.
     """
-    outcome = _run(con, table, suite, timezone, index or [])
+    outcome = _run(con, table, suite, timezone, index)
     numbered = {item.expectation_config.meta["number"]: item for item in outcome.results}
     results, queries = [], []
     for number, spec in suite.expectations.items():
         result = _result(suite, number, numbered[number])
         results.append(result)
-        query = _query(table, spec, numbered[number], index or [])
+        query = _query(table, spec, numbered[number], index)
         if result.status == "failed" and query:
             queries.append((result, query))
     skipped = [_skipped(suite.name, spec) for spec in suite.skipped.values()]
     return Evaluated(results=[*results, *skipped], sections=rendered(outcome), queries=queries)
 
 
-def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str, index: list[str]) -> Any:
+def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str, index: Sequence[str]) -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -127,7 +126,7 @@ def _run(con: duckdb.DuckDBPyConnection, table: str, suite: Suite, timezone: str
                 result_format={
                     "result_format": "SUMMARY",
                     "partial_unexpected_count": 5,
-                    "unexpected_index_column_names": index,
+                    "unexpected_index_column_names": list(index),
                     "return_unexpected_index_query": bool(index),
                 },
             )
@@ -173,7 +172,7 @@ def _result(suite: Suite, number: int, item: Any) -> Result:
 
 
 def _exception(info: dict[str, Any]) -> str | None:
-    """Return the message in `exception_info`, which is one record, or one for each metric that failed."""
+    """Return the message in `exception_info`, which is one record, or one for each failed metric."""
     records = [info] if "raised_exception" in info else list(info.values())
     messages = [record["exception_message"] for record in records if record["raised_exception"]]
     return str(messages[0]).split("\n", 1)[0] if messages else None
@@ -209,7 +208,7 @@ def _skipped(suite: str, spec: ExpectationSpec) -> Result:
     )
 
 
-def _query(table: str, spec: ExpectationSpec, item: Any, index: list[str]) -> str | None:
+def _query(table: str, spec: ExpectationSpec, item: Any, index: Sequence[str]) -> str | None:
     if spec.type == "expect_compound_columns_to_be_unique" and "row_condition" not in spec.kwargs:
         columns = named_columns(spec.kwargs)
         key, selected = (", ".join(map(quoted, names)) for names in (columns, [*index, *columns]))

@@ -1,12 +1,11 @@
-"""Quarantine: which subjects are kept out of a run, whole, and why; part of validating the features.
+"""Quarantine: the subjects that are kept out of a run, and why; part of validating the features.
 
-Some rows no model may see, whatever the suite says: a subject that is there twice, a number that is not finite, a key
-that is empty. These are found here; the rest comes from the suite's critical row-level expectations.
-
-The one entry point is `examine`, for the weekly run and for the weeks that train a model alike.
+Built-in checks find rows that no model may see: a subject with several rows, a number that is not finite, an empty key.
+The suite's critical expectations on rows find the others. If one row of a subject fails, all its rows are kept out. The
+entry point is `examine`, for the weekly run and for the weeks that train a model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ import duckdb
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import written_atomically
-from pipeline.manifests import ShardsManifest, SnapshotManifest
+from pipeline.manifests import KEYS, ShardsManifest, SnapshotManifest
 from pipeline.settings import Settings
 from pipeline.validation.gx import Result, validate
 from pipeline.validation.suites import ACROSS_ROWS, load_suite
 
-KEYS = ["customer_id", "product_id"]
+COLUMNS = {"shard": "INTEGER", "row": "BIGINT", **dict.fromkeys(KEYS, "TEXT"), "reasons": "TEXT[]"}
+"""The columns of a quarantine's Parquet file, in DuckDB's types; `row` is the position in the shard, from 0."""
 SUITE = "features, built in"
 _LONGEST_VALUE = 200
 _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
@@ -28,60 +28,41 @@ _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
 
 @dataclass(frozen=True)
 class Failure:
-    """Rows that fail one expectation.
-
-    Attributes
-    ----------
-    result
-        The expectation's result.
-    query
-        SQL that returns the columns that name a row (a subject's two keys), then what is at fault.
-    faults
-        A word for each of those, as `value`, or the columns' names where they are several.
-    """
+    """The rows that fail one expectation."""
 
     result: Result
     query: str
+    """SQL that returns the columns that identify a row (a subject's two keys), then the faulty values."""
     faults: list[str]
+    """A word for each faulty value: `value`, or the columns' names if there are several."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What the built-in checks and the suite found in a snapshot.
-
-    Attributes
-    ----------
-    results
-        What became of each check and expectation.
-    about_rows
-        Those of them for which subjects are kept out.
-    sections
-        Great Expectations' account of the suite, as HTML.
-    quarantined
-        Subjects kept out.
-    """
+    """The findings of the built-in checks and the suite in a snapshot."""
 
     results: list[Result]
     about_rows: list[Result]
+    """Those results for which subjects are kept out."""
     sections: str
+    """Great Expectations' page sections for the suite, as HTML."""
     quarantined: int
+    """Subjects."""
 
 
 def examine(
     settings: Settings, manifest: SnapshotManifest, files: Sequence[Path], parameters: Mapping[str, Any], path: Path
 ) -> Examined:
-    """Validate a snapshot's features, and write to `path` which subjects are kept out and why.
+    """Validate a snapshot's features, and write the quarantine's file.
 
     Parameters
     ----------
-    settings
-        The configuration.
     manifest, files
         The snapshot and its shards.
     parameters
-        Of the suite; see `pipeline.validation.suites`.
+        The suite's parameters; see `pipeline.validation.suites`.
     path
-        The quarantine's file; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        The quarantine's file, with `COLUMNS`.
 
     Raises
     ------
@@ -94,33 +75,34 @@ def examine(
         evaluated = validate(con, "features", suite, timezone=settings.timezone, index=KEYS)
         results, failures = built_in_failures(con, manifest)
         failures += [failure_of(result, query) for result, query in evaluated.queries if result.stops]
-        quarantined = write_quarantine(con, manifest, files, failures, path)
+        write_quarantine(con, path, list(COLUMNS), rows_kept_out(con, manifest, files, failures))
+        quarantined = _count(con, "SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine")
     about_rows = [failure.result for failure in failures]
     return Examined([*results, *evaluated.results], about_rows, evaluated.sections, quarantined)
 
 
 def failure_of(result: Result, query: str) -> Failure:
-    """Return the failure of an expectation, whose query is Great Expectations' own."""
+    """Return the failure of an expectation, with the query that Great Expectations gave."""
     return Failure(result, query, ["value"] if len(result.columns) == 1 else result.columns)
 
 
 def create_view(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path]) -> list[str]:
-    """Make the view `features` of these shards of the snapshot, and return its columns."""
+    """Create the view `features` of these shards of the snapshot; return its columns."""
     columns = [*KEYS, *manifest.names("number", "category", "info")]
     con.execute(f"CREATE OR REPLACE VIEW features AS SELECT {', '.join(map(quoted, columns))} FROM {parquet(*files)}")
     return columns
 
 
 def built_in_failures(con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest) -> tuple[list[Result], list[Failure]]:
-    """Return the results of what is always expected, and the rows that fail it."""
+    """Return the results of the built-in checks, and the rows that fail them."""
     checks = {("key_is_not_empty", key): f"coalesce(trim({quoted(key)}), '') = ''" for key in KEYS}
     checks |= finite(manifest)
     results, failures = failures_of_rows(con, manifest.rows, checks, KEYS)
     repeated = "SELECT customer_id, product_id, count(*) AS copies FROM features GROUP BY ALL HAVING copies > 1"
     copies = 0
-    if manifest.rows != manifest.subjects:  # else a scan of all keys would find nothing
+    if manifest.rows != manifest.subjects:  # if they are equal, a scan of all keys would find nothing
         copies = _count(con, f"SELECT coalesce(sum(copies), 0) FROM ({repeated})")
-    results.append(_result("subject_is_there_once", KEYS, manifest.rows, copies))
+    results.append(_result("subject_is_there_once", list(KEYS), manifest.rows, copies))
     if copies:
         failures.append(Failure(results[-1], repeated, ["rows"]))
     return results, failures
@@ -139,13 +121,13 @@ def failures_of_rows(
     Parameters
     ----------
     con
-        Where `features` is.
+        The connection that has `features`.
     rows
-        How many it has.
+        The number of its rows.
     checks
         By name and column, the SQL condition that a bad row meets.
     index
-        The columns that name a row.
+        The columns that identify a row.
     """
     if not checks:
         return [], []
@@ -178,44 +160,40 @@ def _result(kind: str, columns: list[str], rows: int, count: int) -> Result:
     )
 
 
-def write_quarantine(
-    con: duckdb.DuckDBPyConnection,
-    manifest: SnapshotManifest,
-    files: Sequence[Path],
-    failures: Sequence[Failure],
-    path: Path,
-) -> int:
-    """Write the quarantine's file and return how many subjects are in it.
-
-    Every row of a subject is kept out when one of them fails. `features` shows the last shard afterwards.
+def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str], rows: Iterable[str]) -> None:
+    """Write a quarantine's file.
 
     Parameters
     ----------
     con
-        Where `features` is.
-    manifest, files
-        The snapshot and its shards.
-    failures
-        Who fails what.
+        The connection on which the queries run.
     path
-        The Parquet file; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        The Parquet file.
+    columns
+        Those of `COLUMNS` that the file has.
+    rows
+        A query for the rows of each shard. They run one at a time, since the lists of reasons are in memory until the
+        last row of their shard is seen.
     """
-    queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
-    con.execute(
-        "CREATE TEMP TABLE quarantine (shard INTEGER, row BIGINT, customer_id TEXT, product_id TEXT, reasons TEXT[])"
-    )
-    if failures:
-        # Shard by shard, since the lists of reasons are held in memory until the last of their subjects is seen.
-        for shard, file in enumerate(files):
-            create_view(con, manifest, [file])
-            con.execute(f"INSERT INTO quarantine {_quarantined(shard, file, failures, queries)}")
+    con.execute(f"CREATE TEMP TABLE quarantine ({', '.join(f'{name} {COLUMNS[name]}' for name in columns)})")
+    for query in rows:
+        con.execute(f"INSERT INTO quarantine {query}")
     with written_atomically(path) as temporary:
         con.execute(f"COPY quarantine TO {literal(temporary)} (FORMAT parquet)")
-    return _count(con, "SELECT count(DISTINCT (customer_id, product_id)) FROM quarantine")
+
+
+def rows_kept_out(
+    con: duckdb.DuckDBPyConnection, manifest: SnapshotManifest, files: Sequence[Path], failures: Sequence[Failure]
+) -> Iterator[str]:
+    """Yield a query for each shard. If one row of a subject fails, all of its rows are kept out."""
+    queries = [_query_by_shard(con, failure, number) for number, failure in enumerate(failures)]
+    for shard, file in enumerate(files if failures else []):
+        create_view(con, manifest, [file])
+        yield _quarantined(shard, file, failures, queries)
 
 
 def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:
-    """Return the query to run on each shard; what must see all rows at once is run here."""
+    """Return the query to run on each shard. A query that must see all rows at once runs here, into a table."""
     if failure.result.type not in _ACROSS_ROWS:
         return failure.query
     con.execute(
@@ -236,16 +214,16 @@ def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: S
 
 
 def reasons_query(failures: Sequence[Failure], queries: Sequence[str], index: Sequence[str]) -> str:
-    """Return SQL that gives, for each row that fails anything, its `index` columns and `reasons`, a list of text.
+    """Return SQL for the `index` columns and `reasons`, a list of text, of each row that fails.
 
     Parameters
     ----------
     failures
-        What is failed; not empty.
+        At least one failure.
     queries
-        The SQL to use for each of them.
+        The SQL to use for each failure.
     index
-        The columns that name a row.
+        The columns that identify a row.
     """
     named = ", ".join(index)
     faults = " UNION ALL ".join(
@@ -267,7 +245,7 @@ def _names(failure: Failure, index: Sequence[str]) -> str:
 
 
 def _fault(failure: Failure) -> str:
-    """Return SQL that says what is wrong: `value 12.5`, or `a 1.0, b 2.0`."""
+    """Return SQL that describes a fault: `value 12.5`, or `a 1.0, b 2.0`."""
     texts = [
         f"{literal(word + ' ')} || coalesce(left(fault_{at}::TEXT, {_LONGEST_VALUE}), 'missing')"
         for at, word in enumerate(failure.faults)

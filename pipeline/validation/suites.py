@@ -1,13 +1,13 @@
-"""Expectation suites: JSON files in `expectations/`, read and checked before anything is validated.
+"""Expectation suites: JSON files in `expectations/`, checked before they are used.
 
     {"name": "features",
      "expectations": [{"type": "expect_column_values_to_be_between",
                        "kwargs": {"column": "amount", "min_value": 0},
                        "severity": "critical", "notes": "optional"}]}
 
-A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`, with Great Expectations' own arithmetic.
+A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`. Great Expectations evaluates it.
 
-The entry points are `load_suite` and `week_parameters`.
+Entry points: `load_suite` and `week_parameters`.
 """
 
 import json
@@ -26,7 +26,7 @@ from pipeline.weeks import Week
 
 Severity = Literal["critical", "warning"]
 ACROSS_ROWS = {"expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique"}
-"""Expectations about rows that compare them with each other."""
+"""Expectations on rows that compare rows with each other."""
 
 
 class _Part(BaseModel):
@@ -34,7 +34,7 @@ class _Part(BaseModel):
 
 
 class ExpectationSpec(_Part):
-    """One expectation, as its suite's file has it."""
+    """One expectation, as in its suite's file."""
 
     type: str = Field(min_length=1)
     kwargs: dict[str, Any] = {}
@@ -49,32 +49,23 @@ class _SuiteFile(_Part):
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite whose parameters have their values.
-
-    Attributes
-    ----------
-    name
-        What it is about: `features`, `predictions` or `sources/<source>`.
-    file
-        Where it was read from.
-    expectations
-        Those to evaluate, by their position in the file, from 0.
-    skipped
-        Those with a parameter that has no value yet, likewise.
-    """
+    """A suite whose parameters have their values."""
 
     name: str
+    """`features`, `predictions` or `sources/<source>`."""
     file: Path
     expectations: dict[int, ExpectationSpec]
+    """Those to evaluate, by their position in the file, from 0."""
     skipped: dict[int, ExpectationSpec]
+    """Those with a parameter that has no value yet, by position."""
 
     def error(self, number: int, found: str) -> ConfigError:
-        """Return the error that `found` is wrong with the expectation at this position."""
+        """Return the error for the expectation at this position."""
         spec = (self.expectations | self.skipped)[number]
         return ConfigError(
             f"Expectation {number + 1} of {self.file}, {spec.type}: {found}",
             "an expectation that Great Expectations 1 can evaluate on this table.",
-            "mend the expectation, then run the week again.",
+            "correct the expectation, then run the week again.",
         )
 
 
@@ -94,11 +85,11 @@ def load_suite(
     file
         The JSON file.
     columns
-        The columns of the table that it will validate.
+        The columns of the table to validate.
     parameters
-        Values of parameters; an expectation whose parameter is None is skipped.
+        Values of parameters. An expectation whose parameter is None is skipped.
     applies
-        Which of the file's expectations are meant; the others are passed over.
+        Says of an expectation whether to keep it.
 
     Raises
     ------
@@ -122,7 +113,13 @@ def week_parameters(week: Week, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def refuse_stray_suites(settings: Settings) -> None:
-    """Refuse a suite that is for no source, and so would never be evaluated."""
+    """Refuse a suite without a source, which would never be evaluated.
+
+    Raises
+    ------
+    ConfigError
+        If there is one.
+    """
     folder = settings.expectations / "sources"
     known = {suite for source in settings.sources for suite in (f"{source}.json", f"whole/{source}.json")}
     stray = sorted({str(file.relative_to(folder)) for file in folder.rglob("*.json")} - known)
@@ -135,10 +132,10 @@ def refuse_stray_suites(settings: Settings) -> None:
 
 
 def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
-    """Return what says of an expectation whether it is one on each row alone, on these columns alone.
+    """Return a function that says of an expectation whether it looks at each row by itself, in these columns only.
 
-    Not so are one on the table as a whole (`mostly` makes it one), one that compares rows with each other, and one with
-    a parameter, which has its value from a week.
+    It is False for an expectation on the whole table (which `mostly` also makes it), for one that compares rows, and
+    for one with a parameter, whose value comes from a week.
     """
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations import expectation
@@ -159,13 +156,13 @@ def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
         try:
             return spec.type not in ACROSS_ROWS and issubclass(get_expectation_impl(spec.type), kinds)
         except ExpectationNotFoundError:
-            return True  # for the validation to refuse
+            return True  # the validation refuses it
 
     return applies
 
 
 def named_columns(kwargs: Mapping[str, Any]) -> list[str]:
-    """Return the columns an expectation looks at, in the order in which Great Expectations selects them."""
+    """Return the columns that an expectation looks at, in the order in which Great Expectations selects them."""
     named = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
     return [name for name in (*named, *kwargs.get("column_list", [])) if isinstance(name, str)]
 
@@ -178,17 +175,17 @@ def _read(file: Path) -> _SuiteFile:
     except (OSError, UnicodeDecodeError) as error:
         found = f"The suite {file} cannot be read: {error}."
     except json.JSONDecodeError as error:
-        found = f"The suite {file} is no JSON: {error}."
+        found = f"The suite {file} is not JSON: {error}."
     except ValidationError as error:
-        found = f"The suite {file} is not as a suite should be: {'; '.join(map(_in_words, error.errors()))}."
+        found = f"The suite {file} is not a valid suite: {'; '.join(map(_described, error.errors()))}."
     raise ConfigError(
         found,
         '{"name": …, "expectations": [{"type": …, "kwargs": {…}, "severity": "critical" or "warning"}]}.',
-        "write or mend the file, then run the week again.",
+        "write or correct the file, then run the week again.",
     )
 
 
-def _in_words(error: Any) -> str:
+def _described(error: Any) -> str:
     where = list(error["loc"])
     if len(where) > 1:  # ("expectations", 3, "severity")
         where = [f"expectation {where[1] + 1}", *where[2:]]

@@ -1,11 +1,13 @@
-"""The evidence of validation: what every expectation found, on disk, in the warehouse and as pages.
+"""The verdict of a stage that validates: what every expectation found, as a file of the run and as pages.
 
-Used by the three stages that validate, before they let the run go on or stop it. The one entry point is `record`.
+Used by the three stages that validate, before they let the run go on or stop it. Entry points: `write_verdict`,
+`verdicts_so_far`, `counts` and `stop_on`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ExpectationError
 from pipeline.files import write_text
@@ -16,7 +18,7 @@ from pipeline.validation.gx import Result
 _STAGES = ("validate_sources", "validate_features", "check")
 
 
-def record(
+def write_verdict(
     settings: Settings,
     run_id: str,
     folder: Path,
@@ -24,8 +26,8 @@ def record(
     stage: str,
     results: Sequence[Result],
     sections: Mapping[str, str],
-) -> None:
-    """Commit a stage's results: `validation/<stage>.json` of the run, its Data Docs, and its record in the warehouse.
+) -> list[dict[str, Any]]:
+    """Write a stage's results to `validation/<stage>.json` in the run's folder, and the run's Data Docs.
 
     Parameters
     ----------
@@ -34,36 +36,43 @@ def record(
     run_id, folder
         The run, and its folder.
     stage
-        Which stage's results they are; an earlier attempt's are replaced.
+        The stage; the results of an earlier attempt are replaced.
     results
-        What became of each expectation.
+        The outcome of each expectation.
     sections
-        Great Expectations' account of each suite, as HTML.
-    """
-    from pipeline.warehouse.runs import record_validation
+        Great Expectations' page sections for each suite, as HTML.
 
+    Returns
+    -------
+    list of dict
+        All results of the run so far, ready for JSON.
+    """
     rows = [{"stage": stage, **result.model_dump(mode="json")} for result in results]
-    folder = folder / "validation"
-    write_text(folder / f"{stage}.json", json.dumps(rows, indent=1))
-    files = [folder / f"{name}.json" for name in _STAGES]
-    so_far = [row for file in files if file.exists() for row in json.loads(file.read_text(encoding="utf-8"))]
+    write_text(folder / "validation" / f"{stage}.json", json.dumps(rows, indent=1))
+    so_far = verdicts_so_far(folder)
     write_pages(settings, run_id, so_far, sections)
-    record_validation(settings, run_id, so_far)
+    return so_far
+
+
+def verdicts_so_far(folder: Path) -> list[dict[str, Any]]:
+    """Return the results that the stages have written to the run's folder, in the order of the stages."""
+    files = [folder / "validation" / f"{name}.json" for name in _STAGES]
+    return [row for file in files if file.exists() for row in json.loads(file.read_text(encoding="utf-8"))]
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
-    """Return how many expectations there were, and how many of them are failing warnings."""
+    """Return the number of expectations, and how many of them are warnings that fail."""
     warnings = sum(result.status == "failed" and result.severity == "warning" for result in results)
     return {"expectations": len(results), "warnings": warnings}
 
 
 def stop_on(failures: Sequence[Result], settings: Settings, run_id: str, *, about: str) -> None:
-    """Stop the run when there are failures.
+    """Stop the run if there are failures.
 
     Raises
     ------
     ExpectationError
-        If `failures` holds anything; it names each.
+        If there are any; the error names each.
     """
     if not failures:
         return
@@ -71,6 +80,6 @@ def stop_on(failures: Sequence[Result], settings: Settings, run_id: str, *, abou
     raise ExpectationError(
         f"{len(failures)} critical expectation{'s' * (len(failures) > 1)} on {about} failed. {found}.",
         f"{'; '.join(result.expected for result in failures)}.",
-        f"read {settings.site / run_page(run_id)}; mend the data, or the suite in {settings.expectations} if "
-        "the data is right; then run the week again. What was published before still stands.",
+        f"read {settings.site / run_page(run_id)}; correct the data, or the suite in {settings.expectations} "
+        "if the data is right; then run the week again. What was published before is unchanged.",
     )

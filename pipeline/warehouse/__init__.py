@@ -1,7 +1,7 @@
-"""The warehouse: connections, transactions, and the schema that numbered SQL files make.
+"""The warehouse: connections, transactions, and the schema, which numbered SQL files define.
 
-Everything that the pipeline says to the warehouse goes through here. The entry points are `engine`, which brings the
-schema up to date first, and `transaction`; for many rows there is `pipeline.warehouse.loading`.
+All of the pipeline's SQL for the warehouse goes through here. Entry points: `engine`, which first brings the schema up
+to date, and `transaction`. For many rows there is `pipeline.warehouse.loading`.
 """
 
 from collections.abc import Iterator
@@ -20,34 +20,34 @@ from pipeline.settings import ROOT, Settings
 MIGRATIONS = ROOT / "sql" / "migrations"
 LOCK = 0x0BA21
 AS_IT_STANDS = {"no_parameters": True}
-"""Option of SQL that may hold several statements, and % and : with no meaning."""
+"""Execution option for SQL with several statements, in which % and : are plain characters."""
 GONE = ("08", "53300", "57P")
-"""SQL states of a connection that broke or was refused: a later try may succeed."""
+"""SQL states of a connection that broke or was refused, so that a later attempt may succeed."""
 
 
 def engine(settings: Settings) -> Engine:
-    """Return the engine of the warehouse, its schema up to date.
+    """Return the engine of the warehouse, after bringing its schema up to date.
 
-    It keeps no connections: processes fork, and the embedded server may restart.
+    It keeps no connections open, because processes fork and the embedded server may restart.
 
     Raises
     ------
     DatabaseUnavailableError
         If the server does not answer.
     WarehouseError
-        If the schema is not one that this version can bring up to date.
+        If this version cannot bring the schema up to date.
     """
     return _engine(databases(settings).warehouse)
 
 
 @contextmanager
 def transaction(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection in a transaction, committed when the block ends well, else rolled back.
+    """Yield a connection in a transaction, which commits if the block succeeds and rolls back if it fails.
 
     Raises
     ------
     DatabaseUnavailableError
-        If the server does not answer or goes away; the transaction may then have been committed or not.
+        If the server does not answer, or the connection is lost. The transaction may then be committed or not.
     """
     with available(), engine(settings).begin() as connection:
         yield connection
@@ -55,7 +55,7 @@ def transaction(settings: Settings) -> Iterator[Connection]:
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Turn the loss of a connection in the block into a `DatabaseUnavailableError`."""
+    """Raise the loss of a connection in the block as a `DatabaseUnavailableError`."""
     try:
         yield
     except OperationalError as error:
@@ -82,12 +82,12 @@ def _engine(url: str) -> Engine:
 
 
 def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
-    """Apply the files `NNNN_name.sql` of `folder` that were not applied yet, in order, in the caller's transaction.
+    """Apply the files `NNNN_name.sql` of `folder` that are not applied yet, in order, in the caller's transaction.
 
     Raises
     ------
     WarehouseError
-        If an applied file is gone or has changed since.
+        If an applied file is missing or has changed.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     connection.execute(
@@ -102,7 +102,7 @@ def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
         if name not in files or sha256_of_text(files[name]) != digest:
             raise WarehouseError(
                 f"The warehouse has the migration {name}, which {'differs' if name in files else 'is not'} here.",
-                "every applied migration to stand in sql/migrations as it was.",
+                "every applied migration, unchanged, in sql/migrations.",
                 "use the version of Barometer that made this warehouse, or a newer one; undo changes to that file.",
             )
     for name, content in files.items():

@@ -1,7 +1,7 @@
-"""What was kept out, into the warehouse: rejects of the sources, and the subjects in quarantine, both whole.
+"""Evidence of what a run kept out: the sources' rejects and the quarantined subjects, in full, in the warehouse.
 
-Evidence is committed at once, by itself, so that it is there when the stage that found it stops the run. Entry points:
-`record_rejects`, `accept_rejects`, `record_quarantine`.
+Evidence is committed on its own, so that it is there if the stage that found it stops the run. Entry points:
+`record_rejects`, `accept_rejects` and `record_quarantine`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from pipeline.duck import connection, literal, parquet, quoted
-from pipeline.manifests import SnapshotManifest, SourceFile
+from pipeline.manifests import KEYS, SnapshotManifest, SourceFile
 from pipeline.settings import Settings
 from pipeline.sources.stream import MARK, NUL, original
 from pipeline.warehouse import transaction
@@ -30,12 +30,12 @@ REJECTS_SCHEMA = pa.schema(
 
 
 def record_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> int:
-    """Record the rejects of a source's files, each once however often its file is read.
+    """Record the rejects of a source's files. A reject that is on record already is not recorded again.
 
     Returns
     -------
     int
-        How many of them are new: not covered by the error budget of any run so far.
+        The number of new rejects: those that no run has accepted within its error budget so far.
     """
     rejects = pa.RecordBatchReader.from_batches(REJECTS_SCHEMA, _rejects(files))
     with loading(settings) as cursor:
@@ -73,18 +73,18 @@ def _rejects(files: Sequence[SourceFile]) -> Iterator[pa.RecordBatch]:
                 "line": bad["__line"].cast(pa.int64()),
                 "content_bytes": _bytes(raw),
             }
-            yield pa.record_batch([columns[name] for name in REJECTS_SCHEMA.names], schema=REJECTS_SCHEMA)
+            yield pa.record_batch(columns, schema=REJECTS_SCHEMA)
 
 
 def _bytes(raw: pa.Array) -> pa.Array:
-    """Return the bytes of the records that are no text; null for the others."""
+    """Return the original bytes of records that are not valid text, null for the others."""
     if not pc.any(pc.match_substring(raw, MARK)).as_py():
         return pa.nulls(len(raw), pa.binary())
     return pa.array([original(text) if MARK in text else None for text in raw.to_pylist()], pa.binary())
 
 
 def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> None:
-    """Mark the rejects of these files as covered by the run's error budget, so that they never count again."""
+    """Mark the rejects of these files as within the run's error budget, so that they never count again."""
     with transaction(settings) as connection:
         connection.execute(
             text(
@@ -96,18 +96,14 @@ def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence
 
 
 def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, quarantine: Path) -> None:
-    """Record who is kept out of the run, with all the features; a retry of the stage replaces the run's rows.
+    """Record the run's quarantined subjects with all their features. A retry replaces the run's rows.
 
     Parameters
     ----------
-    settings
-        The settings.
-    run_id
-        The run.
     snapshot_manifest
         `SnapshotManifest` as JSON, beside the shards.
     quarantine
-        Who; see `pipeline.weekly.handoffs.FeaturesValidated`.
+        The subjects and reasons; columns as `pipeline.validation.quarantine.COLUMNS`.
     """
     manifest = SnapshotManifest.read(snapshot_manifest)
     query = _quarantined_subjects(manifest, snapshot_manifest.parent, quarantine)
@@ -119,9 +115,8 @@ def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, 
 
 def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: Path) -> str:
     files = parquet(*(folder / shard.file for shard in manifest.shards))
-    keys = ["customer_id", "product_id"]
     cells = [f"{literal(name)}, {_number(name)}" for name in manifest.names("number")]
-    cells += [f"{literal(name)}, {_text(name)}" for name in [*keys, *manifest.names("category", "info")]]
+    cells += [f"{literal(name)}, {_text(name)}" for name in [*KEYS, *manifest.names("category", "info")]]
     return f"""
         SELECT
             $run_id AS run_id, customer_id, product_id,
@@ -129,7 +124,7 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
             $version || encode('[' || string_agg(cells, ',' ORDER BY row) || ']') AS rows
         FROM (
             SELECT
-                {", ".join(f"{_text(key)} AS {key}" for key in keys)},
+                {", ".join(f"{_text(key)} AS {key}" for key in KEYS)},
                 kept_out.__reasons AS reasons, kept_out.__row AS row, json_object({", ".join(cells)}) AS cells
             FROM {files} AS snapshot
             JOIN (  -- names that no feature has
@@ -141,7 +136,7 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
 
 
 def _number(name: str) -> str:
-    """JSON has no word for NaN and infinity, nor PostgreSQL's for -0: they become text."""
+    """Return a number as JSON; as text if JSON has no such number (NaN, infinity), or PostgreSQL's has not (-0)."""
     number = quoted(name)
     is_plain = f"isfinite({number}) AND NOT ({number} = 0 AND signbit({number}))"
     return f"CASE WHEN {is_plain} THEN to_json({number}) ELSE to_json({number}::TEXT) END"

@@ -1,6 +1,6 @@
-"""Loading many rows into the warehouse: `adbc_ingest` takes ten times as many rows a second as INSERT.
+"""Load many rows into the warehouse. `adbc_ingest` loads ten times as many rows a second as INSERT.
 
-The service needs the rest of `pipeline.warehouse` without this driver, so it stands apart. The one entry point is
+This is a module of its own because the service uses `pipeline.warehouse` without the ADBC driver. The entry point is
 `loading`.
 """
 
@@ -13,14 +13,14 @@ from pipeline.settings import Settings
 from pipeline.warehouse import engine, unavailable
 
 JSONB_VERSION = b"\x01"
-"""What jsonb's binary form starts with."""
+"""The first byte of jsonb's binary form."""
 
 
 @contextmanager
 def loading(settings: Settings) -> Iterator[dbapi.Cursor]:
-    """Yield an ADBC cursor in a transaction of its own, committed when the block ends well, else rolled back.
+    """Yield an ADBC cursor in its own transaction, which commits if the block succeeds and rolls back if it fails.
 
-    A string goes into a column of type jsonb as bytes: `JSONB_VERSION`, then the JSON.
+    For a column of type jsonb, pass bytes: `JSONB_VERSION` followed by the JSON text.
 
     Raises
     ------

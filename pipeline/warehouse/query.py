@@ -1,6 +1,6 @@
-"""Query: one read-only SQL statement on the warehouse, for `barometer query`; the first thing an analyst tries.
+"""One read-only SQL statement on the warehouse, for `barometer query`.
 
-On the embedded server it runs as the analyst's role, which can only read. Entry points: `run_query` and `write`.
+On the embedded server it runs as the analyst's role, which may only read. Entry points: `run_query` and `write`.
 """
 
 import json
@@ -23,7 +23,7 @@ from pipeline.warehouse import GONE, engine
 
 Format = Literal["table", "csv", "json", "parquet"]
 TABLE_ROWS = 1000
-"""A table for the eye ends here, and says so."""
+"""A table on the terminal ends after this many rows, and says so."""
 CELL_WIDTH = 60
 BATCH_ROWS = 10_000
 TYPES = {
@@ -40,25 +40,25 @@ TYPES = {
     "json": pa.json_(),
     "jsonb": pa.json_(),
 }
-"""Arrow's types for PostgreSQL's; arrays become JSON too, and whatever is not here becomes text."""
+"""Arrow's types for PostgreSQL's. Arrays become JSON too; all other types become text."""
 
 
 def run_query(settings: Settings, sql: str) -> pa.Table:
-    """Return what one SQL statement gives, read-only.
+    """Return the result of one SQL statement, run read-only.
 
     Raises
     ------
     ConfigError
-        If PostgreSQL refuses the statement; it says why.
+        If PostgreSQL refuses the statement, with its reason.
     DatabaseUnavailableError
         If the warehouse does not answer.
     """
-    warehouse = engine(settings).url  # which also brings the schema up to date: a first query finds its tables
+    warehouse = engine(settings).url  # this also brings the schema up to date, so that a first query finds its tables
     url = databases(settings).analyst or warehouse.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
         with closing(psycopg.connect(url, connect_timeout=10)) as connection:
             connection.read_only = True
-            # what is prepared is one statement: nothing can follow a semicolon
+            # PostgreSQL prepares one statement only, so nothing can follow a semicolon.
             cursor = connection.execute(sql.encode(), prepare=True)
             if cursor.statusmessage is None:
                 raise _refused("it is empty")
@@ -67,8 +67,8 @@ def run_query(settings: Settings, sql: str) -> pa.Table:
         raise _refusal(error) from None
 
 
-def write(table: pa.Table, format: Format, out: BinaryIO) -> None:  # noqa: A002 - the command's own word
-    """Write a table to `out`: for the eye, or as CSV, a JSON array of objects, or Parquet."""
+def write(table: pa.Table, format: Format, out: BinaryIO) -> None:  # noqa: A002 - the command's option
+    """Write a table to `out`: drawn for a terminal, or as CSV, a JSON array of objects, or Parquet."""
     if format == "parquet":
         pq.write_table(table, out)
     elif format == "csv":
@@ -134,7 +134,7 @@ def _draw(table: pa.Table, out: BinaryIO) -> None:
             drawn.add_row(*("" if value is None else str(value) for value in row))
     console = Console(markup=False, highlight=False, emoji=False)
     unsqueezed = console.measure(drawn, options=console.options.update(max_width=10_000))
-    console.width = max(console.width, unsqueezed.maximum)  # too wide is better than unreadable
+    console.width = max(console.width, unsqueezed.maximum)  # a table that is too wide can still be read
     with console.capture() as capture:
         console.print(drawn)
         if table.num_rows > TABLE_ROWS:
@@ -157,5 +157,5 @@ def _refused(reason: str) -> ConfigError:
         f"PostgreSQL refuses the statement: {reason}",
         "one SQL statement that reads the warehouse's tables and views.",
         'correct it; barometer query "SELECT table_name, column_name FROM information_schema.columns'
-        " WHERE table_schema = 'public'\" lists what there is.",
+        " WHERE table_schema = 'public'\" lists the tables and columns.",
     )

@@ -1,20 +1,23 @@
-"""Refuses a file that came before: another week's file under this week's name, or the same part twice.
+"""Repeated deliveries: another week's file under this week's name, or the same part twice.
 
-Called after the week's files were read. Only sources whose rows have times are checked: a list of products may well be
-the same next week. The entry point is `refuse_repeats`.
+Called by `pipeline.weekly.ingest`, which has read the files. Only sources whose rows have times are checked, because a
+list of products may well be the same next week. The entry point is `refuse_repeats`.
 """
 
 from itertools import product
 
+from sqlalchemy import text
+
 from pipeline.errors import SourceError
 from pipeline.manifests import SourceFile, SourcesManifest
 from pipeline.settings import Settings
+from pipeline.warehouse import transaction
 
 
 def refuse_repeats(settings: Settings, manifest: SourcesManifest) -> None:
-    """Refuse a file of the week that has the same bytes as another file of its source.
+    """Refuse a file of the week that is, byte for byte, another file of its source.
 
-    It is compared with the other files of this run, and with the files of published runs of earlier weeks.
+    It is compared with the other files that were read, and with the files of earlier weeks' published runs.
 
     Raises
     ------
@@ -36,11 +39,7 @@ def refuse_repeats(settings: Settings, manifest: SourcesManifest) -> None:
 
 
 def _published(settings: Settings, name: str, own: list[SourceFile], week: str) -> list[tuple[str, str]]:
-    """Return URI and digest of the files of earlier weeks that are equal to one of these."""
-    from sqlalchemy import text
-
-    from pipeline.warehouse import transaction
-
+    """Return URI and digest of the earlier weeks' files that equal one of these."""
     query = text(
         "SELECT DISTINCT file ->> 'uri', file ->> 'digest'"
         " FROM prediction_runs, jsonb_array_elements(sources -> CAST(:source AS text) -> 'files') AS file"

@@ -1,10 +1,11 @@
-"""The record of runs, in `prediction_runs`: opened by the first stage, filled by the others, closed by publish.
+"""The record of runs, `prediction_runs`: every statement that writes it, and the look-ups of one run.
 
-Entry points: `open_run`, `update_run`, `record_stage`, `record_validation`, `fail_run`, `fail_unfinished` to write;
-`run`, `published_run` to read.
+`pipeline.orchestration.recorded_stage` fills a run's record. To write: `open_run`, `record_stages`,
+`committed_before_stop`, `show`, `fail_run` and `fail_unfinished`. To read: `run` and `published_run`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 
 from pipeline.duck import quoted
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TerminalError
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
@@ -22,7 +23,7 @@ State = Literal["running", "failed", "held", "published", "superseded", "abandon
 
 
 class RunRecord(BaseModel):
-    """A row of `prediction_runs`; see the comments there."""
+    """A row of `prediction_runs`. The table's comments describe the columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -57,9 +58,9 @@ class RunRecord(BaseModel):
 
 
 def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: Any) -> str:
-    """Record a new run of the week, as running, with `facts` as further columns; return its id, `<week>.<n>`.
+    """Record a new running run of the week, with `facts` as further columns; return its id, `<week>.<n>`.
 
-    What the same DAG run began before and did not end is marked as abandoned: its first task was run again.
+    A run that the same DAG run has begun and not ended is marked as abandoned: the first task is running again.
     """
     with transaction(settings) as connection:
         _lock_week(connection, week)
@@ -85,13 +86,28 @@ def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: An
 
 
 def update_run(settings: Settings, run_id: str, **columns: Any) -> None:
-    """Set columns of a run's record; dicts and lists become JSON."""
+    """Set columns of a run's record. Dicts and lists become JSON."""
     with transaction(settings) as connection:
         _update(connection, run_id, columns)
 
 
-def record_stage(settings: Settings, run_id: str, stage: str, seconds: float, peak_mib: float) -> None:
-    """Record what a stage cost; a retry replaces it. A run that had failed goes on: its task was cleared."""
+@contextmanager
+def committed_before_stop(settings: Settings, run_id: str, **columns: Any) -> Iterator[None]:
+    """Set columns of a run's record, as evidence, if an error in the block stops the run."""
+    try:
+        yield
+    except TerminalError:
+        update_run(settings, run_id, **columns)
+        raise
+
+
+def record_stages(
+    settings: Settings, run_id: str, *, seconds: dict[str, float], peak_mib: dict[str, float], facts: dict[str, Any]
+) -> None:
+    """Record what stages cost, by name, and set the columns that `facts` gives; a retry replaces both.
+
+    A run that had failed is running again: its task was cleared.
+    """
     with transaction(settings) as connection:
         connection.execute(
             text(
@@ -103,36 +119,42 @@ def record_stage(settings: Settings, run_id: str, stage: str, seconds: float, pe
             ),
             {
                 "run_id": run_id,
-                "seconds": Jsonb({stage: round(seconds, 3)}),
-                "peak_mib": Jsonb({stage: round(peak_mib, 1)}),
+                "seconds": Jsonb({stage: round(value, 3) for stage, value in seconds.items()}),
+                "peak_mib": Jsonb({stage: round(value, 1) for stage, value in peak_mib.items()}),
             },
         )
+        _update(connection, run_id, facts)
 
 
-def record_validation(settings: Settings, run_id: str, results: Sequence[dict[str, Any]]) -> None:
-    """Record the results of one or more suites (key `suite` in each); earlier ones of the same suites are replaced."""
-    suites = {result["suite"] for result in results}
-    with transaction(settings) as connection:
-        lock = text("SELECT validation FROM prediction_runs WHERE run_id = :run_id FOR UPDATE")
-        earlier = connection.execute(lock, {"run_id": run_id}).scalar_one()
-        kept = [result for result in earlier if result["suite"] not in suites]
-        _update(connection, run_id, {"validation": [*kept, *results]})
+def show(connection: Connection, week: Week, run_id: str, *, predicted: int, quarantined: int) -> None:
+    """Make the run the published one of its week, in the caller's transaction."""
+    facts = {"week": week.monday, "run_id": run_id, "predicted": predicted, "quarantined": quarantined}
+    for statement in (
+        "UPDATE prediction_runs SET state = 'superseded' WHERE week = :week AND state = 'published'",
+        """UPDATE prediction_runs
+        SET state = 'published', published_at = now(), finished_at = now(), error = NULL,
+            predicted = :predicted, quarantined = :quarantined
+        WHERE run_id = :run_id""",
+        """INSERT INTO published_weeks (week, run_id) VALUES (:week, :run_id)
+        ON CONFLICT (week) DO UPDATE SET run_id = excluded.run_id""",
+    ):
+        connection.execute(text(statement), facts)
 
 
-def fail_run(settings: Settings, run_id: str, error: str, *, state: State = "failed") -> None:
-    """Close a run as failed (or held), with the reason, the last one if it fails again; a published one stays so."""
+def fail_run(settings: Settings, run_id: str, error: str) -> None:
+    """Close a run as failed, with the reason. If it fails again, the last reason counts; a published run stays so."""
     with transaction(settings) as connection:
         connection.execute(
             text(
-                "UPDATE prediction_runs SET state = :state, error = :error, finished_at = now()"
+                "UPDATE prediction_runs SET state = 'failed', error = :error, finished_at = now()"
                 " WHERE run_id = :run_id AND state IN ('running', 'failed')"
             ),
-            {"run_id": run_id, "error": error, "state": state},
+            {"run_id": run_id, "error": error},
         )
 
 
 def fail_unfinished(settings: Settings, airflow_run_id: str, error: str) -> None:
-    """Close what a DAG run left running as failed."""
+    """Close as failed a run that its DAG run has left running."""
     with transaction(settings) as connection:
         connection.execute(
             text(
@@ -162,13 +184,13 @@ def run(settings: Settings, run_id: str) -> RunRecord:
 
 
 def published_run(settings: Settings, week: Week) -> RunRecord | None:
-    """Return the record of the week's published run, None when the week is not published."""
+    """Return the record of the week's published run, or None if the week is not published."""
     query = "SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :value)"
     return _one(settings, query, week.monday)
 
 
 def _lock_week(connection: Connection, week: Week) -> None:
-    """Take turns on a week until the end of the transaction."""
+    """Wait for other transactions that open a run of the week; the lock ends with the transaction."""
     lock = text("SELECT pg_advisory_xact_lock(hashtextextended('run of ' || :week, 0))")
     connection.execute(lock, {"week": str(week)})
 

@@ -1,8 +1,8 @@
-"""Superseded runs: their tables are dropped when no reader can see them any more; part of publish.
+"""Drop the tables of superseded runs once no reader can see them any more; part of publish.
 
-Dropping a partition needs its week's table for itself, for a moment: it is tried with a very short timeout, and what
-cannot be dropped now is dropped after a later publish. A run's shadow scores go with its predictions. The one entry
-point is `drop_superseded`.
+To drop a partition, PostgreSQL locks the table of its week for a moment. The attempt has a very short timeout. A table
+that cannot be dropped now is dropped after a later publish. A run's shadow scores are dropped with its predictions. The
+entry point is `drop_superseded`.
 """
 
 from psycopg.errors import LockNotAvailable
@@ -13,14 +13,14 @@ from pipeline.duck import literal
 from pipeline.warehouse import AS_IT_STANDS
 
 PUBLISHING = "hashtextextended('publish ' || :week, 0)"
-"""Key of the advisory lock on which the publishes of a week take turns."""
+"""Key of the advisory lock that lets one publish of a week run at a time."""
 LOCK_TIMEOUT = "50ms"
 KINDS = ("predictions", "shadow_predictions")
-"""The tables of `storage` that have a partition for each week, and in it for each run."""
+"""The tables of `storage` with a partition for each week, which has one for each run."""
 
 
 def drop_superseded(connection: Connection) -> None:
-    """Drop the tables of runs that are not published, as far as that hurts and delays nobody."""
+    """Drop superseded runs' tables, skipping any that a reader may still need."""
     query = text(
         "SELECT substr(relname, 13) FROM pg_class"
         " WHERE relnamespace = 'storage'::regnamespace AND relname ~ '^predictions_[0-9]{8}_[0-9]+$'"
@@ -34,7 +34,7 @@ def drop_superseded(connection: Connection) -> None:
 
 
 def run_table(run_id: str, kind: str = "predictions") -> str:
-    """Return the name, in the schema `storage`, of a run's table of one of `KINDS`; given a week, of the week's."""
+    """Return the name of the table, in the schema `storage`, of a run, or of a week if one is given instead."""
     return f"{kind}_{run_id.replace('-', '').replace('.', '_')}"
 
 
@@ -45,7 +45,7 @@ def _drop(connection: Connection, run_id: str) -> None:
         with connection.begin():
             if _is_needed(connection, facts):
                 return
-            # In one message, the COMMIT too: no reader ever waits for this process, which may be killed or slow.
+            # One message with the COMMIT, so that readers never wait for this process, which may be slow or die.
             connection.exec_driver_sql(
                 f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
                 f" DELETE FROM storage.satisfaction_by_product WHERE run_id = {literal(run_id)};"
@@ -58,11 +58,11 @@ def _drop(connection: Connection, run_id: str) -> None:
 
 
 def _is_needed(connection: Connection, facts: dict[str, str]) -> bool:
-    """Return whether the run is being published, is published (again), or is seen by a transaction that is still open.
+    """Return whether the run is being published, is published (again), or may be seen by an open transaction.
 
-    Publishing the week's present run was the transaction that wrote its pointer, `xmin`. Who took a snapshot before it
-    committed has a `backend_xmin` not younger than that. Of sessions that this role may not look into, the worst is
-    assumed.
+    The pointer of the week was written by the transaction `xmin`, which published its present run. A session whose
+    snapshot predates that has an older `backend_xmin`. Sessions that this role may not inspect are assumed to be such
+    readers.
     """
     turn = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PUBLISHING})"), facts).scalar_one()
     query = text(

@@ -1,1 +1,1 @@
-"""The stages of the weekly run, in the order of the README's picture."""
+"""The stages of the weekly run, in the order of the README's picture, and what each hands to the next."""

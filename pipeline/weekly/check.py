@@ -1,11 +1,13 @@
-"""Check: the last look before publish. Nothing was lost, nothing was made up, and the predictions are as expected.
+"""Check, the seventh stage: the last look at a run's predictions before they are published.
 
-Every shard was scored exactly once and its file is the one that was handed over; subjects = predictions + quarantined,
-each exactly once, counted from the files themselves; each row is by the model whose customer it is; then the suite
-`expectations/predictions.json`. (Drift is to be compared here, after the suite.)
+It checks that
+- every shard was scored exactly once, and its file is the one that was handed over;
+- subjects = predictions + quarantined, each exactly once, counted in the files themselves;
+- each row was scored by the model that its customer is routed to;
+- the suite `expectations/predictions.json` holds.
 
-The shadow's scores are held to the same law. A challenger that could not score them, or not sensibly, is a warning: the
-week is published without them. The one entry point is `check`.
+Shadow scores are checked in the same way. If the challenger could not score, or its scores are not probabilities, that
+is a warning, and the week is published without shadow scores. The entry point is `check`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +18,17 @@ import duckdb
 
 from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import KEYS, SnapshotManifest
+from pipeline.models.attribution import check_roles
 from pipeline.models.predictions import Scored, check_file, whole_parts
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.validation.gx import Result, validate
-from pipeline.validation.roles import check_roles
 from pipeline.validation.suites import load_suite, week_parameters
-from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.validation.verdicts import counts, stop_on, write_verdict
+from pipeline.warehouse.runs import committed_before_stop
 from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
-
-_AGAIN = (
-    "run the week again; if it happens twice, the stage that wrote the files has a bug: report it with the run's id."
-)
 
 
 def check(
@@ -44,8 +43,8 @@ def check(
     Raises
     ------
     ConservationError
-        If a shard or a subject is missing, there twice or unknown, a file is not what was handed over, or a row is by
-        another model than its customer's.
+        If a shard or a subject is missing, is there twice or is unknown, if a file is not what was handed over, or if
+        a row was scored by another model than its customer's.
     ExpectationError
         If a satisfaction is not between 0 and 1, or a critical expectation fails.
     """
@@ -62,19 +61,23 @@ def check(
             quarantined=features_validated.quarantined,
         )
         if outside := _rows_outside(con, plan, "predictions", files):
-            raise _no_probabilities(plan, outside)
+            raise ExpectationError(
+                f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
+                f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
+                "run the week with another model version; this one must not be used.",
+            )
         check_roles(plan, plan.run_id, files)
         predicted = conserved(parts=files)
         shadow_files, results = _shadow(con, plan, parts, conserved)
         columns = [row[0] for row in con.execute("DESCRIBE predictions").fetchall()]
         file = settings.expectations / "predictions.json"
         suite = load_suite("predictions", file, columns, week_parameters(Week.parse(plan.week), settings.zone))
-        evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=["customer_id", "product_id"])
+        evaluated = validate(con, "predictions", suite, timezone=settings.timezone, index=KEYS)
     results += evaluated.results
-    record(
-        settings, plan.run_id, plan.folder, stage="check", results=results, sections={"predictions": evaluated.sections}
-    )
-    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the predictions")
+    sections = {"predictions": evaluated.sections}
+    so_far = write_verdict(settings, plan.run_id, plan.folder, stage="check", results=results, sections=sections)
+    with committed_before_stop(settings, plan.run_id, validation=so_far):
+        stop_on([result for result in results if result.stops], settings, plan.run_id, about="the predictions")
     return Checked(
         files=files,
         shadow_files=shadow_files,
@@ -85,7 +88,13 @@ def check(
 
 
 def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: Sequence[Path]) -> int:
-    """Make a view of the files and return how many of its rows are no probability; refuse those of another run."""
+    """Make a view of the files and return how many of its rows hold no probability.
+
+    Raises
+    ------
+    ConservationError
+        If a row is of another run.
+    """
     con.execute(f"CREATE VIEW {name} AS FROM {parquet(*files)}")
     strange, outside = con.execute(
         f"""
@@ -101,23 +110,16 @@ def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: 
         raise ConservationError(
             f"{strange} {name} are not of the run {plan.run_id}.",
             f"only predictions of {plan.run_id} for the week {plan.week}.",
-            _AGAIN,
+            "run the week again; if it happens twice, the stage that wrote the files has a bug: report it with the "
+            "run's id.",
         )
     return int(outside)
-
-
-def _no_probabilities(plan: Plan, outside: int) -> ExpectationError:
-    return ExpectationError(
-        f"{outside} predictions of the run {plan.run_id} have no satisfaction between 0 and 1.",
-        f"a satisfaction from 0 to 1 for every row, by the model version {plan.model_version}.",
-        "run the week with another model version; this one must not be used.",
-    )
 
 
 def _shadow(
     con: duckdb.DuckDBPyConnection, plan: Plan, parts: Sequence[Scored], conserved: Callable[..., int]
 ) -> tuple[list[Path], list[Result]]:
-    """Return the files of the shadow's scores, none unless all are there and sensible, and what was found of them."""
+    """Return the files of the shadow scores and the result of checking them; no files if any of them is unusable."""
     if plan.routing.mode != "shadow":
         return [], []
     shadows = [(part.shard, part.shadow) for part in parts if part.shadow]

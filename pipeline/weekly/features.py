@@ -1,6 +1,6 @@
-"""Features: the week's snapshot, made by `pipeline.point_in_time.snapshot` or reused from the published run.
+"""Features, the fourth stage: the week's snapshot, made by `pipeline.point_in_time.snapshot` or reused.
 
-Comes after `validate_sources` and before `validate_features`. The entry point is `features`.
+A week that is published keeps its snapshot unless the run rebuilds it. The entry point is `features`.
 """
 
 from uuid import uuid4
@@ -13,14 +13,14 @@ from pipeline.weeks import Week
 
 
 def features(settings: Settings, plan: Plan, ingested: Ingested) -> Snapshot:
-    """Make the week's snapshot, or hand on the published one that the run reuses.
+    """Make the week's snapshot, or return the published one that the run reuses.
 
     Raises
     ------
     FeatureError
-        If `features.sql` fails or does not return what it must.
+        If `features.sql` fails or breaks its contract.
     ConservationError
-        If the reused snapshot is not what was written.
+        If a file of the reused snapshot has changed.
     """
     if plan.reused_snapshot is not None:
         path = plan.reused_snapshot

@@ -1,4 +1,4 @@
-"""What one stage of the weekly run hands to the next: addresses and counts, never data."""
+"""What one stage of the weekly run hands to the next: paths and counts, never data."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.models.pinned import Models
 
 
 class Plan(Models):
-    """What a run will do, decided once in its first task and pinned."""
+    """What a run will do, decided once by its first task."""
 
     run_id: str
     """`<week>.<n>`: the week's n-th run on record."""
@@ -18,23 +18,23 @@ class Plan(Models):
     cutoff: datetime
     """The week's end, in UTC."""
     reused_snapshot: Path | None
-    """Manifest of the published run's snapshot, when this run reuses it."""
+    """Manifest of the published run's snapshot, if this run reuses it."""
     folder: Path
     """The run's own folder under the home: `runs/<run_id>`."""
 
 
 class Ingested(Handoff):
-    """The sources, read and cast."""
+    """The week's sources were read and cast."""
 
     manifest: Path | None
-    """`SourcesManifest` as JSON; None when the snapshot is reused."""
+    """`SourcesManifest` as JSON; None if the snapshot is reused."""
     lines: int
     rows: int
     rejects: int
 
 
 class SourcesValidated(Handoff):
-    """Verdict on the sources."""
+    """The sources were validated."""
 
     expectations: int
     warnings: int
@@ -52,22 +52,22 @@ class Snapshot(Handoff):
 
 
 class FeaturesValidated(Handoff):
-    """Verdict on the features, and who is kept out."""
+    """The features were validated."""
 
     quarantine: Path
-    """Parquet: shard (int32), row (int64, position in the shard), customer_id, product_id, reasons (list of text)."""
+    """Parquet; columns as `pipeline.validation.quarantine.COLUMNS`."""
     quarantined: int
-    """Subjects."""
+    """Subjects that are kept out."""
     expectations: int
     warnings: int
 
 
 class Checked(Handoff):
-    """The run may be published."""
+    """The predictions were checked; the run may be published."""
 
     files: list[Path]
     shadow_files: list[Path] = Field(default_factory=list)
-    """Empty when nothing was scored in the shadow, or not everybody."""
+    """Empty without usable shadow scores of every subject."""
     predicted: int
     quarantined: int
     expectations: int

@@ -1,7 +1,7 @@
-"""Plan, the first stage: open the run's record and pin what the run will use.
+"""Plan, the first stage: open the run's record and pin what the run uses.
 
-The week, the model version (by the as-of rule), the challenger's part and whether the published snapshot is reused are
-decided once, here; every later stage only reads the `Plan`. The entry point is `plan`.
+Decided here, once: the week, the model version (by the as-of rule), the challenger's part, and whether the published
+snapshot is reused. Every later stage only reads the `Plan`. The entry point is `plan`.
 """
 
 from pathlib import Path
@@ -22,21 +22,19 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
 
     Parameters
     ----------
-    settings
-        The settings.
     week
         The week to predict.
     model
         `auto` (the as-of rule), `current`, or a version's number.
     rebuild
-        Make the snapshot anew although the week has a published one.
+        Read the sources and make the snapshot again, even if the week has a published one.
     airflow_run_id
-        The DAG run on whose behalf this is.
+        The DAG run that asks.
 
     Raises
     ------
     ModelError
-        If no model version is in force, or the named one does not exist, or the challenger of an A/B test.
+        If no model version is in force, or the named version or the challenger of an A/B test cannot score.
     """
     run_id = runs.open_run(
         settings,
@@ -50,21 +48,12 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
     except BarometerError as error:
         runs.fail_run(settings, run_id, str(error))
         raise
-    runs.update_run(
-        settings,
-        run_id,
-        model_version=made.model_version,
-        model_reason=made.model_reason,
-        trained_after_cutoff=_knows_later_data(made),
-        bundle_digest=made.bundle_digest,
-        routing=made.routing.model_dump(mode="json", exclude={"challenger": {"bundle"}}),
-    )
     write_text(made.folder / "plan.json", made.model_dump_json(indent=1))
     return made
 
 
 def config_digest(settings: Settings) -> str:
-    """Return the sha256 of the settings that shape results (not of places, ports or passwords)."""
+    """Return the sha256 of the settings that shape results. Places, ports and passwords are left out."""
     return sha256_of_text(settings.model_dump_json(exclude={"config_file", "home", "database", "services"}))
 
 
@@ -74,23 +63,23 @@ def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild:
     choice = registry.choose_model(
         settings, week=week, requested=model, published_version=published.model_version if published else None
     )
+    if published and model == "auto":
+        routing = _repeated_routing(settings, week, published)
+    else:
+        routing = todays_routing(settings, week, choice)
     reusable = published.snapshot_manifest if published and not rebuild else None
     return Plan(
         run_id=run_id,
         week=str(week),
         cutoff=week.cutoff(settings.zone),
-        **pinned(choice, _routing(settings, week, choice, published if model == "auto" else None)),
+        **pinned(choice, routing),
         reused_snapshot=Path(reusable) if reusable else None,
         folder=settings.home / "runs" / run_id,
     )
 
 
-def _routing(settings: Settings, week: Week, choice: registry.ModelChoice, repeated: runs.RunRecord | None) -> Routing:
-    """Return the routing of the run that is repeated, as recorded; else today's, where today's champion serves."""
-    return _repeated_routing(settings, week, repeated) if repeated else todays_routing(settings, week, choice)
-
-
 def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) -> Routing:
+    """Return the routing that was recorded for the run that is repeated."""
     recorded = repeated.routing or {}
     challenger = recorded.get("challenger")
     reason = f"as in the run {repeated.run_id}, which is repeated"
@@ -98,9 +87,3 @@ def _repeated_routing(settings: Settings, week: Week, repeated: runs.RunRecord) 
         return Routing(reason=reason)
     routing = Routing.model_validate({**recorded, "challenger": None, "reason": reason})
     return with_challenger(settings, week, challenger["model_version"], routing, challenger["bundle_digest"])
-
-
-def _knows_later_data(made: Plan) -> bool:
-    """Return whether a model that serves saw data from after the week's cutoff."""
-    challenger = made.routing.challenger if made.routing.mode == "ab" else None
-    return made.trained_after_cutoff or bool(challenger and challenger.trained_after_cutoff)

@@ -1,12 +1,12 @@
-"""Publish, the seventh stage: make a checked week visible, whole, without ever making a reader wait.
+"""Publish, the eighth stage: make a checked week visible as a whole, without ever making a reader wait.
 
-A run's rows are loaded into a table of their own, which nobody can see, and what was scored in the shadow into another.
-One short transaction then attaches them below `storage.predictions` and `storage.shadow_predictions` and points the
-week at the run; that pointer is what the views follow. Who is reading the superseded run keeps its rows:
-`pipeline.warehouse.superseded` drops them when nobody can see them any more.
+A run's rows are loaded into a table of their own, which the views do not show, and its shadow scores into another. One
+short transaction then attaches both below `storage.predictions` and `storage.shadow_predictions`, and points the week
+at the run; the views follow that pointer. A transaction that is reading the superseded run keeps its rows until
+`pipeline.warehouse.superseded` finds that no reader needs them any more.
 
-Runs of one week take turns on an advisory lock, so the later commit wins, and whatever a killed publish leaves behind
-is replaced or completed by trying again. The one entry point is `publish`.
+Runs of one week take turns on an advisory lock, so the later commit wins. After a publish was killed, the next attempt
+replaces or completes what it left. The entry point is `publish`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from sqlalchemy import Connection, text
 from pipeline.duck import literal
 from pipeline.errors import ConservationError
 from pipeline.settings import Settings
-from pipeline.warehouse import available, engine
+from pipeline.warehouse import available, engine, runs
 from pipeline.warehouse.loading import JSONB_VERSION, loading
 from pipeline.warehouse.superseded import KINDS, PUBLISHING, drop_superseded, run_table
 from pipeline.warehouse.week_export import export_week
@@ -33,14 +33,14 @@ BATCH_ROWS = 65_536
 
 
 def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
-    """Make the run the published one of its week; a run that already is stays as it is.
+    """Make the run the published one of its week, unless it is already.
 
     Raises
     ------
     ConservationError
-        If the rows in the warehouse are not the run's subjects without the quarantined.
+        If the rows in the warehouse are not all the run's subjects except the quarantined.
     DatabaseUnavailableError
-        If the warehouse goes away; trying again completes what was begun.
+        If the connection is lost. Another attempt completes the work.
     """
     with available(), _turn(settings, plan) as connection:
         with connection.begin():
@@ -77,15 +77,15 @@ def _is_published(connection: Connection, plan: Plan) -> bool:
 
 
 def _is_attached(connection: Connection, table: str) -> bool:
-    """Return whether the table is a partition; a run's rows are then there whole, and never change."""
+    """Return whether the table is a partition. If so, all rows of its run are in it and never change."""
     query = text("SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(:table))")
     return bool(connection.execute(query, {"table": f"storage.{table}"}).scalar_one())
 
 
 def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
-    """Load the parts into the run's own tables, with its sums by product, in one transaction."""
+    """Load the predictions into the run's own tables, with the sums by product, in one transaction."""
     with _one_row_each(plan), loading(settings) as cursor:
-        for kind in KINDS:  # also what an earlier attempt left of either
+        for kind in KINDS:  # an earlier attempt may have left either table
             cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
         _load_rows(cursor, plan, "predictions", checked.files)
         _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
@@ -97,7 +97,7 @@ def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
 def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
     """Load files into the run's table of one kind.
 
-    The CHECK lets the table be attached without a look at its rows. (Without WAL too: see
+    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL either: see
     `pipeline.local.postgres.cluster`.)
     """
     name = run_table(plan.run_id, kind)
@@ -112,7 +112,7 @@ def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path
 
 def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
-    # sums of doubles depend on the order: read the rows in theirs, so that equal rows give equal means
+    # Sums of doubles depend on the order. Read the rows in the order of the table, so that equal rows give equal means.
     cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     cursor.execute("SET LOCAL synchronize_seqscans = off")
     cursor.execute(
@@ -148,7 +148,7 @@ def _one_row_each(plan: Plan) -> Iterator[None]:
 
 
 def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
-    """Return the parts' rows, `info`, where there is one, in the binary form of jsonb."""
+    """Return the rows of the files, with the column `info`, if there is one, in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
     place = schema.get_field_index("info")
     binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
@@ -166,7 +166,7 @@ def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
 
 
 def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
-    """Count the shadow scores in the warehouse; that none is there twice or by another run the table has seen to."""
+    """Count the shadow scores in the warehouse. The table itself refuses duplicates and rows of other runs."""
     cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
     ((in_shadow,),) = cursor.fetchall()
     if in_shadow != checked.predicted:
@@ -178,7 +178,7 @@ def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
-    """Count once more, in the warehouse: subjects of the features = rows loaded + quarantined."""
+    """Check in the warehouse that the subjects of the features are the rows loaded plus the quarantined."""
     query = text(
         """
         SELECT
@@ -201,31 +201,17 @@ def _check_conservation(connection: Connection, plan: Plan, checked: Checked) ->
 
 
 def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
-    """Show the run instead of the one before; no reader can block this, or notice."""
+    """Show the run instead of the one before. Readers neither block this nor notice it."""
     for kind in KINDS:
         _attach(connection, plan, kind)
-    facts = {
-        "week": Week.parse(plan.week).monday,
-        "run_id": plan.run_id,
-        "predicted": checked.predicted,
-        "quarantined": checked.quarantined,
-    }
-    for statement in (
-        "UPDATE prediction_runs SET state = 'superseded' WHERE week = :week AND state = 'published'",
-        """UPDATE prediction_runs
-        SET state = 'published', published_at = now(), finished_at = now(), error = NULL,
-            predicted = :predicted, quarantined = :quarantined
-        WHERE run_id = :run_id""",
-        """INSERT INTO published_weeks (week, run_id) VALUES (:week, :run_id)
-        ON CONFLICT (week) DO UPDATE SET run_id = excluded.run_id""",
-    ):
-        connection.execute(text(statement), facts)
+    counts = {"predicted": checked.predicted, "quarantined": checked.quarantined}
+    runs.show(connection, Week.parse(plan.week), plan.run_id, **counts)
 
 
 def _attach(connection: Connection, plan: Plan, kind: str) -> None:
-    """Attach the run's table, if any, to its week's, and that to the root; unlike PARTITION OF, it lets readers go on.
+    """Attach the run's table to its week's, and that to the root. A run without shadow scores has no table of them.
 
-    A run without shadow scores has no table of them.
+    Unlike CREATE TABLE … PARTITION OF, attaching does not lock readers out.
     """
     run, week = run_table(plan.run_id, kind), run_table(plan.week, kind)
     if not connection.execute(text("SELECT to_regclass(:table)"), {"table": f"storage.{run}"}).scalar_one():

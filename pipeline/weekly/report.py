@@ -1,7 +1,7 @@
-"""Report, the last stage: the published week as a page for people. The page is `pipeline.reporting.week_report`.
+"""Report, the last stage: the published week as a page for people, made by `pipeline.reporting.week_report`.
 
-A week's report always shows the week's published run: the task of a run that was superseded meanwhile makes the newer
-run's report. The entry point is `report`.
+The report always shows the week's published run, also if a newer run has superseded this one. The entry point is
+`report`.
 """
 
 import logging
@@ -19,5 +19,5 @@ def report(settings: Settings, plan: Plan, published: Published) -> Reported:
     """Write the report of the run's week and the list of weeks."""
     path, run_id = write_report(settings, Week.parse(published.week))
     if run_id != plan.run_id:
-        log.info("Run %s was superseded by %s; the report shows the latter.", plan.run_id, run_id)
+        log.info("Run %s was superseded by %s; the report shows the newer run.", plan.run_id, run_id)
     return Reported(report=path)

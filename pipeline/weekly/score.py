@@ -1,18 +1,16 @@
-"""Score, the fifth stage: one shard's features through the pinned model version, into one file of predictions.
+"""Score, the sixth stage: one shard of features, scored by the pinned model version into one file of predictions.
 
-It streams record batches from Parquet to Parquet, so memory does not grow with the shard, and leaves out the rows in
-quarantine. The same shard, versions and routing give the same bytes but for the run's id.
+Rows in quarantine are left out. Record batches stream from Parquet to Parquet, so memory does not grow with the shard.
+Apart from the run's id, the same shard, versions and routing give the same bytes.
 
-In an A/B test the challenger scores the rows of its customers, into the same file. In the shadow it scores everybody,
-into a second file and after the first is whole: that it cannot is handed on, and stops nobody's prediction. The entry
-point is `score`; the scoring of a file of rows (`pipeline.batch_jobs`) uses `kept_batches`, `served` and `write`.
+In an A/B test the challenger scores the rows of its customers, into the same file. In shadow mode it scores every row
+into a second file, once the first is complete. If it fails there, the failure is recorded and the champion's
+predictions are published as usual. The entry point is `score`.
 """
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
-from pipeline.manifests import SnapshotManifest
+from pipeline.manifests import KEYS, SnapshotManifest
 from pipeline.models.predictions import (
     PREDICTIONS_SCHEMA,
     SHADOW_SCHEMA,
@@ -33,6 +31,7 @@ from pipeline.models.predictions import (
     write,
 )
 from pipeline.models.routing import CHALLENGER, CHAMPION
+from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
@@ -43,47 +42,35 @@ INFO_PREFIX = "info_"
 def score(
     settings: Settings, plan: Plan, snapshot: Snapshot, features_validated: FeaturesValidated, shard: int
 ) -> Scored:
-    """Score one shard and return where its predictions are.
+    """Score one shard.
 
     Raises
     ------
     ModelError
-        If a model version that serves fails its checks or wants other features.
+        If a model version that serves customers fails its checks or wants other features.
     ConservationError
         If the shard is not the file that the features stage wrote.
     """
-    started_at = datetime.now(UTC)
     features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
-    kept = partial(kept_batches, settings, features, features_validated.quarantine, shard)
+    kept = partial(kept_batches, features, features_validated.quarantine, shard, settings.resources.batch_rows)
+    threshold = settings.model.threshold
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    predict = served(settings, plan, features)
+    predict = served(plan, features, threshold)
     rows = write(file, PREDICTIONS_SCHEMA, (_rows(plan, PREDICTIONS_SCHEMA, b, *predict(b)) for b in kept()))
     shadow = failure = None
     if plan.routing.mode == "shadow":
         try:
-            shadow = _scored_in_shadow(settings, plan, features, kept(), file.name)
+            shadow = _score_in_shadow(plan, loaded_challenger(plan, features, threshold), kept(), file.name)
         except ModelError as error:
             failure = error.found
-    return Scored(
-        shard=shard,
-        file=file,
-        rows=rows,
-        digest=sha256_of_file(file),
-        shadow=shadow,
-        shadow_failure=failure,
-        started_at=started_at,
-        finished_at=datetime.now(UTC),
-    )
+    digest = sha256_of_file(file)
+    return Scored(shard=shard, file=file, rows=rows, digest=digest, shadow=shadow, shadow_failure=failure)
 
 
-def _scored_in_shadow(
-    settings: Settings, plan: Plan, features: Path, batches: Iterable[pa.RecordBatch], name: str
-) -> Shadow:
-    """Have the challenger score everybody."""
-    challenger = loaded_challenger(settings, plan, features)
-    everybody = (_rows(plan, SHADOW_SCHEMA, b, challenger.score(b), np.ones(len(b), bool)) for b in batches)
+def _score_in_shadow(plan: Plan, challenger: Scorer, batches: Iterable[pa.RecordBatch], name: str) -> Shadow:
+    rows = (_rows(plan, SHADOW_SCHEMA, b, challenger.score(b), np.ones(len(b), bool)) for b in batches)
     file = plan.folder / "shadow_predictions" / name
-    write(file, SHADOW_SCHEMA, everybody)
+    write(file, SHADOW_SCHEMA, rows)
     return Shadow(file=file, digest=sha256_of_file(file))
 
 
@@ -98,7 +85,7 @@ def _rows(
         "run_id": pa.repeat(plan.run_id, batch.num_rows),
         "trained_after_cutoff": pc.if_else(mask, challenger.trained_after_cutoff, plan.trained_after_cutoff),
     }
-    columns |= {name: batch.column(name).cast(pa.string()) for name in ("customer_id", "product_id")}
+    columns |= {name: batch.column(name).cast(pa.string()) for name in KEYS}
     columns |= {name: scores.column(name) for name in scores.schema.names}
     if "info" in schema.names:
         columns["info"] = _info(batch)
@@ -106,7 +93,7 @@ def _rows(
 
 
 def _info(batch: pa.RecordBatch) -> pa.Array:
-    """Return the `info_*` columns of each row as a JSON object, or nulls when there is none."""
+    """Return the `info_*` columns of each row as a JSON object, or nulls if there are no such columns."""
     names = [name for name in batch.schema.names if name.startswith(INFO_PREFIX)]
     if not names:
         return pa.nulls(batch.num_rows, pa.string())
@@ -118,7 +105,7 @@ def _info(batch: pa.RecordBatch) -> pa.Array:
 
 
 def _json_text(column: pa.Array) -> pa.Array:
-    r"""Return each text as a JSON string, null as `null`; U+0000, which PostgreSQL cannot hold, as U+FFFD."""
+    r"""Return each text as a JSON string. A null becomes `null`, and U+0000, which PostgreSQL cannot hold, U+FFFD."""
     for character, escaped in _ESCAPES.items():
         if pc.any(pc.match_substring(column, character)).as_py():
             column = pc.replace_substring(column, character, escaped)

@@ -1,11 +1,9 @@
-"""Validate sources: each source's rows of the week against its suite, before anything is averaged into features.
+"""Validate sources, the third stage: each source's rows against its suites, before they become features.
 
-The second look at the data, after ingest has read and cast it. A suite in `expectations/sources/<source>.json` sees
-the rows that the source dates into the week (all rows, for one without times), one in
-`expectations/sources/whole/<source>.json` all rows that were read; both may compare their number with `recent_rows`,
-the median of the weeks before. So a feed that is four-fifths empty, or doubled, stops the run.
-
-The one entry point is `validate_sources`.
+The suite `expectations/sources/<source>.json` sees the rows that the source dates into the week, or all rows if it has
+no times. The suite `expectations/sources/whole/<source>.json` sees all rows that were read. Both may compare the
+number of rows with `recent_rows`, the median of the weeks before: a feed that is mostly empty, or doubled, then stops
+the run. The entry point is `validate_sources`.
 """
 
 from collections.abc import Iterator
@@ -14,17 +12,19 @@ import duckdb
 
 from pipeline.duck import connection, quoted
 from pipeline.manifests import SourcesManifest
+from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings
 from pipeline.validation.gx import Evaluated, Result, validate
 from pipeline.validation.suites import load_suite, refuse_stray_suites, week_parameters
-from pipeline.validation.verdicts import counts, record, stop_on
+from pipeline.validation.verdicts import counts, stop_on, write_verdict
 from pipeline.warehouse.recent_weeks import RECENT_WEEKS, recent_rows
+from pipeline.warehouse.runs import committed_before_stop, published_run
 from pipeline.weekly.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.weeks import Week
 
 
 def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> SourcesValidated:
-    """Validate the sources; those of a reused snapshot were validated by the run that made it, whose results are kept.
+    """Validate the sources. If the snapshot is reused, the results of the run that made it are kept.
 
     Raises
     ------
@@ -35,10 +35,8 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
     """
     if ingested.manifest is None:
         results = _results_of_published_run(settings, plan)
-        record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections={})
+        write_verdict(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections={})
         return SourcesValidated(**counts(results))
-    from pipeline.point_in_time.source_views import create_raw_views
-
     manifest = SourcesManifest.read(ingested.manifest)
     refuse_stray_suites(settings)
     week = Week.parse(plan.week)
@@ -49,14 +47,15 @@ def validate_sources(settings: Settings, plan: Plan, ingested: Ingested) -> Sour
         }
     results = [result for suite in evaluated.values() for result in suite.results]
     sections = {name: suite.sections for name, suite in evaluated.items() if suite.sections}
-    record(settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections=sections)
-    stop_on([result for result in results if result.stops], settings, plan.run_id, about="the sources")
+    so_far = write_verdict(
+        settings, plan.run_id, plan.folder, stage="validate_sources", results=results, sections=sections
+    )
+    with committed_before_stop(settings, plan.run_id, validation=so_far):
+        stop_on([result for result in results if result.stops], settings, plan.run_id, about="the sources")
     return SourcesValidated(**counts(results))
 
 
 def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
-    from pipeline.warehouse.runs import published_run
-
     published = published_run(settings, Week.parse(plan.week))
     rows = (published.validation if published else None) or []
     return [
@@ -69,7 +68,7 @@ def _results_of_published_run(settings: Settings, plan: Plan) -> list[Result]:
 def _evaluated(
     con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str
 ) -> Iterator[tuple[str, Evaluated]]:
-    """Yield the results of the source's suites by their names: on the week's rows, and on all rows."""
+    """Yield the name and the results of each of the source's suites."""
     conditions = {f"sources/{source}": _in_week(settings, week, source), f"sources/whole/{source}": ""}
     files = {name: settings.expectations / f"{name}.json" for name in conditions}
     for name, condition in conditions.items():
@@ -113,15 +112,15 @@ def _time_column(settings: Settings, source: str) -> str | None:
 def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str) -> float | None:
     """Return the median number of rows of the weeks before, None without history.
 
-    It is counted in what was read, where that dates its rows and reaches back; else taken from the record of published
-    runs, which read as much each week.
+    It is counted in the rows that were read, if they have times and reach back. Else it comes from the record of
+    published runs, which read as much each week.
     """
     time = _time_column(settings, source)
     lookback = settings.sources[source].lookback_weeks
     if time is None or lookback == 1:
         return recent_rows(settings, week, source)
     earliest = week.plus(-min(RECENT_WEEKS, (lookback or RECENT_WEEKS + 1) - 1))
-    # Without lookback the first week in the data may have begun before the data did.
+    # Without lookback, the data may begin in the middle of its first week, so that week does not count.
     whole = "" if lookback else f"AND date_trunc('week', {time}) > (SELECT date_trunc('week', min({time})) FROM rows)"
     row = con.execute(
         f"""

@@ -53,9 +53,10 @@ def installation(
         with output_as_on_a_terminal():
             from airflow.settings import dispose_orm
 
-            from pipeline.orchestration.airflow_adapter import RETRIES, _migrate
+            from pipeline.orchestration.airflow_adapter import RETRIES
+            from pipeline.orchestration.airflow_in_process import migrate
 
-            _migrate()
+            migrate()
         patch.setitem(RETRIES, "retry_delay", timedelta(0))
         yield settings
         dispose_orm()  # its connections, before the server goes

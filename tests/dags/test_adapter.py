@@ -104,7 +104,7 @@ def test_the_week_of_a_run_is_its_param_or_its_logical_date_or_the_last_complete
     installation, output_as_on_a_terminal, how
 ):
     with output_as_on_a_terminal():
-        from pipeline.orchestration.airflow_adapter import _dag, _handoff_of
+        from pipeline.orchestration.airflow_in_process import handoff_of, load_dag
 
-        run = _dag("trial").test(**how)
-    assert _handoff_of(run.run_id, "trial", "third")["week"] == str(WEEK)
+        run = load_dag("trial").test(**how)
+    assert handoff_of(run.run_id, "trial", "third")["week"] == str(WEEK)

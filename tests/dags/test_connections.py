@@ -66,6 +66,6 @@ def test_a_connection_of_the_environment(installation, trial, answers, monkeypat
 def test_a_connection_that_airflow_does_not_know_is_refused(trial, answers):  # noqa: F811
     result, _, log = trial("reads answers")
     assert isinstance(result, ConfigError)
-    assert "Airflow knows no connection 'shop'" in result.found
+    assert "Airflow has no connection 'shop'" in result.found
     assert "AIRFLOW_CONN_SHOP" in result.do
     assert "Traceback" not in log

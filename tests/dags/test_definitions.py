@@ -81,15 +81,13 @@ def test_every_dag_and_every_task_tells_operators_what_it_does_and_what_to_do_wh
 
 
 def test_every_stage_gets_what_it_takes_from_the_task_that_makes_it(dags):
-    from pipeline.orchestration.airflow_adapter import FACTS
-
     makes = {(task.dag_id, task.task_id): get_type_hints(function)["return"] for task, _, function in stages(dags)}
     makes["train_model", "approve"] = Approved  # no stage, but an operator of Airflow's
     for task, arguments, function in stages(dags):
         takes = {name: kind for name, kind in get_type_hints(function).items() if name not in {"settings", "return"}}
         given = {name: makes[task.dag_id, x.operator.task_id] for name, x in arguments["inputs"].items()}
         given = {name: Sequence[kind] if name == "scored" else kind for name, kind in given.items()}
-        given |= {name: kind for name, kind in takes.items() if name in FACTS}
+        given |= {name: takes[name] for name in arguments.get("arguments", {})}
         given |= {"shard": int} if task.is_mapped else {}
         assert given == takes, task
 

@@ -3,6 +3,7 @@
 from airflow.sdk import DAG, Param
 
 from pipeline.orchestration.airflow_adapter import RETRIES, Stage, handoffs
+from pipeline.orchestration.dag_params import airflow_run_id, param, week_of_run
 
 with DAG(
     dag_id="trial",
@@ -13,7 +14,12 @@ with DAG(
         "model": Param("well", type="string", description="How it shall go."),
     },
 ) as dag:
-    first = Stage(task_id="first", function="tests.dags.trial_stages:first", fan_out="shards")
+    first = Stage(
+        task_id="first",
+        function="tests.dags.trial_stages:first",
+        arguments={"week": week_of_run, "model": param("model"), "airflow_run_id": airflow_run_id},
+        fan_out="shards",
+    )
     second = Stage.partial(
         task_id="second",
         function="tests.dags.trial_stages:second",

@@ -1,6 +1,7 @@
 """The record of runs: numbered by week, filled by the stages, closed once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,11 @@ from tests.warehouse.test_schema import rows
 
 def opened(settings: Settings, airflow_run_id: str = "dag run", **facts: object) -> str:
     return runs.open_run(settings, week=FIRST_WEEK, airflow_run_id=airflow_run_id, **facts)
+
+
+def record_stage(settings: Settings, run_id: str, stage: str, seconds: float, peak_mib: float, **facts: object) -> None:
+    costs = {"seconds": {stage: seconds}, "peak_mib": {stage: peak_mib}}
+    runs.record_stages(settings, run_id, **costs, facts=facts)
 
 
 def test_runs_are_numbered_within_their_week(warehouse_settings: Settings):
@@ -48,14 +54,12 @@ def test_facts_are_kept(warehouse_settings: Settings):
 def test_a_retried_stage_replaces_what_it_cost_and_found(warehouse_settings: Settings):
     run_id = opened(warehouse_settings)
     for seconds in (1.5, 2.25):
-        runs.record_stage(warehouse_settings, run_id, "score", seconds, 100)
-        runs.record_validation(warehouse_settings, run_id, [{"suite": "features", "seconds": seconds}])
-        runs.record_validation(warehouse_settings, run_id, [{"suite": "predictions"}])
-    runs.record_stage(warehouse_settings, run_id, "check", 1, 50)
+        record_stage(warehouse_settings, run_id, "score", seconds, 100, validation=[{"seconds": seconds}])
+    record_stage(warehouse_settings, run_id, "check", 1, 50, subjects=3)
     record = runs.run(warehouse_settings, run_id)
     assert record.stage_seconds == {"score": 2.25, "check": 1}
     assert record.stage_peak_mib == {"score": 100, "check": 50}
-    assert record.validation == [{"suite": "features", "seconds": 2.25}, {"suite": "predictions"}]
+    assert (record.validation, record.subjects) == ([{"seconds": 2.25}], 3)
 
 
 def test_a_run_is_closed_once(warehouse_settings: Settings):
@@ -64,7 +68,7 @@ def test_a_run_is_closed_once(warehouse_settings: Settings):
         opened(warehouse_settings, "b"),
         opened(warehouse_settings, "c"),
     )
-    runs.fail_run(warehouse_settings, held, "too strange", state="held")
+    runs.update_run(warehouse_settings, held, state="held", error="too strange", finished_at=datetime.now(UTC))
     runs.update_run(warehouse_settings, published, state="published")
     for run_id in (held, published):
         runs.fail_run(warehouse_settings, run_id, "later")
@@ -85,7 +89,7 @@ def test_a_run_that_failed_goes_on_when_its_task_is_cleared(warehouse_settings: 
     runs.fail_run(warehouse_settings, run_id, "the file is broken")
     record = runs.run(warehouse_settings, run_id)
     assert (record.state, record.error) == ("failed", "the file is broken")
-    runs.record_stage(warehouse_settings, run_id, "ingest", 1, 1)
+    record_stage(warehouse_settings, run_id, "ingest", 1, 1)
     record = runs.run(warehouse_settings, run_id)
     assert (record.state, record.error, record.finished_at) == ("running", None, None)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.orchestration.run_facts import run_facts
 from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import runs
@@ -39,10 +40,10 @@ def test_a_run_without_a_model_is_refused_and_on_record(warehouse_settings: Sett
 
 def test_a_plan_pins_the_version_and_says_why(with_model: Settings) -> None:
     made = planned(with_model)
-    record = runs.run(with_model, made.run_id)
+    record, facts = runs.run(with_model, made.run_id), run_facts(made, made)
     assert made.reused_snapshot is None
-    assert (record.state, record.model_version, record.bundle_digest) == ("running", "1", made.bundle_digest)
-    assert record.model_reason == made.model_reason
+    assert (record.state, facts["model_version"], facts["bundle_digest"]) == ("running", "1", made.bundle_digest)
+    assert facts["model_reason"] == made.model_reason
     assert record.code_version
     assert Plan.model_validate_json((made.folder / "plan.json").read_text()) == made
 

@@ -14,9 +14,9 @@ from pipeline.models.bundle import BUNDLE_FILE, seal
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.registry import DIGEST_TAG
 from pipeline.models.routing import CHALLENGER
+from pipeline.orchestration.run_facts import run_facts
 from pipeline.settings import Settings
 from pipeline.training.register import register
-from pipeline.warehouse import runs
 from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.plan import plan
 from pipeline.weeks import Week
@@ -53,8 +53,7 @@ class Installation:
         return plan(settings, week=week or self.week, model=model, rebuild=False, airflow_run_id="manual__1")
 
     def recorded(self, made: Plan) -> dict[str, Any]:
-        routing = runs.run(self.settings, made.run_id).routing
-        assert routing is not None
+        routing: dict[str, Any] = run_facts(made, made)["routing"]
         return routing
 
     def publish(self, made: Plan) -> None:
@@ -91,10 +90,10 @@ def test_todays_champion_is_joined_by_todays_challenger(here: Installation) -> N
     assert (challenger.bundle / BUNDLE_FILE).exists()
     facts = {"model_version": "2", "bundle_digest": challenger.bundle_digest, "trained_after_cutoff": True}
     assert here.recorded(made) == {**AB, "challenger": facts, "reason": "as configured"}
-    assert runs.run(here.settings, made.run_id).trained_after_cutoff, "a model that serves it does"
+    assert run_facts(made, made)["trained_after_cutoff"], "a model that serves it does"
     shadow = here.plan(mode="shadow")
     assert shadow.routing.challenger == challenger
-    assert not runs.run(here.settings, shadow.run_id).trained_after_cutoff, "no model that serves it does"
+    assert not run_facts(shadow, shadow)["trained_after_cutoff"], "no model that serves it does"
 
 
 def test_the_last_complete_week_is_routed_by_itself(here: Installation) -> None:

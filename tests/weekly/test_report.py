@@ -18,7 +18,7 @@ from pipeline.reporting.week_report import write_report
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from pipeline.warehouse.query import run_query
-from pipeline.warehouse.runs import record_stage
+from pipeline.warehouse.runs import record_stages
 from pipeline.weekly.report import report
 from pipeline.weeks import Week
 from tests.published import Subject, publish_week
@@ -79,7 +79,8 @@ def two_weeks(warehouse_settings: Settings) -> Path:
             {"digest": "e" * 64, "run_id": plan.run_id},
         )
     for stage, seconds in (("ingest", 1.25), ("score", 75), ("validate_sources", 0.5)):
-        record_stage(warehouse_settings, plan.run_id, stage, seconds, 512)
+        costs = {"seconds": {stage: seconds}, "peak_mib": {stage: 512}}
+        record_stages(warehouse_settings, plan.run_id, **costs, facts={})
     return report(warehouse_settings, plan, published).report
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from pipeline.errors import BudgetError, ConfigError, ConservationError, ExpectationError
 from pipeline.settings import Settings
 from pipeline.validation.data_docs import run_page
+from pipeline.validation.verdicts import verdicts_so_far
 from pipeline.warehouse import transaction
 from pipeline.warehouse.runs import open_run, run, update_run
 from pipeline.weekly.handoffs import FeaturesValidated, Plan
@@ -201,15 +202,15 @@ def test_a_warning_on_the_table_is_recorded_and_lets_the_run_go_on(our_settings:
     mean = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "amount", "min_value": 9}}
     answer, _ = validated(our_settings, plan, [GOOD], {**mean, "severity": "warning"})
     assert answer.warnings == 1
-    assert any(row["status"] == "failed" for row in run(our_settings, plan.run_id).validation)
+    assert any(row["status"] == "failed" for row in verdicts_so_far(plan.folder))
 
 
 def test_a_retry_leaves_the_same(our_settings: Settings, plan: Plan) -> None:
     shards = [[*GOOD, feature_row("bad", amount=-5)]]
     first = validated(our_settings, plan, shards, BETWEEN)
-    recorded = run(our_settings, plan.run_id).validation
+    recorded = verdicts_so_far(plan.folder)
     assert validated(our_settings, plan, shards, BETWEEN) == first
-    assert run(our_settings, plan.run_id).validation == recorded
+    assert verdicts_so_far(plan.folder) == recorded
     with transaction(our_settings) as connection:
         assert connection.execute(text("SELECT count(*) FROM quarantine")).scalar_one() == 1
 

@@ -1,6 +1,6 @@
 """Check that every row was scored by the model that its customer is routed to.
 
-The one entry point is `check_roles`.
+Used by `pipeline.weekly.check`. The entry point is `check_roles`.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ COLUMNS = ["customer_id", "role", "model_version", "trained_after_cutoff"]
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
-    """Check each served row's role, version and flag against the plan, and in an A/B test the role against the split.
+    """Check each row's role, version and flag against the plan, and in an A/B test the role against the split.
 
     Raises
     ------
     ConservationError
-        If a row is by another model than its customer's.
+        If a row was scored by another model than its customer's.
     """
     challenger = models.routing.challenger if models.routing.mode == "ab" else None
     allowed = {(CHAMPION, models.model_version, models.trained_after_cutoff)}
@@ -41,7 +41,7 @@ def _check_makers(batch: pa.RecordBatch, allowed: set[tuple[str, str, bool]], ru
     found = pa.Table.from_batches([batch]).group_by(COLUMNS[1:]).aggregate([])
     strange = {tuple(row.values()) for row in found.to_pylist()} - allowed
     if strange:
-        raise _wrong(f"There are predictions by {_in_words(strange)}", f"only {_in_words(allowed)}", run_id)
+        raise _wrong(f"There are predictions by {_described(strange)}", f"only {_described(allowed)}", run_id)
 
 
 def _check_split(batch: pa.RecordBatch, routing: Routing, run_id: str) -> None:
@@ -50,14 +50,13 @@ def _check_split(batch: pa.RecordBatch, routing: Routing, run_id: str) -> None:
     if wrong.num_rows:
         customer, role = (wrong.column(name)[0].as_py() for name in ("customer_id", "role"))
         raise _wrong(
-            f"{wrong.num_rows} predictions are by the other model than their customer's, for example {customer!r}, who"
-            f" was served by the {role}",
+            f"{wrong.num_rows} predictions are by the wrong model, for example that of {customer!r} by the {role}",
             f"the challenger for a fraction of {routing.fraction:g} of the customers, as the split draws them",
             run_id,
         )
 
 
-def _in_words(makers: set[tuple[str, str, bool]]) -> str:
+def _described(makers: set[tuple[str, str, bool]]) -> str:
     return " and ".join(
         f"the {role}, version {version}{', trained after the cutoff' if after else ''}"
         for role, version, after in sorted(makers, key=str)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.sources.repeats import refuse_repeats
 
 from pipeline.errors import SourceError
 from pipeline.manifests import SourceFile, SourceRead, SourcesManifest
 from pipeline.settings import Settings
+from pipeline.warehouse.repeats import refuse_repeats
 from pipeline.warehouse.runs import open_run, update_run
 from tests.feeds import WEEK
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConservationError
+from pipeline.models.attribution import check_roles
 from pipeline.models.routing import is_challengers
 from pipeline.settings import Settings
-from pipeline.validation.roles import check_roles
 from pipeline.weekly.handoffs import Plan
 from tests.handmade import make_plan, make_predictions, prediction_row
 from tests.routed import CHALLENGER, with_challenger
@@ -63,9 +63,9 @@ def test_in_the_shadow_nobody_is_served_by_the_challenger(tmp_path: Path, plan: 
 def test_a_customer_served_by_the_other_model_is_refused_and_named(tmp_path: Path, plan: Plan) -> None:
     split = with_challenger(plan, "ab")
     champions = {"role": "champion", "model_version": "3", "trained_after_cutoff": False}
-    with pytest.raises(ConservationError, match=r"1 predictions .* 'c6', who was served by the champion"):
+    with pytest.raises(ConservationError, match=r"1 predictions .* 'c6' by the champion"):
         check_roles(split, split.run_id, served(tmp_path, split, c6=champions))
-    with pytest.raises(ConservationError, match=r"'c1', who was served by the challenger"):
+    with pytest.raises(ConservationError, match=r"'c1' by the challenger"):
         check_roles(split, split.run_id, served(tmp_path, split, c1=THEIRS))
-    with pytest.raises(ConservationError, match="other model than their customer's"):
+    with pytest.raises(ConservationError, match="by the wrong model"):
         check_roles(with_challenger(plan, "ab", salt="another"), plan.run_id, served(tmp_path, split))
