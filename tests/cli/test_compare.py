@@ -9,7 +9,7 @@ def test_compare_says_who_is_better_and_by_how_much(barometer, server_url, wareh
     database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": warehouse_settings.database.prefix}
     refused = barometer("models", "compare", **database)
     assert refused.exit_code == 1
-    assert "a challenger took part" in refused.stderr
+    assert "has a challenger" in refused.stderr
     other = [1 - score for score in guessing(WEEKS[0])]
     publish_routed(warehouse_settings, WEEKS[0], "shadow", guessing(WEEKS[0]), other)
     publish_routed(warehouse_settings, WEEKS[1], "ab", guessing(WEEKS[1]), guessing(WEEKS[1]))
