@@ -1,6 +1,7 @@
 """Fixtures: a company in a folder, its settings, and one embedded server for all tests that need a database."""
 
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -17,25 +18,29 @@ from xdist.scheduler import LoadFileScheduling
 from pipeline.settings import Settings
 from tests.company import company_settings, write_company
 
-# DuckDB's bindings list what they call leaks when the interpreter goes; registered first, this runs last.
+# DuckDB's bindings print what they call leaks when the interpreter exits; registered first, this runs last.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
 
-# How long an example takes says how busy the machine is. Where CI is set, Hypothesis tries the same examples each time,
-# so that a change is judged by what it changes; new ones are looked for everywhere else.
+# No deadline, because the time of an example depends on how busy the machine is. If CI is set, Hypothesis tries the
+# same examples each time, so that a failure is due to the change; everywhere else it looks for new ones.
 hypothesis_settings.register_profile(
     "busy", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("busy")
 
 HOME = "a home=1 [x]"
-"""Hard on whoever takes a path for a pattern, a partition or a word of a shell."""
+"""Breaks code that takes a path for a pattern, a partition or a word of a shell."""
 
 for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
     del os.environ[name]  # a developer's own installation must never be touched
 
 
+LEAVE_OPEN = ("tests/service/", "tests/local/")
+"""Tests that leave connections and pipes open, which is an error in all others."""
+
+
 class _InTurn(LoadFileScheduling):
-    """Gives a worker one file after the other, and of `tests/dags` all: a process can have only one Airflow, once."""
+    """Gives each worker whole files, and one worker all of `tests/dags`: a process can set Airflow up only once."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "tests/dags" if nodeid.startswith("tests/dags/") else super()._split_scope(nodeid)
@@ -43,6 +48,17 @@ class _InTurn(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _InTurn:
     return _InTurn(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(LEAVE_OPEN):
+            item.add_marker(pytest.mark.filterwarnings("default::ResourceWarning"))
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if item.nodeid.startswith(LEAVE_OPEN) and not (nextitem and nextitem.nodeid.startswith(LEAVE_OPEN)):
+        gc.collect()  # what is left open is noticed now, and not in another test
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +83,10 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("server")
     server = embedded.attach(home)
     with psycopg.connect(f"{server.url}/postgres", autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")  # nothing is kept
+        connection.execute("ALTER SYSTEM SET fsync = off")  # no test needs its data after a crash
         connection.execute("SELECT pg_reload_conf()")
     yield server.url
-    embedded.remove(home)  # as root it lies outside pytest's own folder, which its user cannot reach
+    embedded.remove(home)  # run as root, its data is outside pytest's own folder, which its user cannot enter
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,20 +37,22 @@ QUARANTINE_SCHEMA = pa.schema(
 )
 
 
-def make_plan(settings: Settings, run_id: str = f"{WEEK}.1") -> Plan:
-    """Return the plan of a run of `WEEK`."""
-    return Plan(
-        run_id=run_id,
-        week=str(WEEK),
-        cutoff=WEEK.cutoff(settings.zone),
-        model_version="3",
-        model_reason="made up",
-        trained_after_cutoff=False,
-        bundle=settings.home / "no bundle",
-        bundle_digest="",
-        reused_snapshot=None,
-        folder=settings.home / "runs" / run_id,
-    )
+def make_plan(settings: Settings, run_id: str = f"{WEEK}.1", **facts: Any) -> Plan:
+    """Return the plan of a run, with `facts` instead of what is usual."""
+    week = Week.parse(run_id.partition(".")[0])
+    usual = {
+        "run_id": run_id,
+        "week": str(week),
+        "cutoff": week.cutoff(settings.zone),
+        "model_version": "3",
+        "model_reason": "made up",
+        "trained_after_cutoff": False,
+        "bundle": settings.home / "no bundle",
+        "bundle_digest": "",
+        "reused_snapshot": None,
+        "folder": settings.home / "runs" / run_id,
+    }
+    return Plan.model_validate({**usual, **facts})
 
 
 def make_run(settings: Settings) -> Plan:
@@ -58,7 +61,7 @@ def make_run(settings: Settings) -> Plan:
 
 
 def feature_row(customer: str | None, product: str | None = "p0", **values: object) -> dict[str, object]:
-    """Return a row of features that nobody minds, but for `values`."""
+    """Return a row of features that passes every check, with `values` instead of the usual ones."""
     return {"customer_id": customer, "product_id": product, "amount": 1.0, "row": 1.0, "kind": "a", **values}
 
 
@@ -90,7 +93,7 @@ def make_snapshot(folder: Path, shards: list[list[dict[str, object]]] | list[pa.
 
 
 def prediction_row(customer: str, product: str = "p0", **values: object) -> dict[str, object]:
-    """Return a prediction for a subject that nobody minds, but for `values`."""
+    """Return a prediction that passes every check, with `values` instead of the usual ones."""
     usual = {
         "week": WEEK.monday,
         "satisfaction": 0.5,

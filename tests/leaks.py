@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
+from pipeline.handoffs import FeaturesValidated, Snapshot
 from pipeline.manifests import FeatureColumn, SnapshotManifest, TrainingSetManifest
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
@@ -17,6 +18,7 @@ from pipeline.training.training_plan import plan_training
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score
 from pipeline.weeks import Week
+from tests.handmade import make_plan
 from tests.tiny_model import tiny_bundle
 
 TRAINING_WEEKS = 4
@@ -74,18 +76,7 @@ def _scored(settings: Settings, snapshot: Path, shard: int, model: Model) -> str
     manifest = SnapshotManifest.read(snapshot)
     nobody = settings.home / "quarantine.parquet"
     pq.write_table(pa.table({"shard": pa.array([], pa.int32()), "row": pa.array([], pa.int64())}), nobody)
-    plan = Plan(
-        run_id=f"{manifest.week}.1",
-        week=manifest.week,
-        cutoff=manifest.cutoff,
-        model_version="1",
-        model_reason="the only one",
-        trained_after_cutoff=False,
-        bundle=model.folder,
-        bundle_digest=model.digest,
-        reused_snapshot=None,
-        folder=settings.home / "run",
-    )
+    plan = make_plan(settings, f"{manifest.week}.1", bundle=model.folder, bundle_digest=model.digest)
     features = Snapshot(
         manifest=snapshot,
         digest=manifest.digest,

@@ -14,6 +14,7 @@ from pipeline.warehouse import runs, transaction
 from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
+from tests.handmade import make_plan
 
 Subject = tuple[str, str, float, str | None]
 """customer_id, product_id, satisfaction, info as JSON."""
@@ -51,7 +52,8 @@ def publish_week(
                 text("INSERT INTO quarantine VALUES (:run_id, :customer, :product, :reasons, :rows)"),
                 {"run_id": run_id, "customer": customer, "product": product, "reasons": reasons, "rows": Jsonb([])},
             )
-    plan = _plan(settings, week, run_id, facts)
+    pinned = {name: facts[name] for name in ("model_version", "model_reason", "trained_after_cutoff", "bundle_digest")}
+    plan = make_plan(settings, run_id, bundle=settings.home / "models" / "1", **pinned)
     file = plan.folder / "predictions" / "shard-0000.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(_table(plan, subjects), file)
@@ -59,21 +61,6 @@ def publish_week(
         files=[file], predicted=len(subjects), quarantined=len(quarantined or {}), expectations=1, warnings=0
     )
     return plan, publish(settings, plan, checked)
-
-
-def _plan(settings: Settings, week: Week, run_id: str, facts: dict[str, Any]) -> Plan:
-    return Plan(
-        run_id=run_id,
-        week=str(week),
-        cutoff=week.cutoff(settings.zone),
-        model_version=facts["model_version"],
-        model_reason=facts["model_reason"],
-        trained_after_cutoff=facts["trained_after_cutoff"],
-        bundle=settings.home / "models" / "1",
-        bundle_digest=facts["bundle_digest"],
-        reused_snapshot=None,
-        folder=settings.home / "runs" / run_id,
-    )
 
 
 def _table(plan: Plan, subjects: list[Subject]) -> pa.Table:

@@ -1,7 +1,6 @@
 """Plans and predictions made up for the tests of what comes after scoring."""
 
 import hashlib
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,23 +10,12 @@ from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weeks import Week
+from tests.handmade import make_plan
 
 
 def plan_of(settings: Settings, run_id: str) -> Plan:
     """The plan of a run that is on record."""
-    week = Week.parse(run_id.partition(".")[0])
-    return Plan(
-        run_id=run_id,
-        week=str(week),
-        cutoff=week.cutoff(settings.zone),
-        model_version="1",
-        model_reason="the only one",
-        trained_after_cutoff=False,
-        bundle=Path("bundle"),
-        bundle_digest="digest",
-        reused_snapshot=None,
-        folder=settings.home / "runs" / run_id,
-    )
+    return make_plan(settings, run_id, model_version="1")
 
 
 def scored_run(
