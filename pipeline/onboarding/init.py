@@ -55,13 +55,19 @@ def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Draf
             except SourceError as error:
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
+            reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out.items())
             raise ConfigError(
-                f"{folder} has no file that can be read{_reasons(left_out)}.",
+                f"{folder} has no file that can be read{f' ({reasons})' if reasons else ''}.",
                 "CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
                 "put the company's files there, or give their folder with --from.",
             )
         texts = _texts(guesses, folder, target)
-    _refuse_to_replace(target, texts)
+    if present := [path for path in texts if (target / path).exists()]:
+        raise ConfigError(
+            f"{target} already has {', '.join(present)}.",
+            "a folder without the files that would be drafted.",
+            "give another folder with --to, or move the files away.",
+        )
     for path, text in texts.items():
         write_text(target / path, text)
     return Drafted([target / path for path in texts], guesses, left_out)
@@ -86,17 +92,3 @@ def _training_weeks(guesses: dict[str, Guess]) -> int:
         if time is not None and time.values:
             spans.append((date.fromisoformat(time.high[:10]) - date.fromisoformat(time.low[:10])).days // 7)
     return max(FEWEST_TRAINING_WEEKS, min([MOST_TRAINING_WEEKS, *(span - 3 for span in spans)]))
-
-
-def _refuse_to_replace(target: Path, texts: dict[str, str]) -> None:
-    present = [path for path in texts if (target / path).exists()]
-    if present:
-        raise ConfigError(
-            f"{target} already has {', '.join(present)}.",
-            "a folder without the files that would be drafted.",
-            "give another folder with --to, or move the files away.",
-        )
-
-
-def _reasons(left_out: dict[Path, str]) -> str:
-    return f" ({'; '.join(f'{path.name}: {reason}' for path, reason in left_out.items())})" if left_out else ""

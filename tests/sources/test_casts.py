@@ -93,8 +93,8 @@ def test_reasons_name_column_value_and_type(tmp_path: Path) -> None:
     content = f"id,value\n{'x' * 50},2026-10-25 02:30:00\n1,2026-10-25\n"
     changed = "value: '2026-10-25 02:30:00' is skipped or repeated by a clock change in Europe/Berlin"
     assert [reason for _, reason, _ in bad(feed_settings(tmp_path, content, columns=columns))] == [
-        f"id: '{'x' * 40}…' is no integer; {changed}",
-        "value: '2026-10-25' is no timestamp",
+        f"id: '{'x' * 40}…' is not an integer; {changed}",
+        "value: '2026-10-25' is not a timestamp",
     ]
 
 

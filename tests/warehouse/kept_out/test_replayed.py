@@ -39,7 +39,7 @@ def test_every_row_has_an_outcome(warehouse_settings: Settings, two_runs):
     assert [(row["line"], row["outcome"], row["reason_now"]) for row in result.rejects.to_pylist()] == [
         (2, "read now", None),
         (4, "no longer in the data", None),
-        (6, "still rejected", "amount: 'z' is no number"),
+        (6, "still rejected", "amount: 'z' is not a number"),
     ]
     assert [
         (row["customer_id"], row["outcome"], row["satisfaction"], row["reasons_now"]) for row in result.subjects
