@@ -1,4 +1,4 @@
-"""`barometer config check`: each thing that is missing or odd is said in plain words, before anything runs."""
+"""`barometer config check`: reports what is missing or odd in plain words, before anything runs."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ LAST = FIRST_WEEK.plus(9)
 
 @pytest.fixture
 def mine(company: Path, tmp_path: Path) -> Path:
-    """A copy of the test company, to be spoilt."""
+    """A copy of the test company that a test may damage."""
     return shutil.copytree(company, tmp_path / "mine")
 
 
@@ -55,7 +55,7 @@ def test_a_sound_company_has_remarks_only_and_leaves_nothing_behind(mine):
 def test_a_column_that_the_sql_uses_and_no_source_declares(mine):
     edit(mine / "sql/features.sql", "max(kind)", "max(colour)")
     found = said(checked(mine), "problem", "features.sql")
-    assert "uses the column colour, which no source that it selects from declares" in found
+    assert "uses the column colour, which none of its sources declares" in found
     assert "correct its name" in found
 
 

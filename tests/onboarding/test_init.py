@@ -1,4 +1,4 @@
-"""`barometer init`: what it drafts from files of every shape, and that our own readers take it."""
+"""`barometer init`: the drafts from files of every shape, which our own readers accept."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""CSV: every line is a row or a reject, on the line where it stands, or the file is refused."""
+"""CSV: every line is a row or a reject, with its line number, or the file is refused."""
 
 from pathlib import Path
 

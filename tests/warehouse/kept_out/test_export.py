@@ -90,7 +90,7 @@ def test_the_rejects_of_csv_leave_as_the_lines_of_their_file(feed: Feed, tmp_pat
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_whatever_bytes_a_reject_has_they_leave_as_they_were(feed: Feed, tmp_path: Path, values):
-    """As JSON Lines, where a line is a line."""
+    """As JSON Lines, where every line is a record."""
     lines = [b'{"id": "\xff' + value.replace(b"\n", b"\t") + b'", "amount": 1}' for value in values]
     settings = feed(b"\n".join(lines) + b"\n", "feed.jsonl")
     record, found = rejected(settings)
