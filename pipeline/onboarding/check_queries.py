@@ -1,6 +1,6 @@
 """Runs the company's SQL on its data: a week's features, the labels, and a training set of both.
 
-A part of `pipeline.onboarding.check`, after the sources were read. The entry point is `query_findings`.
+A part of `pipeline.onboarding.check_config`, after the sources were read. The entry point is `query_findings`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Reads each source by itself and finds what is odd about its rows. A part of `pipeline.onboarding.check`.
+"""Reads each source by itself and finds what is odd about its rows. A part of `pipeline.onboarding.check_config`.
 
 The entry points are `read_each` and `source_findings`.
 """

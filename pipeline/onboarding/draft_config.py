@@ -1,6 +1,6 @@
 """Drafts `pipeline.toml` and the suites from what was found in the files; each guess is marked as a draft.
 
-A part of `pipeline.onboarding.init`. The entry points are `config_text` and `suites`.
+A part of `pipeline.onboarding.drafts`. The entry points are `config_text` and `suites`.
 """
 
 import json
@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.onboarding.column_roles import Roles, times
 from pipeline.onboarding.guesses import ENOUGH, Column, Guess
-from pipeline.onboarding.roles import Roles, times
 
 HEAD = """\
 # DRAFT by `barometer init`, made from the files that it found. No program knows what a column means: read every line,

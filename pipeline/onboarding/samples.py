@@ -1,4 +1,4 @@
-"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.init`.
+"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.drafts`.
 
 The entry point is `sample`.
 """

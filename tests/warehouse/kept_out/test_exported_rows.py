@@ -23,7 +23,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.kept_out import queries as kept_out
-from pipeline.warehouse.kept_out.export import Rejects, export_rejects, export_subjects
+from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
 from pipeline.weekly.ingest import ingest
 from tests.feeds import feed_settings
 from tests.handmade import COLUMNS, FEATURES_SCHEMA, feature_row, make_quarantine, make_run, make_snapshot

@@ -1,7 +1,7 @@
 """`barometer init`: drafts a company's configuration, SQL and suites from the files in a folder.
 
 The files are read by the readers of a run, so the drafted declarations fit. Existing files are not replaced. The entry
-point is `init`.
+point is `write_drafts`.
 """
 
 import os
@@ -15,11 +15,11 @@ import duckdb
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.files import write_text
+from pipeline.onboarding.column_roles import roles, times
 from pipeline.onboarding.draft_config import config_text, suites
 from pipeline.onboarding.draft_sql import features_text, labels_text
 from pipeline.onboarding.feeds import find_feeds
 from pipeline.onboarding.guesses import Guess, guess
-from pipeline.onboarding.roles import roles, times
 from pipeline.onboarding.samples import sample
 
 MOST_TRAINING_WEEKS, FEWEST_TRAINING_WEEKS = 12, 5
@@ -35,7 +35,7 @@ class Drafted:
     """The files that could not be used, and why."""
 
 
-def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
+def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
     """Write drafts into `target` from the files in `folder`.
 
     Raises

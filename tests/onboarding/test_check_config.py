@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.onboarding.check import check
+from pipeline.onboarding.check_config import check_config
 from pipeline.onboarding.check_sources import read_each, source_findings
 from pipeline.onboarding.findings import Finding
 from pipeline.settings import load_settings
@@ -32,7 +32,7 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def checked(folder: Path, week: Week | None = None) -> list[Finding]:
-    return check(load_settings(environ(folder)), week, environ(folder), lambda _: None)
+    return check_config(load_settings(environ(folder)), week, environ(folder), lambda _: None)
 
 
 def of_sources(folder: Path) -> list[Finding]:
