@@ -143,7 +143,7 @@ def test_a_source_without_times_columns_that_are_empty_and_columns_not_declared(
     found = of_sources(mine)
     assert "has no times" in said(found, "remark", "source answers")
     assert "the column about_week is empty in every row" in said(found, "remark", "source answers")
-    assert "columns that are not declared, and so not read: kind" in said(found, "remark", "source events")
+    assert "undeclared columns, which are not read: kind" in said(found, "remark", "source events")
 
 
 def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):
