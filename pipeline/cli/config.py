@@ -84,7 +84,7 @@ def check(week: Week | None, *, as_json: bool) -> None:
       barometer config check --week 2026-03-02
       barometer config check --json | jq '.[] | select(.severity == "problem")'
     """
-    from pipeline.onboarding.check import check as findings_of
+    from pipeline.onboarding.check_config import check_config as findings_of
 
     settings = load().settings
     _lend_connections(settings)

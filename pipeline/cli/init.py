@@ -33,9 +33,9 @@ def init(folder: Path, target: Path, *, as_json: bool) -> None:
       barometer init --from /data/acme --to acme
       BAROMETER_CONFIG=acme/pipeline.toml barometer config check
     """
-    from pipeline.onboarding.init import init as drafts_from
+    from pipeline.onboarding.drafts import write_drafts
 
-    drafted = drafts_from(folder, target, on_progress=lambda text: click.echo(f"{text} …", err=True))
+    drafted = write_drafts(folder, target, on_progress=lambda text: click.echo(f"{text} …", err=True))
     left_out = {str(path): reason for path, reason in drafted.left_out.items()}
     if as_json:
         content = {"files": list(map(str, drafted.files)), "sources": list(drafted.sources), "left_out": left_out}

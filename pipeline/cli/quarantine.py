@@ -14,7 +14,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.warehouse.kept_out.export import Format
+    from pipeline.warehouse.kept_out.exported_rows import Format
     from pipeline.warehouse.runs import RunRecord
 
 SUFFIXES: dict[str, "Format"] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -109,7 +109,7 @@ def export(
       barometer quarantine export --source tickets --to tickets.jsonl
       barometer quarantine export --subjects --run 2026-03-02.1 --to kept-out.parquet
     """
-    from pipeline.warehouse.kept_out.export import Rejects, export_rejects, export_subjects
+    from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
 
     source, file = rejects["source"], rejects["file"]
     if (source is None) != subjects:

@@ -1,6 +1,6 @@
 """Runs the company's SQL on its data: a week's features, the labels, and a training set of both.
 
-A part of `pipeline.onboarding.check`, after the sources were read. The entry point is `query_findings`.
+A part of `pipeline.onboarding.check_config`, after the sources were read. The entry point is `query_findings`.
 """
 
 import re
@@ -56,7 +56,7 @@ def _query_problem(sources: SourcesManifest, about: str, error: BarometerError) 
     name = unknown["name"]
     holders = [source for source, read in sources.sources.items() if name in read.undeclared_columns]
     declared = f"declare it in [sources.{holders[0]}.columns], whose file has it" if holders else "correct its name"
-    found = f"uses the column {name}, which no source that it selects from declares."
+    found = f"uses the column {name}, which none of its sources declares."
     return problem(about, found, f"{declared}. DuckDB says: {' '.join(error.found.split())}")
 
 

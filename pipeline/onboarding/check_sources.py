@@ -1,4 +1,4 @@
-"""Reads each source by itself and finds what is odd about its rows. A part of `pipeline.onboarding.check`.
+"""Reads each source by itself and finds what is odd about its rows. A part of `pipeline.onboarding.check_config`.
 
 The entry points are `read_each` and `source_findings`.
 """
@@ -58,9 +58,7 @@ def _read_findings(settings: Settings, name: str, read: SourceRead) -> Iterator[
         )
     if read.undeclared_columns:
         columns = ", ".join(read.undeclared_columns)
-        yield remark(
-            about, f"has columns that are not declared, and so not read: {columns}.", "declare those you need."
-        )
+        yield remark(about, f"has undeclared columns, which are not read: {columns}.", "declare those that you need.")
     if not read.rows:
         yield remark(about, "has no row.", "check that the file is the right one.")
     if read.rejects:

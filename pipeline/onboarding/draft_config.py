@@ -1,6 +1,6 @@
 """Drafts `pipeline.toml` and the suites from what was found in the files; each guess is marked as a draft.
 
-A part of `pipeline.onboarding.init`. The entry points are `config_text` and `suites`.
+A part of `pipeline.onboarding.drafts`. The entry points are `config_text` and `suites`.
 """
 
 import json
@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.onboarding.column_roles import Roles, times
 from pipeline.onboarding.guesses import ENOUGH, Column, Guess
-from pipeline.onboarding.roles import Roles, times
 
 HEAD = """\
 # DRAFT by `barometer init`, made from the files that it found. No program knows what a column means: read every line,
@@ -53,7 +53,8 @@ def _source(name: str, guess: Guess) -> Iterator[str]:
     if event_time is None:
         yield "# DRAFT: no column looks like a time, so every week sees these rows as they are today."
     else:
-        yield f"# DRAFT: the time of a row's event; the other times: {_others(guess, event_time)}."
+        others = [column.name for column in guess.of_types("date", "timestamp") if column.name != event_time]
+        yield f"# DRAFT: the time of a row's event; the other times: {', '.join(others) or 'none'}."
         yield f"event_time = {_toml(event_time)}"
     yield f"\n[sources.{name}.columns]"
     for column in guess.columns:
@@ -66,11 +67,6 @@ def _declared(column: Column, later: list[str]) -> str:
         return f"{known_at}  # DRAFT: empty until then, so it is hidden before"
     seen = f"{column.low} to {column.high}" if column.low is not None else _counted(column.distinct, "value")
     return f'"{column.type}"  # {seen if column.values else "always empty"}'
-
-
-def _others(guess: Guess, event_time: str) -> str:
-    names = [column.name for column in guess.of_types("date", "timestamp") if column.name != event_time]
-    return ", ".join(names) or "none"
 
 
 def _counted(number: int, what: str) -> str:
@@ -107,23 +103,20 @@ Expectation = tuple[str, dict[str, Any], str, str]
 
 
 def _about_source(guess: Guess, keys: list[str]) -> Iterator[Expectation]:
-    recent = {"$PARAMETER": "recent_rows * 0.5"}, {"$PARAMETER": "recent_rows * 2"}
-    bounds = {"min_value": recent[0], "max_value": recent[1]} if times(guess)[0] else {"min_value": 1}
-    note = "DRAFT: neither half empty nor doubled, compared with the median of the weeks before."
-    severity = "warning" if times(guess)[0] and not guess.source.lookback_weeks else "critical"
-    yield "expect_table_row_count_to_be_between", bounds, severity, note if times(guess)[0] else "DRAFT"
+    bounds: dict[str, Any] = {"min_value": 1}
+    severity, note = "critical", "DRAFT"
+    if times(guess)[0]:
+        bounds = {f"{end}_value": {"$PARAMETER": f"recent_rows * {by}"} for end, by in (("min", 0.5), ("max", 2))}
+        severity = "critical" if guess.source.lookback_weeks else "warning"
+        note = "DRAFT: neither half empty nor doubled, compared with the median of the weeks before."
+    yield "expect_table_row_count_to_be_between", bounds, severity, note
     for column in guess.columns:
         if column.name in keys:
             yield "expect_column_values_to_not_be_null", {"column": column.name, "mostly": 0.99}, "critical", "DRAFT"
         elif column.type.startswith(("integer", "number", "decimal")) and column.values:
-            low, high = float(column.low), float(column.high)
-            kwargs = {"column": column.name, "min_value": low, "max_value": high, "mostly": 0.99}
-            yield (
-                "expect_column_values_to_be_between",
-                kwargs,
-                "warning",
-                "DRAFT: the range that was observed; which values would be wrong?",
-            )
+            seen = {"min_value": float(column.low), "max_value": float(column.high), "mostly": 0.99}
+            note = "DRAFT: the range that was observed; which values would be wrong?"
+            yield "expect_column_values_to_be_between", {"column": column.name, **seen}, "warning", note
 
 
 def _suite(name: str, expectations: Any) -> str:

@@ -1,14 +1,14 @@
 """Drafts features.sql and labels.sql: they run, and say where a person must decide.
 
-A part of `pipeline.onboarding.init`. The entry points are `features_text` and `labels_text`.
+A part of `pipeline.onboarding.drafts`. The entry points are `features_text` and `labels_text`.
 """
 
 import duckdb
 
 from pipeline.duck import quoted
+from pipeline.onboarding.column_roles import Roles, times
 from pipeline.onboarding.feeds import plain_name
 from pipeline.onboarding.guesses import Guess
-from pipeline.onboarding.roles import Roles, times
 
 MOST_FEATURES = 6
 FEATURES = """\

@@ -1,4 +1,4 @@
-"""Finds the feeds in a folder: the files that belong together by their names. A part of `pipeline.onboarding.init`.
+"""Finds the feeds in a folder: the files that belong together by their names. A part of `pipeline.onboarding.drafts`.
 
 If names differ only in a date that is always a Monday, there is a file for each week. If they differ in other digits,
 the files are parts of one source. The entry point is `find_feeds`.

@@ -1,4 +1,4 @@
-"""Guesses the types and formats of a sampled feed's columns. A part of `pipeline.onboarding.init`.
+"""Guesses the types and formats of a sampled feed's columns. A part of `pipeline.onboarding.drafts`.
 
 A type is guessed by trying it: the casts that will read the feed must accept nearly every value. The entry point is
 `guess`.

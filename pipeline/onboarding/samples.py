@@ -1,4 +1,4 @@
-"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.init`.
+"""Reads the first rows of a feed as text, with the readers of a run. A part of `pipeline.onboarding.drafts`.
 
 The entry point is `sample`.
 """
@@ -21,7 +21,7 @@ from pipeline.sources.formats import read_file
 from pipeline.sources.landing import Fetched, Located, format_of
 from pipeline.sources.parquet import read_parquet
 from pipeline.sources.stream import MARK, blocks
-from pipeline.sources.texts import LINE, RECORDS, Texts
+from pipeline.sources.texts import LINE, RECORDS
 
 SAMPLE_ROWS = 50_000
 """Of each file that is looked at: the first and the last file of a feed."""
@@ -117,7 +117,8 @@ def _is_declarable(name: str, names: list[str]) -> bool:
 
 def _fill(con: duckdb.DuckDBPyConnection, feed: Feed, source: Source) -> int:
     for number, file in enumerate(dict.fromkeys([feed.files[-1], feed.files[0]])):
-        texts = _texts(feed.name, source, file)
+        located = Located(feed.name, str(file), None, str(file))
+        texts = read_file(source, Fetched(located, file, file.stat().st_size, ""))
         cells = ", ".join(f"{text} AS {quoted(name)}" for name, text in texts.columns.items())
         query = f"SELECT {cells}, {LINE} FROM {texts.relation} WHERE ({texts.structure}) IS NULL LIMIT {SAMPLE_ROWS}"
         con.register(RECORDS, texts.reader())
@@ -132,7 +133,3 @@ def _fill(con: duckdb.DuckDBPyConnection, feed: Feed, source: Source) -> int:
 
 def _is_gzip(file: Path) -> bool:
     return file.name.lower().endswith(".gz")
-
-
-def _texts(name: str, source: Source, file: Path) -> Texts:
-    return read_file(source, Fetched(Located(name, str(file), None, str(file)), file, file.stat().st_size, ""))

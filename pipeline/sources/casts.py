@@ -66,20 +66,15 @@ class _Cast:
 
     def __init__(self, source: Source, zone: ZoneInfo, texts: Texts, name: str, index: int) -> None:
         self.name = name
-        self.text = f"__text{index}"
-        self.local_result = f"__local{index}"
-        self.result = f"__value{index}"
+        self.text, self.local_result, self.result = f"__text{index}", f"__local{index}", f"__value{index}"
+        self._source, self._zone, self._texts = source, zone, texts
         self._type = source.columns[name].type
-        self._nulls = source.null_values
-        self._zone = zone
-        self._is_typed = is_typed = name in texts.typed
-        self._date_format = None if is_typed else source.date_format
-        self._timestamp_format = None if is_typed else source.timestamp_format
-        self._separators = texts.separators
-        self._may_hold_nul = name in texts.with_nul
+        self._is_typed = name in texts.typed
+        self._date_format = None if self._is_typed else source.date_format
+        self._timestamp_format = None if self._is_typed else source.timestamp_format
 
     def null_aware(self, text: str) -> str:
-        nulls = ", ".join(map(literal, self._nulls))
+        nulls = ", ".join(map(literal, self._source.null_values))
         return f"CASE WHEN {text} IN ({nulls}) THEN NULL ELSE {text} END" if nulls else text
 
     def value(self) -> str:
@@ -89,8 +84,8 @@ class _Cast:
         """Return the expression of what is wrong with the value; NULL if nothing is."""
         shortened = f"CASE WHEN length({self.text}) > 40 THEN left({self.text}, 40) || '…' ELSE {self.text} END"
         shown = f"replace(replace({shortened}, {literal(MARK)}, ''), chr(0), '\\x00')"
-        kind = "is not text in UTF-8" if self._type == "text" else f"is no {self._type}"
-        what = literal(kind)
+        kind = {"text": "text in UTF-8", "integer": "an integer"}.get(self._type, f"a {self._type}")
+        what = literal(f"is not {kind}")
         if self.local():
             skipped = literal(f"is skipped or repeated by a clock change in {self._zone.key}")
             what = f"CASE WHEN {self.local_result} IS NOT NULL THEN {skipped} ELSE {what} END"
@@ -98,13 +93,10 @@ class _Cast:
         return f"CASE WHEN {bad} THEN {literal(f'{self.name}: ')} || '''' || {shown} || ''' ' || {what} END"
 
     def _text(self) -> str:
-        if self._may_hold_nul:
-            text = f"replace({self.text}, {literal(NUL)}, chr(0))"
-            return f"CASE WHEN contains({text}, {literal(MARK)}) THEN NULL ELSE {text} END"
-        return (
-            f"CASE WHEN contains({self.text}, chr(0)) OR contains({self.text}, {literal(MARK)}) "
-            f"THEN NULL ELSE {self.text} END"
-        )
+        text, is_bad = self.text, f"contains({self.text}, chr(0)) OR "
+        if self.name in self._texts.with_nul:
+            text, is_bad = f"replace({self.text}, {literal(NUL)}, chr(0))", ""
+        return f"CASE WHEN {is_bad}contains({text}, {literal(MARK)}) THEN NULL ELSE {text} END"
 
     def _integer(self) -> str:
         return self._when(r"[+-]?\d+(\.0*)?", f"TRY_CAST({self._plain()} AS BIGINT)", self._plain())
@@ -122,7 +114,7 @@ class _Cast:
 
     def _plain(self) -> str:
         """Return the expression of a number's text as `1234.5`; NULL if a separator is in the wrong place."""
-        decimal, thousands = self._separators
+        decimal, thousands = self._texts.separators
         if (decimal, thousands) == (".", ""):
             return self.text
         groups = rf"\d{{1,3}}({re.escape(thousands)}\d{{3}})+|" if thousands else ""

@@ -40,7 +40,7 @@ def read_json_lines(
         raw="record",
         relation=f"(SELECT *, CASE WHEN {is_object} THEN {values} END AS fields FROM {RECORDS})",
         structure=f"CASE WHEN contains(record, {literal(MARK)}) THEN 'is not text in UTF-8' "
-        f"WHEN fields IS NULL THEN 'is no JSON object' ELSE {_nested(source, pointers)} END",
+        f"WHEN fields IS NULL THEN 'is not a JSON object' ELSE {_nested(source, pointers)} END",
         undeclared=_undeclared(source, next((line for line in first if line.strip()), b"")),
     )
 
@@ -49,7 +49,7 @@ def _nested(source: Source, pointers: list[str]) -> str:
     """Return the SQL expression of which text columns hold an object or a list; its JSON would pass for text."""
     problems = [
         f"CASE WHEN fields[{index}][1] IN ('{{', '[') AND json_type(record, {pointer}) IN ('OBJECT', 'ARRAY') "
-        f"THEN {literal(f'{name}: a nested value is no text')} END"
+        f"THEN {literal(f'{name}: a nested value is not text')} END"
         for index, (name, pointer) in enumerate(zip(source.columns, pointers, strict=True), start=1)
         if source.columns[name].type == "text"
     ]

@@ -57,9 +57,9 @@ def locate(settings: Settings, name: str, week: Week) -> list[Located]:
         If the week's file is absent, a file between two present weeks is absent, or the path leaves the landing zone.
     """
     source = settings.sources[name]
-    weeks = [week.plus(-back) for back in reversed(range(source.lookback_weeks or 1))]
+    weeks = [week.plus(-back) for back in range(source.lookback_weeks or 1)]
     paths = {each: (source.path or "").replace("{week}", str(each)) for each in weeks}
-    found = {each: _files(settings, name, path) for each, path in paths.items()}
+    found = {each: _files(settings, name, path) for each, path in paths.items()}  # a refusal names the newest file
     if not found[week]:
         where = paths[week] if "://" in paths[week] else f"{paths[week]} in the landing zone {settings.landing}"
         raise SourceError(
@@ -69,13 +69,13 @@ def locate(settings: Settings, name: str, week: Week) -> list[Located]:
         )
     oldest = min(each for each in weeks if found[each])
     if missing := [each for each in weeks if each > oldest and not found[each]]:
-        first = missing[0]
+        first = missing[-1]
         raise SourceError(
             f"Source {name}: {paths[first]} of the week {first} is missing, though {oldest} before it is there.",
             "every week's file from the oldest one on.",
             "deliver the missing file (a header alone says that nothing happened) and run the week again.",
         )
-    named = [replace(file, week=each) for each in weeks for file in found[each]]
+    named = [replace(file, week=each) for each in reversed(weeks) for file in found[each]]
     return named if source.lookback_weeks is not None else found[week]
 
 

@@ -84,12 +84,12 @@ def test_columns_may_come_in_any_order_without_subjects_and_with_others_beside(s
 
 
 BAD_LINES = {
-    "a lot of money": ("c1,p1,3,a lot,true,a", "amount: 'a lot' is no number"),
+    "a lot of money": ("c1,p1,3,a lot,true,a", "amount: 'a lot' is not a number"),
     "too few cells": ("c1,p1,3", "has 3 values, not 6"),
     "too many cells": ("c1,p1,3,4.5,true,a,b", "has 7 values, not 6"),
     "not UTF-8": (b"c1,p1,3,4.5,true,\xff", r"kind: '\xff' is not text in UTF-8"),
-    "infinite": ("c1,p1,3,inf,true,a", "amount: 'inf' is no number"),
-    "not a number": ("c1,p1,nan,4.5,true,a", "events: 'nan' is no number"),
+    "infinite": ("c1,p1,3,inf,true,a", "amount: 'inf' is not a number"),
+    "not a number": ("c1,p1,nan,4.5,true,a", "events: 'nan' is not a number"),
     "too large for the model": ("c1,p1,1e39,4.5,true,a", "value_is_finite on events: value inf"),
     "quarantined": ("c1,p1,3,-5,true,a", "expect_column_values_to_be_between on amount: value -5.0"),
 }
@@ -116,8 +116,8 @@ def test_a_bad_row_costs_no_other_row_its_prediction(settings, sealed, done, bad
 
 
 BAD_OBJECTS = {
-    "no object": (b"[1]", "is no JSON object"),
-    "no JSON": (b"{", "is no JSON object"),
+    "no object": (b"[1]", "is not a JSON object"),
+    "no JSON": (b"{", "is not a JSON object"),
     "text for a number": (b'{"events": "3", "amount": 1, "is_busy": 1, "kind": "a"}', "events: is no number, true"),
     "a number for text": (b'{"events": 3, "amount": 1, "is_busy": 1, "kind": 5}', "kind: is no text or null"),
     "a list": (b'{"events": [3], "amount": 1, "is_busy": 1, "kind": "a"}', "events: is no number, true"),

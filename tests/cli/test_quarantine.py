@@ -70,8 +70,8 @@ def test_list_counts_by_source_and_reason_beside_the_budgets(barometer, week):
     assert first.startswith(f"Run {RUN}, failed: Source events has 3 new rejects")
     assert lines == [
         "  events: 3 rejects, 3 of them new, in files of 204 lines; new ones allowed: 2",
-        "            1  amount: '…' is no decimal(12,2)",
-        "            1  happened_at: '…' is no timestamp",
+        "            1  amount: '…' is not a decimal(12,2)",
+        "            1  happened_at: '…' is not a timestamp",
         "            1  has 2 values, not 5",
         "  2 of 300 subjects in quarantine; allowed: 3",
         "            2  made up",
@@ -89,7 +89,7 @@ def test_list_as_json_and_by_run_and_week(barometer, week):
 def test_show_prints_a_reject_whole(barometer, week):
     result = barometer("show", "--source", "events", "--line", "205", "--file", f"events-{WEEK}.csv")
     said = dict(line.split(None, 1) for line in result.stdout.splitlines())
-    assert (said["reason"], said["content"]) == ("amount: 'much' is no decimal(12,2)", BAD[2])
+    assert (said["reason"], said["content"]) == ("amount: 'much' is not a decimal(12,2)", BAD[2])
     assert said["uri"].endswith(f"events-{WEEK}.csv")
 
 

@@ -74,7 +74,7 @@ def test_what_was_not_mended_is_kept_out_still(weekly, barometer):
     result = barometer("replay", "--week", str(WEEK))
     assert counts(result) == ([0, 1, 0], [0, 1, 0])
     said = said_by(result)
-    assert said["rejects"][0]["reason_now"] == "amount: 'a lot' is no decimal(12,2)"
+    assert said["rejects"][0]["reason_now"] == "amount: 'a lot' is not a decimal(12,2)"
     assert said["subjects"][0]["reasons_now"] == said["subjects"][0]["reasons"]
 
 
@@ -96,7 +96,7 @@ def test_a_refused_replay_leaves_what_was_published(installation, barometer, dat
     ]  # fmt: skip
     events = listed[-1]["sources"]["events"]
     assert (events["new_rejects"], events["allowed_rejects"]) == (4, 2)
-    assert events["reasons"] == {"has 2 values, not 5": 3, "amount: '…' is no decimal(12,2)": 1}
+    assert events["reasons"] == {"has 2 values, not 5": 3, "amount: '…' is not a decimal(12,2)": 1}
 
 
 def test_a_line_and_a_subject_are_mended_and_a_subject_goes(installation, barometer, data):

@@ -46,7 +46,7 @@ def test_a_file_is_scored_by_the_champion_in_its_order(installation, barometer, 
     predicted = [row["satisfaction"] for row in results if row["error"] is None]
     assert predicted == expected_of(installation, bundle_of(installation, version), [*some_rows(50), GOOD])
     assert {row["model_version"] for row in results if row["error"] is None} == {version}
-    assert "'a lot' is no number" in results[50]["error"]
+    assert "'a lot' is not a number" in results[50]["error"]
     assert "value -1.0" in results[51]["error"]
     assert rows(installation, "SELECT count(*) FROM predictions") == before
 

@@ -1,4 +1,4 @@
-"""docs/your-own-data.md, run as it stands: every file written, every command run, every promised line looked for."""
+"""Runs docs/your-own-data.md as it is: writes every file, runs every command, looks for every promised line."""
 
 import os
 import re

@@ -11,23 +11,23 @@ MONDAY = WEEK.monday
 
 @dataclass(frozen=True)
 class Refused:
-    """Nothing is published, and this is said."""
+    """Nothing is published, and the message says this."""
 
     says: str
     after: str = "ingest"
-    """The stage that refuses."""
+    """The stage that refuses the week."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """The week is as if whole files had come, but for the subjects named here."""
+    """The week is as if undamaged files had come, except for the subjects named here."""
 
     rejects: int = 0
     quarantined: int = 0
     says: str = ""
     """The reason of the rejects or of the quarantine."""
     more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By customer, what the `info` of a further subject holds."""
+    """By customer, the `info` of a further subject."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Case:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings, as `BAROMETER__…` values."""
     writer: str = ""
-    """The file to which something is added all the time while the week is run."""
+    """The file that grows while the week is run."""
     powerless: bool = False
-    """Run as somebody whom file permissions bind."""
+    """Whether the command runs as a user whom file permissions bind."""
 
 
 def event(time: str = f"{MONDAY} 10:00:00", amount: str = "1.00", customer: str = "c0000", kind: str = "a") -> str:
@@ -57,6 +57,6 @@ def visit(customer: str = '"c0000"', pages: str = "1") -> str:
 
 
 def beyond_budget(lines_of: str = EVENTS) -> str:
-    """Return what is said of too many rejects in a file."""
+    """Return the message about too many rejects in a file."""
     source = "events" if lines_of == EVENTS else "visits"
     return f"Source {source} has … new rejects among … lines, for example {lines_of} line …"

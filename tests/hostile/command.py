@@ -44,7 +44,7 @@ class Command:
         self._process.join()
 
     def __call__(self, *arguments: str, environ: Mapping[str, str] | None = None, powerless: bool = False) -> Said:
-        """Call `barometer` with these arguments; `powerless`: as somebody whom file permissions bind."""
+        """Call `barometer` with these arguments; if `powerless`, as a user whom file permissions bind."""
         self._connection.send((arguments, dict(environ or {}), powerless))
         answer: Said = self._connection.recv()
         return answer

@@ -14,7 +14,7 @@ from tests.company import FIRST_WEEK, write_company
 WEEKS = 12
 CUSTOMERS = 60
 WEEK = FIRST_WEEK.plus(WEEKS - 1)
-"""The week that meets every feed; in its last night the clocks of Berlin go forward."""
+"""The week of every hostile feed. In its last night the clocks of Berlin go forward."""
 EVENTS = f"events-{WEEK}.csv"
 EVENTS_BEFORE = f"events-{WEEK.plus(-1)}.csv"
 VISITS = f"visits-{WEEK}.jsonl.gz"
@@ -103,7 +103,7 @@ SUITES: dict[str, list[dict[str, object]]] = {
 
 
 def write_hostile_company(folder: Path) -> None:
-    """Write the company whose feeds are to be damaged, all of them whole."""
+    """Write the company with undamaged feeds."""
     config = write_company(folder, WEEKS, CUSTOMERS)
     config.write_text(config.read_text() + MORE_SOURCES)
     (folder / "sql/features.sql").write_text(FEATURES_SQL)

@@ -1,4 +1,4 @@
-"""What can be done to a file of the landing zone: each function here returns a damage, to be called with the folder."""
+"""Ways to damage a file of the landing zone: each function here returns a damage, to be called with the folder."""
 
 import gzip
 from collections.abc import Callable
@@ -77,12 +77,12 @@ def table(name: str, change: Callable[[pa.Table], pa.Table]) -> Damage:
 
 
 def more_rows(name: str, *added: dict[str, object]) -> Damage:
-    """Add rows to a Parquet file; what they do not say is null."""
+    """Add rows to a Parquet file; a column that they do not have is null."""
     return table(name, lambda old: pa.concat_tables([old, pa.Table.from_pylist(list(added), old.schema)]))
 
 
 def all_of(*damages: Damage) -> Damage:
-    """Do several things."""
+    """Do several damages."""
 
     def done(landing: Path) -> None:
         for damage in damages:

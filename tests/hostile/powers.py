@@ -1,4 +1,4 @@
-"""Root without root's disregard for file permissions. The entry point is `without_powers`."""
+"""Makes file permissions bind root too. The entry point is `without_powers`."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ class _Sets(ctypes.Structure):
 
 @contextmanager
 def without_powers(wanted: bool) -> Iterator[None]:
-    """Let file permissions bind this thread, and those it starts, as they bind everybody who is not root."""
+    """Let file permissions bind this thread, and the threads that it starts, as they bind other users."""
     if not wanted or os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""The corpus, one case after the other on one installation: a correct week, or a refusal and nothing has changed."""
+"""The corpus, one case after the other on one installation: a correct week, or a refusal without any change."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 AS_OF = WEEK.plus(-3)
 LONGEST_SECONDS = 120
 MOST_MIB = 1300
-"""Airflow, MLflow and Great Expectations, once imported, take 700 of them."""
+"""Airflow, MLflow and Great Expectations alone take 700 after their import."""
 
 Row = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Installation:
         shutil.copytree(self._whole, self.landing)
 
     def published(self) -> bytes:
-        """Everything that readers see, to the last byte: rows of all weeks and columns, and the files for people."""
+        """Return every byte that readers see: rows of all weeks and columns, and the files for people."""
         with transaction(self.settings) as warehouse:
             queries = (
                 "COPY (SELECT * FROM predictions ORDER BY week, customer_id, product_id) TO STDOUT",
@@ -67,7 +67,7 @@ class Installation:
         return b"".join([*parts, *(str(file).encode() + file.read_bytes() for file in files)])
 
     def rows(self) -> dict[tuple[str, str], Row]:
-        """The week's rows by subject, without the run that made them."""
+        """Return the week's rows by subject, without the run that made them."""
         query = "SELECT to_jsonb(p) - 'run_id' FROM predictions AS p WHERE week = :week"
         rows = [row for (row,) in self.query(query, week=WEEK.monday)]
         return {(row["customer_id"], row["product_id"]): row for row in rows}
@@ -80,7 +80,7 @@ class Installation:
             return list(warehouse.execute(text(sql), values))
 
     def leftovers(self) -> list[Path]:
-        """Temporary files in the home that nobody needs any more."""
+        """Return the temporary files that were left in the home."""
         home = self.settings.home
         return [path for path in home.rglob("*") if path.name.startswith(".tmp") or path.parent == home / "tmp"]
 
@@ -130,7 +130,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, server_url: str) -> I
 
 @pytest.fixture(scope="module")
 def clean(installation: Installation) -> dict[tuple[str, str], Row]:
-    """The week's rows as whole files make them."""
+    """The week's rows from undamaged files."""
     return installation.rows()
 
 
@@ -188,7 +188,7 @@ def is_published(installation: Installation, outcome: Published, said: Said, cle
 
 
 def pattern(says: str) -> str:
-    """Return the regular expression of what is said; … is anything."""
+    """Return the regular expression of a message, in which … is any text."""
     return ".*".join(map(re.escape, says.split("…")))
 
 

@@ -1,4 +1,4 @@
-"""docs/feeds.md and the corpus are in step: every case stands in a table there, with its outcome and what is said."""
+"""docs/feeds.md shows the corpus: every case is in a table there, with its outcome and its message."""
 
 import pytest
 

@@ -37,7 +37,7 @@ def parquet() -> bytes:
 
 @st.composite
 def changes(draw: st.DrawFn) -> Change:
-    """Draw what becomes of a block of the file: its place is a fraction of the file, its length a few bytes or many."""
+    """Draw a change of a block of the file: its place is a fraction of the file, its length a few bytes or many."""
     place, length = draw(st.floats(0, 1)), draw(st.sampled_from([0, 1, 1, 2, 17, 300, 2000]))
     put = draw(
         st.one_of(st.binary(max_size=4), st.sampled_from([b"", b'"', b"\n", b"\r", b"\0", b'"\n"', b"\xff", b"{"]))
@@ -59,7 +59,7 @@ def changed(content: bytes, drawn: list[Change]) -> bytes:
 
 
 def lines_read(name: str, content: bytes) -> int | None:
-    """Return how many rows and rejects the file has, None when it is refused."""
+    """Return the number of rows and rejects in the file; None if it is refused."""
     with tempfile.TemporaryDirectory() as folder:
         feed = feed_settings(Path(folder), content, name=name, columns=TYPES)
         try:
@@ -105,7 +105,7 @@ def test_parquet(drawn: list[Change]) -> None:
 @FUZZ
 @given(st.lists(changes(), min_size=1, max_size=2))
 def test_gzip(drawn: list[Change]) -> None:
-    """What is damaged here is the compressed file; whole members may follow one another."""
+    """Damage the compressed file. Several whole members may follow one another."""
     content = changed(gzip.compress(JSON, mtime=0), drawn)
     lines = lines_read("feed.jsonl.gz", content)
     if lines is not None:

@@ -1,4 +1,4 @@
-"""A company's SQL reads its sources and nothing else, and gives the same whenever it runs."""
+"""A company's SQL reads its sources and nothing else, and returns the same rows at every run."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -82,7 +82,7 @@ def test_types(tmp_path: Path, kind: str, accepted: dict[str, Any], rejected: li
 def test_a_clock_change_skips_and_repeats_local_times(tmp_path: Path) -> None:
     texts = ["2026-03-29 01:59:59", "2026-03-29 02:00:00", "2026-03-29 02:59:59", "2026-03-29 03:00:00"]
     texts += ["2026-10-25 01:59:59", "2026-10-25 02:00:00", "2026-10-25 02:59:59", "2026-10-25 03:00:00"]
-    texts += ["2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00"]  # with an offset there is no doubt
+    texts += ["2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00"]  # an offset makes them unambiguous
     values, rejects = cast(tmp_path, "timestamp", texts)
     assert rejects == [texts[1], texts[2], texts[5], texts[6]]
     assert values[-2:] == ["2026-10-25 00:30:00+00", "2026-10-25 01:30:00+00"]
@@ -93,8 +93,8 @@ def test_reasons_name_column_value_and_type(tmp_path: Path) -> None:
     content = f"id,value\n{'x' * 50},2026-10-25 02:30:00\n1,2026-10-25\n"
     changed = "value: '2026-10-25 02:30:00' is skipped or repeated by a clock change in Europe/Berlin"
     assert [reason for _, reason, _ in bad(feed_settings(tmp_path, content, columns=columns))] == [
-        f"id: '{'x' * 40}…' is no integer; {changed}",
-        "value: '2026-10-25' is no timestamp",
+        f"id: '{'x' * 40}…' is not an integer; {changed}",
+        "value: '2026-10-25' is not a timestamp",
     ]
 
 

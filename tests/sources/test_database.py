@@ -29,7 +29,7 @@ def database_settings(folder: Path, database: Path, declared: str = 'table = "fa
 def test_a_table(tmp_path: Path, database: Path) -> None:
     settings = database_settings(tmp_path, database)
     assert good(settings) == [(1, None, 1.0), (3, "b", 2.5)]
-    assert bad(settings) == [(2, "amount: 'many' is no number", '["a","many"]')]
+    assert bad(settings) == [(2, "amount: 'many' is not a number", '["a","many"]')]
 
 
 def test_a_query(tmp_path: Path, database: Path) -> None:

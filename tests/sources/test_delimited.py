@@ -1,4 +1,4 @@
-"""CSV: every line is a row or a reject, on the line where it stands, or the file is refused."""
+"""CSV: every line is a row or a reject, with its line number, or the file is refused."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def test_lines_are_where_an_editor_shows_them(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, content)
     assert good(settings) == [(2, "a", 1.0), (5, "c\n2", 3.0), (9, "f", 7.0)]
     assert bad(settings) == [
-        (4, "amount: 'x' is no number", "b,x"),
+        (4, "amount: 'x' is not a number", "b,x"),
         (7, "has 1 values, not 2", "d"),
         (8, "has 3 values, not 2", "e,5,6"),
     ]
@@ -51,13 +51,13 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
 def test_a_reject_with_a_thousand_columns_is_whole(tmp_path: Path) -> None:
     line = "a,much" + ",y" * 998
     settings = feed_settings(tmp_path, "id,amount" + ",x" * 998 + f"\n{line}\na,1{',' * 998}\n")
-    assert bad(settings) == [(2, "amount: 'much' is no number", line)]
+    assert bad(settings) == [(2, "amount: 'much' is not a number", line)]
     assert len(good(settings)) == 1
 
 
 def test_a_reject_is_whole(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, 'id,more,amount\n"a ""b"", c",,"1,5"\n')
-    assert bad(settings) == [(2, "amount: '1,5' is no number", '"a ""b"", c",,"1,5"')]
+    assert bad(settings) == [(2, "amount: '1,5' is not a number", '"a ""b"", c",,"1,5"')]
 
 
 def test_text_is_kept_as_it_is(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ def test_broken_lines_are_rejects(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, content, name="feed.jsonl")
     assert good(settings) == [(1, "a", 1.0), (6, None, None), (7, "7", 2.5)]
     assert bad(settings) == [
-        (2, "is no JSON object", '{"id": "b", "am'),
-        (4, "is no JSON object", "[1]"),
-        (5, "is no JSON object", "7"),
+        (2, "is not a JSON object", '{"id": "b", "am'),
+        (4, "is not a JSON object", "[1]"),
+        (5, "is not a JSON object", "7"),
     ]
 
 
@@ -26,10 +26,10 @@ def test_nesting_and_changing_types(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, content, name="feed.jsonl")
     assert good(settings) == [(5, "[x]", 2.0), (6, "{", 3.0)]
     assert [reason for _, reason, _ in bad(settings)] == [
-        "id: a nested value is no text",
-        "amount: '{\"x\":1}' is no number",
-        "amount: 'many' is no number",
-        "id: a nested value is no text; amount: '-' is no number",
+        "id: a nested value is not text",
+        "amount: '{\"x\":1}' is not a number",
+        "amount: 'many' is not a number",
+        "id: a nested value is not text; amount: '-' is not a number",
     ]
 
 
@@ -37,14 +37,14 @@ def test_nesting_without_end_is_a_reject(tmp_path: Path) -> None:
     content = f'{{"id": {"[" * 50_000}{"]" * 50_000}, "amount": 1}}\n{{"id": "b", "amount": 2}}\n'
     settings = feed_settings(tmp_path, content, name="feed.jsonl")
     assert good(settings) == [(2, "b", 2.0)]
-    assert [reason for _, reason, _ in bad(settings)] == ["id: a nested value is no text"]
+    assert [reason for _, reason, _ in bad(settings)] == ["id: a nested value is not text"]
 
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     content = '{"id": 12345678901234567890123, "amount": 9007199254740993}\n{"id": 1, "amount": 1e400}\n'
     settings = feed_settings(tmp_path, content, name="feed.jsonl", columns={"id": "text", "amount": "integer"})
     assert good(settings) == [(1, "12345678901234567890123", 9007199254740993)]
-    assert bad(settings)[0][1] == "amount: '1e400' is no integer"
+    assert bad(settings)[0][1] == "amount: '1e400' is not an integer"
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert bad(settings) == [
         (1, "is not text in UTF-8", '{"id": "M\\xfc", "amount": 1}'),
         (2, "id: '\\x00' is not text in UTF-8", '{"id": "\\u0000", "amount": 1}'),
-        (3, "is no JSON object", '{"id": "\\ud800", "amount": 1}'),
+        (3, "is not a JSON object", '{"id": "\\ud800", "amount": 1}'),
     ]
 
 

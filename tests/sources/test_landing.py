@@ -57,7 +57,7 @@ def test_the_weeks_own_file_must_be_there(tmp_path: Path) -> None:
 
 def test_wildcards_are_sorted(tmp_path: Path) -> None:
     settings = weekly(tmp_path, [], pattern="{week}/part-*.csv")
-    (tmp_path / f"landing/{WEEK}/part-9.csv").mkdir(parents=True)  # a folder is no file
+    (tmp_path / f"landing/{WEEK}/part-9.csv").mkdir(parents=True)  # a folder is not a file
     for part in (2, 0, 1):
         (tmp_path / f"landing/{WEEK}/part-{part}.csv").write_text(CONTENT)
     assert names(settings) == ["part-0.csv", "part-1.csv", "part-2.csv"]
@@ -81,7 +81,7 @@ def test_a_link_out_of_the_landing_zone_is_refused(tmp_path: Path) -> None:
 def test_links_that_stay_within_are_followed(tmp_path: Path) -> None:
     settings = feed_settings(tmp_path, CONTENT, name="feed-1.csv", declared='path = "feed.csv"')
     (tmp_path / "landing").rename(tmp_path / "mounted")
-    (tmp_path / "landing").symlink_to("mounted")  # the landing zone itself may lie elsewhere
+    (tmp_path / "landing").symlink_to("mounted")  # the landing zone itself may be a link
     (tmp_path / "landing/feed.csv").symlink_to("feed-1.csv")
     assert good(settings) == [(2, "a", 1.0)]
 
@@ -105,7 +105,7 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(13, "Permission denied", str(self))
 
     settings = feed_settings(tmp_path, CONTENT)
-    monkeypatch.setattr(Path, "is_file", denied)  # whoever runs the tests as root is denied nothing
+    monkeypatch.setattr(Path, "is_file", denied)  # root may read every file
     with pytest.raises(SourceError, match="cannot be looked up: Permission denied"):
         read(settings)
 
@@ -137,7 +137,7 @@ def test_a_changed_file_has_another_digest_in_the_same_process(tmp_path: Path) -
     before = read(settings).files[0]
     path = tmp_path / "landing/feed.csv"
     path.write_text(CONTENT.replace("1", "2"))
-    os.utime(path, ns=(1, 1))  # were the clock too coarse to tell them apart
+    os.utime(path, ns=(1, 1))  # in case the clock is too coarse to separate them
     assert read(settings).files[0].digest != before.digest
 
 

@@ -26,7 +26,7 @@ def test_rows_and_rejects(tmp_path: Path) -> None:
     content = parquet(id=["a", "b", None], amount=[1.5, float("nan"), None], more=[[1], [2], [3]])
     settings = feed_settings(tmp_path, content, name="feed.parquet")
     assert good(settings) == [(1, "a", 1.5), (3, None, None)]
-    assert bad(settings) == [(2, "amount: 'nan' is no number", '{"id":"b","amount":NaN,"more":[2]}')]
+    assert bad(settings) == [(2, "amount: 'nan' is not a number", '{"id":"b","amount":NaN,"more":[2]}')]
     assert read(settings).undeclared_columns == ["more"]
 
 

@@ -55,7 +55,7 @@ def test_an_earlier_weeks_file_that_is_not_read_any_more(warehouse_settings: Set
 
 
 def test_what_does_not_count(warehouse_settings: Settings) -> None:
-    published(warehouse_settings, 0, file("before/c.csv", "C"))  # the week itself, when its landing zone lay elsewhere
+    published(warehouse_settings, 0, file("before/c.csv", "C"))  # the week itself, from another landing zone
     published(warehouse_settings, 1, file("d.csv", "C", 1))  # the later one was the repeat
     published(warehouse_settings, -1, file("b.csv", "C", -1), state="failed")
     published(warehouse_settings, -3, file("whole.csv", "C", None))

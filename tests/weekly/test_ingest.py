@@ -157,15 +157,15 @@ def test_too_many_rejects_stop_the_run_again_and_again(flawed: Callable[..., Set
         with pytest.raises(BudgetError) as caught:
             ingest(settings, plan)
         assert caught.value.found.startswith("Source events has 3 new rejects among 204 lines, for example events-")
-        assert "happened_at: 'yesterday' is no timestamp" in caught.value.found
+        assert "happened_at: 'yesterday' is not a timestamp" in caught.value.found
         assert caught.value.expected.startswith("at most 2 ")
         read = (run(settings, plan.run_id).sources or {})["events"]  # on record before the run was stopped
         assert (read["new_rejects"], [file["rejects"] for file in read["files"]]) == (3, [0, 0, 0, 3])
     first = plans[0].run_id
     assert rejects(settings) == [
-        ("events", 203, "happened_at: 'yesterday' is no timestamp", "c0001,p1,yesterday,1,a", first, None),
+        ("events", 203, "happened_at: 'yesterday' is not a timestamp", "c0001,p1,yesterday,1,a", first, None),
         ("events", 204, "has 2 values, not 5", "c0001,p1", first, None),
-        ("events", 205, "amount: 'much' is no decimal(12,2)", "c0002,p2,2026-03-03 10:00:00,much,a", first, None),
+        ("events", 205, "amount: 'much' is not a decimal(12,2)", "c0002,p2,2026-03-03 10:00:00,much,a", first, None),
     ]
 
 

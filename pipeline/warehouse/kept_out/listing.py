@@ -40,7 +40,6 @@ def listing(settings: Settings, run: RunRecord) -> dict[str, Any]:
 
 
 def _budget(settings: Settings, name: str, read: SourceRead) -> dict[str, int | None]:
-    if name not in settings.sources:
-        return {"lines": read.rows + read.rejects, "allowed_rejects": None}
-    lines, allowed = allowed_rejects(settings.sources[name], read)
+    known = name in settings.sources
+    lines, allowed = allowed_rejects(settings.sources[name], read) if known else (read.rows + read.rejects, None)
     return {"lines": lines, "allowed_rejects": allowed}

@@ -76,9 +76,8 @@ def subjects(settings: Settings, run_id: str, **only: str) -> pa.Table:
 
 def count_subjects(settings: Settings, run_id: str) -> int:
     """Return the number of subjects in quarantine."""
-    with transaction(settings) as connection:
-        query = text("SELECT count(*) FROM quarantine WHERE run_id = :run_id")
-        return int(connection.execute(query, {"run_id": run_id}).scalar_one())
+    query = "SELECT count(*) AS subjects FROM quarantine WHERE run_id = :run_id"
+    return int(_counts(settings, query, run_id)[0]["subjects"])
 
 
 def subjects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:

@@ -35,13 +35,8 @@ from pipeline.weeks import Week
 REJECT_OUTCOMES = ("read now", "still rejected", "no longer in the data")
 SUBJECT_OUTCOMES = ("predicted now", "still in quarantine", "no longer a subject")
 REJECTS_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("source", "uri")),
-        ("line", pa.int64()),
-        *((name, pa.string()) for name in ("reason", "outcome")),
-        ("line_now", pa.int64()),
-        ("reason_now", pa.string()),
-    ]
+    (name, pa.int64() if name.startswith("line") else pa.string())
+    for name in ("source", "uri", "line", "reason", "outcome", "line_now", "reason_now")
 )
 
 
@@ -105,20 +100,14 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
             f"replay the week again: barometer replay --week {now.week}.",
         )
     result = Replayed(before, now, reject_outcomes(settings, before, now), subject_outcomes(settings, before, now))
-    _check_conservation(settings, result)
-    return result
-
-
-def _check_conservation(settings: Settings, result: Replayed) -> None:
-    """Check that every row that was kept out has an outcome."""
-    subjects = count_subjects(settings, result.before.run_id)
-    rejects = sum(file.rejects for _, file in _files(result.before))
-    if (result.rejects.num_rows, len(result.subjects)) != (rejects, subjects):
+    kept_out = sum(file.rejects for _, file in _files(before)), count_subjects(settings, before.run_id)
+    if (result.rejects.num_rows, len(result.subjects)) != kept_out:
         raise ConservationError(
             f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",
-            f"{rejects} and {subjects}: all that the run {result.before.run_id} kept out.",
-            f"report this with the ids of both runs; {result.now.run_id} is published all the same.",
+            f"{kept_out[0]} and {kept_out[1]}: all that the run {before.run_id} kept out.",
+            f"report this with the ids of both runs; {now.run_id} is published all the same.",
         )
+    return result
 
 
 def _files(record: RunRecord) -> list[tuple[str, SourceFile]]:
@@ -207,18 +196,20 @@ FROM old_places INNER JOIN new_places USING (kept_line, below)
 
 def subject_outcomes(settings: Settings, before: RunRecord, now: RunRecord) -> list[dict[str, Any]]:
     """Return the outcome of every subject that `before` has in quarantine, by customer and product."""
-    predicted, kept_out, gone = SUBJECT_OUTCOMES
+    is_predicted, is_kept_out, is_gone = map(literal, SUBJECT_OUTCOMES)
     query = text(
-        """
+        f"""
         SELECT
             old.customer_id, old.product_id, old.reasons,
-            CASE WHEN served.run_id IS NOT NULL THEN :predicted WHEN new.run_id IS NOT NULL THEN :kept_out ELSE :gone
+            CASE
+                WHEN served.run_id IS NOT NULL THEN {is_predicted}
+                WHEN new.run_id IS NOT NULL THEN {is_kept_out} ELSE {is_gone}
             END AS outcome,
             served.satisfaction, new.reasons AS reasons_now
         FROM quarantine AS old
         LEFT JOIN quarantine AS new
             ON new.run_id = :now
-            -- as text, which is equal for NULL too
+            -- as text, so that NULL equals NULL
             AND row(new.customer_id, new.product_id)::text = row(old.customer_id, old.product_id)::text
         LEFT JOIN predictions AS served
             ON served.week = :week AND served.run_id = :now
@@ -227,7 +218,6 @@ def subject_outcomes(settings: Settings, before: RunRecord, now: RunRecord) -> l
         ORDER BY old.customer_id, old.product_id
         """
     )
-    facts = {"before": before.run_id, "now": now.run_id, "week": now.week}
-    words = {"predicted": predicted, "kept_out": kept_out, "gone": gone}
+    runs = {"before": before.run_id, "now": now.run_id, "week": now.week}
     with transaction(settings) as warehouse:
-        return [dict(row) for row in warehouse.execute(query, {**facts, **words}).mappings()]
+        return [dict(row) for row in warehouse.execute(query, runs).mappings()]

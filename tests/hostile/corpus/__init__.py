@@ -1,6 +1,6 @@
-"""The corpus of hostile feeds: what is done to the landing zone, and how the week must end.
+"""The corpus of hostile feeds: a change of the landing zone, and how the week must end.
 
-Each case stands in a table of `docs/feeds.md` too, word for word. `…` in what is said stands for anything.
+Each case is also a row of a table in `docs/feeds.md`, word for word. `…` in a message stands for any text.
 """
 
 from tests.hostile.corpus.files import COLUMNS, WHICH_FILES

@@ -1,4 +1,4 @@
-"""Files that are not there, cannot be had or have other columns."""
+"""Files that are absent, cannot be read or have other columns."""
 
 from tests.hostile.case import Case, Published, Refused, event
 from tests.hostile.company import EVENTS, EVENTS_BEFORE, VISITS
@@ -9,12 +9,12 @@ WHICH_FILES = [
         "a file is absent", removed(EVENTS), Refused(f"Source events: there is no file {EVENTS} in the landing zone …")
     ),
     Case(
-        "a file is there under the name of one that is still coming",
+        "a file whose name says that it is still being delivered",
         renamed(EVENTS, f"{EVENTS}.part"),
         Refused(f"Source events: there is no file {EVENTS} in the landing zone …"),
     ),
     Case(
-        "the file of the week before is missing, older ones are there",
+        "the file of the week before is missing, older files are there",
         removed(EVENTS_BEFORE),
         Refused(f"Source events: {EVENTS_BEFORE} of the week … is missing, though … before it is there."),
     ),
@@ -53,7 +53,7 @@ WHICH_FILES = [
         powerless=True,
     ),
     Case(
-        "a path that climbs out of the landing zone",
+        "a path that leads out of the landing zone",
         nothing,
         Refused(f"Source events: the path '../{EVENTS}' leads out of the landing zone …"),
         settings={"SOURCES__EVENTS__PATH": "../events-{week}.csv"},

@@ -1,4 +1,4 @@
-"""Text that is none, and damage of each format."""
+"""Bytes that are not text, and damage of each format."""
 
 import gzip
 from typing import Any
@@ -48,7 +48,7 @@ TEXT = [
         more(EVENTS, event() + ",more", "less"),
         Published(2, says="has … values, not 5"),
     ),
-    Case("lines that end as on Windows", raw(EVENTS, lambda content: content.replace(b"\n", b"\r\n")), Published()),
+    Case("line ends of Windows", raw(EVENTS, lambda content: content.replace(b"\n", b"\r\n")), Published()),
     Case(
         "a line of 100 MB in CSV",
         raw(EVENTS, lambda content: content + b"x" * 100_000_000),
@@ -97,7 +97,7 @@ PARQUET = [
         table(ACCOUNTS, _as("opened_at", lambda column: pa.array(range(len(column))))),
         Refused(
             f"Source accounts has … new rejects among … lines, for example {ACCOUNTS} line 1: "
-            "opened_at: '0' is no timestamp; …"
+            "opened_at: '0' is not a timestamp; …"
         ),
     ),
     Case(
@@ -111,7 +111,7 @@ PARQUET = [
         Refused(f"Source accounts: …/{ACCOUNTS} cannot be read as Parquet: …"),
     ),
     Case(
-        "Parquet with a nested column that nobody declared",
+        "Parquet with a nested column that is not declared",
         table(ACCOUNTS, lambda old: old.append_column("more", pa.array([{"a": [1]}] * len(old)))),
         Published(),
     ),
@@ -123,12 +123,12 @@ PARQUET = [
 ]
 
 JSON = [
-    Case("a broken line", more(VISITS, visit()[:40]), Published(1, says="is no JSON object")),
-    Case("a line that is no object", more(VISITS, "[1, 2]"), Published(1, says="is no JSON object")),
+    Case("a broken line", more(VISITS, visit()[:40]), Published(1, says="is not a JSON object")),
+    Case("a line that is not an object", more(VISITS, "[1, 2]"), Published(1, says="is not a JSON object")),
     Case(
         "a nested value",
         more(VISITS, visit('{"id": "c0000"}')),
-        Published(1, says="customer_id: a nested value is no text"),
+        Published(1, says="customer_id: a nested value is not text"),
     ),
     Case(
         "a whole number that becomes text, or gets a fraction of zero",
@@ -145,11 +145,11 @@ JSON = [
     Case(
         "a value nested fifty thousand deep",
         lines(VISITS, lambda found: [visit("[" * 50_000 + "]" * 50_000).encode(), *found]),
-        Published(1, says="customer_id: a nested value is no text"),
+        Published(1, says="customer_id: a nested value is not text"),
     ),
     Case(
         "a number that becomes true",
         more(VISITS, visit(pages="true")),
-        Published(1, says="pages: 'true' is no integer"),
+        Published(1, says="pages: 'true' is not an integer"),
     ),
 ]

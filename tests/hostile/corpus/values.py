@@ -26,7 +26,9 @@ def _day_first(line: list[bytes]) -> list[bytes]:
 
 VALUES = [
     Case(
-        "text in a number", more(EVENTS, event(amount="much")), Published(1, says="amount: 'much' is no decimal(12,2)")
+        "text in a number",
+        more(EVENTS, event(amount="much")),
+        Published(1, says="amount: 'much' is not a decimal(12,2)"),
     ),
     Case("more bad lines than the error budget", more(EVENTS, *[event(amount="much")] * 3), Refused(beyond_budget())),
     Case("comma decimals", columns(EVENTS, _german), Refused(beyond_budget())),
@@ -39,24 +41,24 @@ VALUES = [
     Case(
         "thousands separators",
         more(EVENTS, event(amount='"1,234.50"')),
-        Published(1, says="amount: '1,234.50' is no decimal(12,2)"),
+        Published(1, says="amount: '1,234.50' is not a decimal(12,2)"),
     ),
     Case(
         "thousands separators that are declared",
         more(EVENTS, event(customer="t1", amount='"1,234.50"'), event(customer="t2", amount='"12,34.50"')),
-        Published(1, says="amount: '12,34.50' is no decimal(12,2)", more={"t1": {}}),
+        Published(1, says="amount: '12,34.50' is not a decimal(12,2)", more={"t1": {}}),
         settings={"SOURCES__EVENTS__THOUSANDS_SEPARATOR": "','"},
     ),
     Case("dates in another format", columns(EVENTS, _day_first), Refused(beyond_budget())),
     Case(
         "a date in another format",
         more(EVENTS, event("23.03.2026 10:00:00")),
-        Published(1, says="happened_at: '23.03.2026 10:00:00' is no timestamp"),
+        Published(1, says="happened_at: '23.03.2026 10:00:00' is not a timestamp"),
     ),
     Case(
         "an impossible date",
         more(EVENTS, event("2026-02-30 10:00:00")),
-        Published(1, says="happened_at: '2026-02-30 10:00:00' is no timestamp"),
+        Published(1, says="happened_at: '2026-02-30 10:00:00' is not a timestamp"),
     ),
     Case(
         "a local time that the clock change in spring skips",
@@ -79,11 +81,11 @@ VALUES = [
         ),
         Published(more={"s1": {}, "s2": {}}),
     ),
-    Case("NaN", more(EVENTS, event(amount="NaN")), Published(1, says="amount: 'NaN' is no decimal(12,2)")),
+    Case("NaN", more(EVENTS, event(amount="NaN")), Published(1, says="amount: 'NaN' is not a decimal(12,2)")),
     Case(
         "an infinity",
         more_rows(ACCOUNTS, _account(credit=float("inf"))),
-        Published(1, says="credit: 'inf' is no number"),
+        Published(1, says="credit: 'inf' is not a number"),
     ),
     Case(
         "a number that is infinite to a model (beyond 3.4e38)",
@@ -132,6 +134,6 @@ VALUES = [
     Case(
         "a whole number past 2^63",
         more(VISITS, visit(pages=str(2**63))),
-        Published(1, says=f"pages: '{2**63}' is no integer"),
+        Published(1, says=f"pages: '{2**63}' is not an integer"),
     ),
 ]

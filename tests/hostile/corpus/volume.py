@@ -21,7 +21,7 @@ VOLUME = [
         Refused("… sources/events: expect_table_row_count_to_be_between found …", "validate_sources"),
     ),
     Case(
-        "the same, where only the week's own file is read",
+        "the same, if only the week's own file is read",
         lines(VISITS, lambda found: found * 2),
         Refused("… sources/visits: expect_table_row_count_to_be_between found …", "validate_sources"),
     ),
@@ -41,12 +41,12 @@ VOLUME = [
         Refused(f"Source events: …/{EVENTS} is, byte for byte, …/{EVENTS_BEFORE}."),
     ),
     Case(
-        "last week's feed again, where only the week's own file is read",
+        "last week's feed again, if only the week's own file is read",
         copied(VISITS_BEFORE, VISITS),
         Refused(f"Source visits: …/{VISITS} is, byte for byte, …/{VISITS_BEFORE}."),
     ),
     Case(
-        "last week's feed again, written anew",
+        "last week's feed again, with other bytes",
         all_of(copied(EVENTS_BEFORE, EVENTS), lines(EVENTS, lambda found: found[::-1])),
         Refused("… sources/events: expect_table_row_count_to_be_between found 0…", "validate_sources"),
     ),
@@ -59,7 +59,7 @@ VOLUME = [
         ),
         Refused(
             f"Source events has {BAD_ROWS} new rejects among … lines, for example {EVENTS} line 2: "
-            "amount: 'x' is no decimal(12,2); …"
+            "amount: 'x' is not a decimal(12,2); …"
         ),
     ),
 ]

@@ -1,4 +1,4 @@
-"""What became of a reject whose file was delivered anew, whatever else changed in the file."""
+"""What became of a reject whose file was delivered anew, with other changes in the file too."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def record(source: SourceRead) -> RunRecord:
 
 
 def outcomes(folder: Path, old: str, new: str | None, **changed: Any) -> list[tuple[int, str, int | None]]:
-    """Line, outcome and line now of the rejects of `old`, when `new` is read in its place."""
+    """Return line, outcome and new line of the rejects of `old`, after `new` was read in its place."""
     before = record(read(feed_settings(folder, HEADER + old)))
     declared = {"declared": 'path = "feed.csv"', **changed}
     now: Settings = feed_settings(folder, None if new is None else HEADER + new, **declared)
@@ -34,7 +34,7 @@ def test_a_line_is_corrected_in_place(tmp_path: Path):
 
 
 def test_a_bad_line_is_taken_out(tmp_path: Path):
-    """The good line that moved up to its number is not it."""
+    """The good line that moved up to its number is another line."""
     assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "a,1\nc,3\n") == [(3, GONE, None)]
 
 
@@ -68,7 +68,7 @@ def test_rejects_beside_each_other_are_told_apart(tmp_path: Path):
 
 
 def test_a_corrected_line_takes_the_place_of_one_reject_only(tmp_path: Path):
-    """In a file that was sorted anew, too, no line counts twice."""
+    """Even if the file was sorted anew."""
     found = outcomes(tmp_path, "a,1\nb,x\nc,3\nd,y\ne,5\n", "e,5\nc,3\nb,2\na,1\nd,4\n")
     lines_now = [line for *_, line in found if line is not None]
     assert len(lines_now) == len(set(lines_now))
@@ -98,7 +98,7 @@ LINES = st.sampled_from(["kept", "corrected", "removed", "worse", "kept after ne
 @given(st.lists(LINES, min_size=1, max_size=12))
 @settings(max_examples=25, deadline=None)
 def test_every_reject_has_its_own_outcome(tmp_path_factory, fates):
-    """Between two rejects stands a good row, so that there is one answer."""
+    """Between two rejects there is a good row, so there is one right answer."""
     old, new, expected = "g,0\n", "g,0\n", []
     for number, fate in enumerate(fates):
         line, bad, good = 3 + 2 * number, f"b{number},x\n", f"g{number},{number}\n"

@@ -1,4 +1,4 @@
-"""What became of quarantined subjects, and the law that every row kept out before has one outcome."""
+"""What became of quarantined subjects; and every row that was kept out has one outcome."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_every_row_has_an_outcome(warehouse_settings: Settings, two_runs):
     assert [(row["line"], row["outcome"], row["reason_now"]) for row in result.rejects.to_pylist()] == [
         (2, "read now", None),
         (4, "no longer in the data", None),
-        (6, "still rejected", "amount: 'z' is no number"),
+        (6, "still rejected", "amount: 'z' is not a number"),
     ]
     assert [
         (row["customer_id"], row["outcome"], row["satisfaction"], row["reasons_now"]) for row in result.subjects
@@ -62,7 +62,7 @@ def test_a_row_without_an_outcome_is_noticed(warehouse_settings: Settings, two_r
         replayed(warehouse_settings, *two_runs)
 
 
-def test_a_run_that_is_not_published_any_more_tells_nothing(warehouse_settings: Settings, two_runs, tmp_path: Path):
+def test_a_run_that_is_not_published_any_more_is_refused(warehouse_settings: Settings, two_runs, tmp_path: Path):
     published(warehouse_settings, "id,amount\na,1\n", {}, tmp_path)
     with pytest.raises(WeekError, match="another run took its place"):
         replayed(warehouse_settings, *two_runs)

@@ -1,7 +1,7 @@
 """`barometer init`: drafts a company's configuration, SQL and suites from the files in a folder.
 
 The files are read by the readers of a run, so the drafted declarations fit. Existing files are not replaced. The entry
-point is `init`.
+point is `write_drafts`.
 """
 
 import os
@@ -15,11 +15,11 @@ import duckdb
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.files import write_text
+from pipeline.onboarding.column_roles import roles, times
 from pipeline.onboarding.draft_config import config_text, suites
 from pipeline.onboarding.draft_sql import features_text, labels_text
 from pipeline.onboarding.feeds import find_feeds
 from pipeline.onboarding.guesses import Guess, guess
-from pipeline.onboarding.roles import roles, times
 from pipeline.onboarding.samples import sample
 
 MOST_TRAINING_WEEKS, FEWEST_TRAINING_WEEKS = 12, 5
@@ -35,7 +35,7 @@ class Drafted:
     """The files that could not be used, and why."""
 
 
-def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
+def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Drafted:
     """Write drafts into `target` from the files in `folder`.
 
     Raises
@@ -55,13 +55,19 @@ def init(folder: Path, target: Path, on_progress: Callable[[str], None]) -> Draf
             except SourceError as error:
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
+            reasons = "; ".join(f"{path.name}: {reason}" for path, reason in left_out.items())
             raise ConfigError(
-                f"{folder} has no file that can be read{_reasons(left_out)}.",
+                f"{folder} has no file that can be read{f' ({reasons})' if reasons else ''}.",
                 "CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
                 "put the company's files there, or give their folder with --from.",
             )
         texts = _texts(guesses, folder, target)
-    _refuse_to_replace(target, texts)
+    if present := [path for path in texts if (target / path).exists()]:
+        raise ConfigError(
+            f"{target} already has {', '.join(present)}.",
+            "a folder without the files that would be drafted.",
+            "give another folder with --to, or move the files away.",
+        )
     for path, text in texts.items():
         write_text(target / path, text)
     return Drafted([target / path for path in texts], guesses, left_out)
@@ -86,17 +92,3 @@ def _training_weeks(guesses: dict[str, Guess]) -> int:
         if time is not None and time.values:
             spans.append((date.fromisoformat(time.high[:10]) - date.fromisoformat(time.low[:10])).days // 7)
     return max(FEWEST_TRAINING_WEEKS, min([MOST_TRAINING_WEEKS, *(span - 3 for span in spans)]))
-
-
-def _refuse_to_replace(target: Path, texts: dict[str, str]) -> None:
-    present = [path for path in texts if (target / path).exists()]
-    if present:
-        raise ConfigError(
-            f"{target} already has {', '.join(present)}.",
-            "a folder without the files that would be drafted.",
-            "give another folder with --to, or move the files away.",
-        )
-
-
-def _reasons(left_out: dict[Path, str]) -> str:
-    return f" ({'; '.join(f'{path.name}: {reason}' for path, reason in left_out.items())})" if left_out else ""

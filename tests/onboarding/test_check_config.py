@@ -1,11 +1,11 @@
-"""`barometer config check`: each thing that is missing or odd is said in plain words, before anything runs."""
+"""`barometer config check`: reports what is missing or odd in plain words, before anything runs."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline.onboarding.check import check
+from pipeline.onboarding.check_config import check_config
 from pipeline.onboarding.check_sources import read_each, source_findings
 from pipeline.onboarding.findings import Finding
 from pipeline.settings import load_settings
@@ -17,7 +17,7 @@ LAST = FIRST_WEEK.plus(9)
 
 @pytest.fixture
 def mine(company: Path, tmp_path: Path) -> Path:
-    """A copy of the test company, to be spoilt."""
+    """A copy of the test company that a test may damage."""
     return shutil.copytree(company, tmp_path / "mine")
 
 
@@ -32,7 +32,7 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def checked(folder: Path, week: Week | None = None) -> list[Finding]:
-    return check(load_settings(environ(folder)), week, environ(folder), lambda _: None)
+    return check_config(load_settings(environ(folder)), week, environ(folder), lambda _: None)
 
 
 def of_sources(folder: Path) -> list[Finding]:
@@ -55,7 +55,7 @@ def test_a_sound_company_has_remarks_only_and_leaves_nothing_behind(mine):
 def test_a_column_that_the_sql_uses_and_no_source_declares(mine):
     edit(mine / "sql/features.sql", "max(kind)", "max(colour)")
     found = said(checked(mine), "problem", "features.sql")
-    assert "uses the column colour, which no source that it selects from declares" in found
+    assert "uses the column colour, which none of its sources declares" in found
     assert "correct its name" in found
 
 
@@ -143,7 +143,7 @@ def test_a_source_without_times_columns_that_are_empty_and_columns_not_declared(
     found = of_sources(mine)
     assert "has no times" in said(found, "remark", "source answers")
     assert "the column about_week is empty in every row" in said(found, "remark", "source answers")
-    assert "columns that are not declared, and so not read: kind" in said(found, "remark", "source events")
+    assert "undeclared columns, which are not read: kind" in said(found, "remark", "source events")
 
 
 def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):

@@ -23,7 +23,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.kept_out import queries as kept_out
-from pipeline.warehouse.kept_out.export import Rejects, export_rejects, export_subjects
+from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
 from pipeline.weekly.ingest import ingest
 from tests.feeds import feed_settings
 from tests.handmade import COLUMNS, FEATURES_SCHEMA, feature_row, make_quarantine, make_run, make_snapshot
@@ -90,7 +90,7 @@ def test_the_rejects_of_csv_leave_as_the_lines_of_their_file(feed: Feed, tmp_pat
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_whatever_bytes_a_reject_has_they_leave_as_they_were(feed: Feed, tmp_path: Path, values):
-    """As JSON Lines, where a line is a line."""
+    """As JSON Lines, where every line is a record."""
     lines = [b'{"id": "\xff' + value.replace(b"\n", b"\t") + b'", "amount": 1}' for value in values]
     settings = feed(b"\n".join(lines) + b"\n", "feed.jsonl")
     record, found = rejected(settings)

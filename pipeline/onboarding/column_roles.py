@@ -1,6 +1,6 @@
 """Guesses the roles of sources and columns (times, keys, the answer), for drafts that people read.
 
-A part of `pipeline.onboarding.init`. The entry points are `times` and `roles`.
+A part of `pipeline.onboarding.drafts`. The entry points are `times` and `roles`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""`barometer init`: what it drafts from files of every shape, and that our own readers take it."""
+"""`barometer init`: the drafts from files of every shape, which our own readers accept."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.onboarding.init import init
+from pipeline.onboarding.drafts import write_drafts
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
@@ -19,7 +19,7 @@ WEEK = Week.parse("2026-03-02")
 
 
 def drafted(folder: Path) -> Settings:
-    init(folder / "files", folder / "drafts", lambda _: None)
+    write_drafts(folder / "files", folder / "drafts", lambda _: None)
     return load_settings({"BAROMETER_CONFIG": str(folder / "drafts/pipeline.toml")})
 
 
@@ -78,7 +78,7 @@ def test_one_line_with_a_value_too_few_does_not_hide_the_delimiter(tmp_path):
 def test_a_line_of_several_megabytes_leaves_only_its_own_file_out(tmp_path):
     write(tmp_path, "good.csv", "who,n\na,1\n")
     write(tmp_path, "long.csv", "who,n\n" + "x" * 9_000_000 + ",1\n")
-    made = init(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+    made = write_drafts(tmp_path / "files", tmp_path / "drafts", lambda _: None)
     assert list(made.sources) == ["good"]
     assert "a record is longer than 4 MiB" in "".join(made.left_out.values())
 
@@ -140,7 +140,7 @@ def test_files_that_are_not_understood_are_named_and_the_others_drafted(tmp_path
     write(tmp_path, "empty.csv", "")
     (tmp_path / "files/latin.csv").write_bytes("who,n\nJosé,1\n".encode("latin-1"))
     (tmp_path / "files/book.xlsx").write_bytes(b"PK\x03\x04")
-    made = init(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+    made = write_drafts(tmp_path / "files", tmp_path / "drafts", lambda _: None)
     assert list(made.sources) == ["good"]
     reasons = {path.name: reason for path, reason in made.left_out.items()}
     assert reasons.keys() == {"bare.csv", "empty.csv", "latin.csv", "book.xlsx"}
@@ -153,7 +153,7 @@ def test_nothing_is_replaced(tmp_path):
     (tmp_path / "drafts/sql").mkdir(parents=True)
     (tmp_path / "drafts/sql/labels.sql").write_text("mine")
     with pytest.raises(ConfigError, match=r"sql/labels\.sql"):
-        init(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+        write_drafts(tmp_path / "files", tmp_path / "drafts", lambda _: None)
     assert (tmp_path / "drafts/sql/labels.sql").read_text() == "mine"
     assert not (tmp_path / "drafts/pipeline.toml").exists()
 
@@ -161,15 +161,15 @@ def test_nothing_is_replaced(tmp_path):
 def test_a_folder_without_files_is_refused(tmp_path):
     (tmp_path / "files").mkdir()
     with pytest.raises(ConfigError, match="no file that can be read"):
-        init(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+        write_drafts(tmp_path / "files", tmp_path / "drafts", lambda _: None)
 
 
 def test_drafts_of_a_whole_company_say_so_and_pass_the_check(company, tmp_path):
-    from pipeline.onboarding.check import check
+    from pipeline.onboarding.check_config import check_config
 
-    init(company / "landing", tmp_path / "drafts", lambda _: None)
+    write_drafts(company / "landing", tmp_path / "drafts", lambda _: None)
     environ = {"BAROMETER_CONFIG": str(tmp_path / "drafts/pipeline.toml"), "BAROMETER_HOME": str(tmp_path / "home")}
-    findings = check(load_settings(environ), None, environ, lambda _: None)
+    findings = check_config(load_settings(environ), None, environ, lambda _: None)
     assert [finding for finding in findings if finding.severity == "problem"] == []
     for file in ("pipeline.toml", "sql/features.sql", "sql/labels.sql"):
         assert "DRAFT" in (tmp_path / "drafts" / file).read_text()

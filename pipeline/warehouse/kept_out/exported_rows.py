@@ -60,17 +60,17 @@ def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: F
     own = "" if source.path is None else format_of(name, source, uris[0])
     if own not in {"csv", "jsonl"}:
         _write(pa.Table.from_pylist([_values(source, text) for text in found["content"].to_pylist()]), form, path)
-        return int(found.num_rows)
-    if form != own:
+    elif form != own:
         raise ConfigError(
             f"The rejects of the source {name} are lines of {own}.",
             f"--format {own}, since they are exported as they are.",
             'correct it; barometer query "SELECT * FROM run_rejects" gives them as a table in any format.',
         )
-    header = _header(run, name, uris)
-    with _opened(path) as out:
-        out.writelines([] if header is None else [header + b"\n"])
-        out.writelines(_lines(found))
+    else:
+        header = _header(run, name, uris)
+        with _opened(path) as out:
+            out.writelines([] if header is None else [header + b"\n"])
+            out.writelines(_lines(found))
     return int(found.num_rows)
 
 

@@ -1,7 +1,7 @@
 """`barometer config check`: finds what is missing or odd in a company's configuration before anything runs.
 
 It uses the readers, views, queries, suites and training set of a run, on one week, and writes nothing to the warehouse.
-The entry point is `check`.
+The entry point is `check_config`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ YEARS_BACK = 20
 SOURCE_PARAMETERS = {"week_start": None, "cutoff": None, "recent_rows": None}
 
 
-def check(
+def check_config(
     settings: Settings, week: Week | None, environ: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> list[Finding]:
     """Return what is missing or odd, in the order of a run.
