@@ -137,12 +137,12 @@ class Jobs:
         except RequestError:
             return None
         run = self._airflow.dag_run(DAG_ID, job_id)
-        return self._job(run) if run and owner in {None, run.conf.get("asked_by")} else None
+        return self._job(run) if run and owner in (None, run.conf.get("asked_by")) else None
 
     def latest(self, owner: str | None, limit: int) -> list[Job]:
         """Return the latest jobs of an owner, or of all for None."""
         runs = self._airflow.dag_runs(DAG_ID, "" if owner is None else _prefix(owner), limit)
-        return [self._job(run) for run in runs if owner in {None, run.conf.get("asked_by")}]
+        return [self._job(run) for run in runs if owner in (None, run.conf.get("asked_by"))]
 
     def submit(self, job_id: str, submission: Submission, owner: str | None, known: DagRun | None) -> tuple[Job, bool]:
         """Have a file scored; return the job, and whether it is new.
