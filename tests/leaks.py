@@ -8,14 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file
-from pipeline.handoffs import FeaturesValidated, Snapshot
 from pipeline.manifests import FeatureColumn, SnapshotManifest, TrainingSetManifest
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings, load_settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.training.collect import collect
 from pipeline.training.training_plan import plan_training
-from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
+from pipeline.weekly.handoffs import FeaturesValidated, Snapshot
 from pipeline.weekly.score import score
 from pipeline.weeks import Week
 from tests.handmade import make_plan

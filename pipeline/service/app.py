@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError, RequestError
 from pipeline.service.access.keys import Keyring
+from pipeline.service.batch import jobs
 from pipeline.service.batch import routes as batch
 from pipeline.service.batch.sweeping import Sweeping
 from pipeline.service.calls import Route
@@ -71,7 +72,7 @@ class Application:
             *health.routes(self.current, self.recorder, self.keyring, metrics, self.document),
             *docs.routes(settings, self.document),
         ]
-        files_path = batch.PATH if has_warehouse and service.contract == "barometer" else None
+        files_path = jobs.PATH if has_warehouse and service.contract == "barometer" else None
         self.front = Front(service, self.keyring, metrics, self._request_log, files_path)
         self.asgi = Dispatcher(self.routes, self.front)
 

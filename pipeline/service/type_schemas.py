@@ -31,4 +31,5 @@ def _example(schema: Schema) -> Any:
         return schema["examples"][0]
     if schema.get("type") == "array":
         return [_example(schema["items"])]
-    return {name: _example(part) for name, part in schema["properties"].items()}
+    known = {"examples", "properties", "items"}
+    return {name: _example(part) for name, part in schema["properties"].items() if known & part.keys()}

@@ -1,4 +1,4 @@
-"""An Idempotency-Key belongs to a job while the job can be replayed; after that it starts a new job."""
+"""An Idempotency-Key stands for its job while there is something to replay, and for a new job after that."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +72,8 @@ def expired(settings, http, runs, job_id):
 
 def removed(settings, http, runs, job_id):
     succeed(settings, runs, job_id)
-    assert http.delete(f"{PATH}/{job_id}").is_success
+    assert {"results", "rejects"} <= http.get(f"{PATH}/{job_id}").json()["links"].keys()
+    assert http.delete(f"{PATH}/{job_id}").json()["links"].keys() == {"self"}
 
 
 @pytest.mark.parametrize("content", [ROWS, OTHERS])

@@ -13,7 +13,8 @@ import pytest
 from pipeline.batch_jobs.places import files_folder, job_folder
 from pipeline.errors import RequestError
 from pipeline.local.credentials import credentials
-from pipeline.service.batch.upload import Wanted, idempotency_key, take_in
+from pipeline.service.batch import upload
+from pipeline.service.batch.upload import Submission, idempotency_key, take_in
 from pipeline.service.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
@@ -95,7 +96,7 @@ def call(body: bytes, size: int = 1 << 20, **headers: str) -> Call:
     return call_of(PATH, {name.replace("_", "-"): value for name, value in headers.items()}, stream=stream())
 
 
-def taken(settings: Settings, *arguments: Any, **headers: str) -> Wanted:
+def taken(settings: Settings, *arguments: Any, **headers: str) -> Submission:
     return asyncio.run(take_in(settings, call(*arguments, **headers)))
 
 
@@ -123,24 +124,24 @@ AS_FORM = "multipart/form-data; boundary=Limit-X"
     ],
 )
 def test_a_body_is_what_its_media_type_says(settings, media_type, encoding, suffix):
-    wanted = taken(settings, ROWS, content_type=media_type, content_encoding=encoding)
-    assert (wanted.suffix, wanted.arrived.read_bytes()) == (suffix, ROWS)
-    wanted.discard()
-    assert not wanted.arrived.exists()
+    taken_in = taken(settings, ROWS, content_type=media_type, content_encoding=encoding)
+    assert (taken_in.suffix, taken_in.arrived.read_bytes()) == (suffix, ROWS)
+    taken_in.discard()
+    assert not taken_in.arrived.exists()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1 << 20])
 def test_a_form_may_come_in_parts_of_any_size(settings, size):
     content = ROWS + b"\r\n--Limit-\r\n--Limit-Y\r\n" * 3
     body = form((NOTE, b"before"), (FILE, content), (NOTE, b"after"))
-    wanted = taken(settings, body, size, content_type=AS_FORM)
-    assert (wanted.suffix, wanted.arrived.read_bytes()) == ("csv", content)
+    taken_in = taken(settings, body, size, content_type=AS_FORM)
+    assert (taken_in.suffix, taken_in.arrived.read_bytes()) == ("csv", content)
 
 
 def test_a_real_client_s_form_is_read(settings):
     request = httpx.Request("POST", "http://x", files={"file": ("r.jsonl.gz", gzip.compress(b"{}"))})
-    wanted = taken(settings, request.read(), content_type=request.headers["content-type"])
-    assert (wanted.suffix, gzip.decompress(wanted.arrived.read_bytes())) == ("jsonl.gz", b"{}")
+    taken_in = taken(settings, request.read(), content_type=request.headers["content-type"])
+    assert (taken_in.suffix, gzip.decompress(taken_in.arrived.read_bytes())) == ("jsonl.gz", b"{}")
 
 
 REFUSED = {
@@ -151,14 +152,18 @@ REFUSED = {
     "a header line or not": (415, ROWS, {"content_type": "text/csv; header=foo"}),
     "another charset": (415, ROWS, {"content_type": "text/csv; charset=latin-1"}),
     "too large as said": (413, ROWS, {"content_type": "text/csv", "content_length": "5000000000"}),
-    "too large": (413, b"x" * 25_000, {"content_type": "text/csv"}),
-    "a form that is too large": (413, form((FILE, b"x" * 25_000)), {"content_type": AS_FORM}),
+    "too large": (413, b"x" * 95_000, {"content_type": "text/csv"}),
+    "a form that is too large": (413, form((FILE, b"x" * 95_000)), {"content_type": AS_FORM}),
     "a form without boundary": (400, form((FILE, ROWS)), {"content_type": "multipart/form-data"}),
     "a form of another boundary": (400, form((FILE, ROWS), boundary="y"), {"content_type": AS_FORM}),
     "a form that ends early": (400, form((FILE, ROWS))[:-20], {"content_type": AS_FORM}),
     "no form": (400, ROWS, {"content_type": AS_FORM}),
     "a form without a file": (400, form((NOTE, ROWS)), {"content_type": AS_FORM}),
     "a form with two files": (400, form((FILE, ROWS), (FILE, ROWS)), {"content_type": AS_FORM}),
+    "a form that lacks its last line": (400, form((FILE, ROWS))[:-4], {"content_type": AS_FORM}),
+    "a form of an empty boundary": (400, form((FILE, ROWS), boundary=""), {"content_type": AS_FORM[:30]}),
+    "a form of no charset": (400, form((FILE, ROWS)), {"content_type": f"{AS_FORM}; charset=undefined"}),
+    "a form of a large field": (400, form((NOTE, b"x" * 70_000), (FILE, ROWS)), {"content_type": AS_FORM}),
     "a form of many parts": (400, form(*[(NOTE, b"")] * 101), {"content_type": AS_FORM}),
     "a form's file of no kind": (415, form((NO_KIND, ROWS)), {"content_type": AS_FORM}),
     "no JSON": (400, b"{", {"content_type": "application/json"}),
@@ -175,7 +180,7 @@ REFUSED = {
 
 @pytest.fixture
 def strict(settings: Settings) -> Settings:
-    service = {"upload_bytes": 20_000, "file_sources": ("s3://in/",), "request_seconds": 0.2}
+    service = {"upload_bytes": 90_000, "file_sources": ("s3://in/",), "request_seconds": 0.2}
     return settings.model_copy(update={"service": settings.service.model_copy(update=service)})
 
 
@@ -186,6 +191,17 @@ def test_what_is_no_file_is_refused_and_leaves_nothing(strict, wrong):
         taken(strict, body, 1_000, **headers)
     assert refused.value.status == status, refused.value
     assert not [path for path in files_folder(strict).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", AS_FORM])
+def test_a_full_disk_is_the_services_trouble_and_leaves_nothing(settings, tmp_path, monkeypatch, media_type):
+    path = tmp_path / "arriving"
+    path.symlink_to("/dev/full")
+    monkeypatch.setattr(upload, "incoming", lambda _: path)
+    with pytest.raises(RequestError, match="cannot be stored: No space left") as refused:
+        taken(settings, form((FILE, ROWS)) if media_type == AS_FORM else ROWS, content_type=media_type)
+    assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "60"})
+    assert not path.is_symlink()
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", AS_FORM])
@@ -202,16 +218,16 @@ def test_a_large_file_is_never_in_memory_as_a_whole(settings, media_type):
     large = call(b"", content_type=media_type)
     large.stream = many
     tracemalloc.start()
-    wanted = asyncio.run(take_in(settings, large))
+    taken_in = asyncio.run(take_in(settings, large))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert wanted.arrived.stat().st_size == parts << 20
+    assert taken_in.arrived.stat().st_size == parts << 20
     assert peak_bytes < 8 << 20
 
 
 def test_an_allowed_address_is_taken_as_it_is(strict):
-    wanted = taken(strict, b'{"uri": "s3://in/x.csv"}', content_type="application/json")
-    assert (wanted.uri, wanted.format, wanted.name("job1")) == ("s3://in/x.csv", None, None)
+    taken_in = taken(strict, b'{"uri": "s3://in/x.csv"}', content_type="application/json")
+    assert (taken_in.uri, taken_in.format, taken_in.name("job1")) == ("s3://in/x.csv", None, None)
     assert taken(strict, b'{"uri": "s3://in/x", "format": "csv"}', content_type="application/json").format == "csv"
 
 

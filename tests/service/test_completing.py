@@ -106,7 +106,7 @@ def test_each_row_is_completed_from_its_own_subject(server: Server, queries: lis
     assert [predict(server, [row]).json()["predictions"][0] for row in changed] == together[15:18]
 
 
-def test_a_bad_row_is_told_before_anything_is_looked_up(server: Server, queries: list[str]):
+def test_a_bad_row_refuses_the_request_before_any_lookup(server: Server, queries: list[str]):
     refused = predict(server, [KEYS, WHOLE | {"kind": 1}], on_error="refuse")
     assert (refused.status_code, refused.json()["row"]) == (422, 1)
     refused = predict(server, [WHOLE, KEYS, nobody(1)], on_error="refuse")

@@ -49,7 +49,7 @@ DUCK = duckdb.connect()
 
 @pytest.fixture(scope="module")
 def weeks(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
-    """Two published weeks, the later one with a snapshot of the company's data; nobody changes them."""
+    """Two published weeks, the later one with a snapshot of the company's data. No test changes them."""
     home = tmp_path_factory.mktemp("looked up") / "a home"
     settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
     publish_week(settings, WEEK, [("c0000", "p0", 0.1, None), ("gone", "p9", 0.4, None)])
@@ -127,7 +127,7 @@ def test_before_anything_is_published_there_is_nothing(warehouse_settings: Setti
     assert (empty.prediction("c", "p"), empty.features("c", "p", NAMES), empty.usual("p")) == (None, None, None)
 
 
-def test_who_was_kept_out_is_told_so(looked_up: Lookup):
+def test_a_subject_that_was_kept_out_gets_the_reasons(looked_up: Lookup):
     with pytest.raises(RequestError, match="kept out of the week 2026-03-09: amount is between") as refused:
         looked_up.prediction(*KEPT_OUT)
     assert refused.value.status == 404
@@ -261,7 +261,7 @@ def test_the_shard_is_that_of_duckdbs_hash(keys: list[tuple[str, str]], shards: 
     assert [shard for (shard,) in found] == [shard_of(*key, shards) for key in keys]
 
 
-def test_a_lookup_is_one_query_on_a_connection_that_stands(weeks: Settings):
+def test_a_lookup_is_one_query_on_an_open_connection(weeks: Settings):
     """Which is a matter of milliseconds."""
     wire = Wire(engine(weeks).url.port or 5432)
     over_wire = Lookup(through(weeks, wire))
@@ -332,7 +332,7 @@ def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(looked_up: Look
     assert over_wire.usual("p0") == 0.5
     wire.cut()
     wire.mend()
-    assert over_wire.usual("p0") == 0.5, "a connection that was lost while nobody asked is noticed first"
+    assert over_wire.usual("p0") == 0.5, "a connection that was lost between two queries is noticed first"
 
 
 def test_a_warehouse_that_says_nothing_is_not_waited_for(

@@ -1,4 +1,4 @@
-"""The record of what was answered: exact, in order, bounded, whatever a request holds or the database does."""
+"""The record of what was answered is exact, in order and bounded, for any request and any failure of the database."""
 
 import json
 import math
@@ -146,22 +146,22 @@ def test_what_is_long_counts_for_as_many_as_its_bytes(warehouse_settings: Settin
     assert (recorder.written, recorder.dropped) == (8, 1)
 
 
-def test_a_failure_that_nobody_foresaw_is_told_and_passes(
+def test_an_unexpected_failure_is_logged_and_passes(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
 ):
-    told: list[tuple[str, int]] = []
+    logged: list[tuple[str, int]] = []
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(record.log, "warning", lambda words, *_, **__: told.append((words[:21], recorder.written)))
+    monkeypatch.setattr(record.log, "warning", lambda words, *_, **__: logged.append((words[:21], recorder.written)))
     with monkeypatch.context() as patched:
         patched.setattr(OnlinePredictions, "write", fail)
         recorder.put(NAMES, [made()])
         until(lambda: recorder.state["state"] == "away")
     until(lambda: recorder.written == 1)
     assert recorder.state == {"state": "recording"}
-    assert told == [("The warehouse does no", 0), ("The warehouse is back", 0)], "told before it is counted"
+    assert logged == [("The warehouse does no", 0), ("The warehouse is back", 0)], "logged before it is counted"
     assert len(rows(warehouse_settings)) == 1
 
 
@@ -245,8 +245,8 @@ def test_whatever_a_request_holds_is_recorded(warehouse_settings: Settings, tabl
     ]
 
 
-def test_one_odd_text_is_recorded_wherever_it_stands(warehouse_settings: Settings, table):
-    """In one place alone, in a batch of its own, since any one of them is to be noticed."""
+def test_one_odd_text_is_recorded_in_every_field(warehouse_settings: Settings, table):
+    """Each text is alone in its batch, so that only it can cause the slow, clean way."""
     odd_texts = ["a\0b", "\0", "\ud800", "\x01", "\x02", "\x03", "\r", "\n", "\x02\x02,", r"\.", '"', "\\"]
     cases = [(place, odd) for place in ("request_id", "customer_id", "product_id", "kind") for odd in odd_texts]
     usual: dict[str, Any] = {"request_id": "r", "customer_id": "c", "product_id": None, "kind": "a"}
@@ -258,7 +258,7 @@ def test_one_odd_text_is_recorded_wherever_it_stands(warehouse_settings: Setting
     assert [dict(zip(usual, row, strict=True)) for row in found] == [{**usual, p: held(odd)} for p, odd in cases]
 
 
-def test_a_refused_batch_leaves_nothing_and_is_told_from_a_lost_one(warehouse_settings: Settings, table):
+def test_a_refused_batch_leaves_nothing_and_is_distinguished_from_a_lost_one(warehouse_settings: Settings, table):
     with pytest.raises(psycopg.DataError):
         table.write([lines(NAMES, [made(0), made(1, features_week="x")])], 0)
     table.write([lines(NAMES, [made(0)])], 0)

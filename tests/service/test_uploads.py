@@ -3,19 +3,19 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
-from pipeline.batch_jobs.places import files_folder
+from pipeline.batch_jobs.places import incoming
 from pipeline.errors import RequestError
-from pipeline.service.batch import routes as batch
-from pipeline.service.batch import upload as batch_upload
-from pipeline.service.batch.upload import take_in
+from pipeline.service.batch import upload
+from pipeline.service.batch.upload import ArrivingFile, take_in
 from pipeline.service.calls import Call
 from pipeline.service.server.front import UPLOADS_AT_ONCE
 from pipeline.settings import Settings
+from tests.batch_jobs.airflow_double import airflow_double
 from tests.service.calls import call_of
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 from tests.service.server import running
@@ -28,34 +28,33 @@ WHOLE = request("POST", "/batch-predictions", CSV, b"events,amount,is_busy,kind\
 
 
 @pytest.fixture
-def taking(registered: Settings, monkeypatch: pytest.MonkeyPatch):
-    """Runs a service that takes files in, without Airflow, to which it would hand them: a whole one is answered 418."""
+def taking(registered: Settings) -> Iterator[Callable[..., AbstractContextManager[int]]]:
+    """Runs a service that takes files in, beside the double of an Airflow."""
     standing(registered, "1")
+    (registered.home / "airflow").mkdir(exist_ok=True)
+    (registered.home / "airflow" / "passwords.json").write_text("{}")
+    with airflow_double() as (airflow_port, _):
+        services = registered.services.model_copy(update={"airflow_port": airflow_port})
+        beside = registered.model_copy(update={"services": services})
 
-    @contextmanager
-    def run(**service: object) -> Iterator[int]:
-        settings = with_service(registered, **service)
+        @contextmanager
+        def run(**service: object) -> Iterator[int]:
+            with running(with_service(beside, **service)) as server:
+                yield server.port
 
-        async def take(call: Call) -> None:
-            (await take_in(settings, call)).discard()
-            raise RequestError(418, "It was taken in.", "nothing.", "go on.")
-
-        monkeypatch.setattr(batch, "_handler", lambda *_, **__: take)
-        with running(settings) as server:
-            yield server.port
-
-    return run
+        yield run
 
 
-def files(settings: Settings) -> int:
-    return sum(path.is_file() for path in files_folder(settings).rglob("*"))
+def arriving(settings: Settings) -> int:
+    """How many files are on their way in."""
+    return len(list(incoming(settings).parent.iterdir()))
 
 
 def test_uploads_that_hardly_come_leave_predictions_their_places(taking, registered):
-    before = files(registered)
+    before = arriving(registered)
     with taking(concurrent_requests=2) as port, ExitStack() as stack:
         held = [stack.enter_context(Connection(port)).send(BEGUN) for _ in range(UPLOADS_AT_ONCE)]
-        until(lambda: files(registered) == before + UPLOADS_AT_ONCE)
+        until(lambda: arriving(registered) == before + UPLOADS_AT_ONCE)
         for _ in range(5):
             refused = ask(port, WHOLE)
             assert refused.problem["status"] == 503
@@ -66,8 +65,8 @@ def test_uploads_that_hardly_come_leave_predictions_their_places(taking, registe
             connection.send(b"a")
         assert ask(port, predict(instances())).status == 200
         stack.close()
-        until(lambda: ask(port, WHOLE).status == 418)
-    assert files(registered) == before
+        until(lambda: ask(port, WHOLE).status == 202)
+    assert arriving(registered) == before
 
 
 def test_predictions_that_hardly_come_leave_uploads_theirs(taking):
@@ -75,13 +74,13 @@ def test_predictions_that_hardly_come_leave_uploads_theirs(taking):
         for _ in range(2):
             stack.enter_context(Connection(port)).send(predict(b"", {"Content-Length": "100"}))
         until(lambda: ask(port, predict(instances())).status == 503)
-        assert ask(port, WHOLE).status == 418
+        assert ask(port, WHOLE).status == 202
         assert ask(port, predict(instances())).status == 503, "an upload that has ended makes no room"
         assert ask(port, HEALTH).status == 200
 
 
 def test_an_upload_that_drips_is_cut_off(taking, registered):
-    before = files(registered)
+    before = arriving(registered)
     with taking(request_seconds=0.5) as port, Connection(port) as connection:
         connection.send(BEGUN)
         stop = threading.Event()
@@ -98,8 +97,8 @@ def test_an_upload_that_drips_is_cut_off(taking, registered):
             stop.set()
             thread.join()
     assert problem["status"] == 408
-    assert f"{batch_upload.LEAST_BYTES_A_SECOND:,} bytes a second" in problem["detail"]
-    until(lambda: files(registered) == before)
+    assert f"{upload.LEAST_BYTES_A_SECOND:,} bytes a second" in problem["detail"]
+    until(lambda: arriving(registered) == before)
 
 
 def slow(parts: int, size: int, pause_seconds: float) -> Call:
@@ -116,11 +115,11 @@ def hasty(settings: Settings, seconds: float) -> Settings:
 
 
 def test_an_upload_over_an_ordinary_line_may_take_its_time(settings, monkeypatch):
-    monkeypatch.setattr(batch_upload, "LEAST_BYTES_A_SECOND", 1_000)
+    monkeypatch.setattr(upload, "LEAST_BYTES_A_SECOND", 1_000)
     started = time.monotonic()
-    wanted = asyncio.run(take_in(hasty(settings, 0.5), slow(20, 5_000, 0.1)))
+    taken_in = asyncio.run(take_in(hasty(settings, 0.5), slow(20, 5_000, 0.1)))
     assert time.monotonic() - started > 2
-    assert wanted.arrived.stat().st_size == 100_000
+    assert taken_in.arrived.stat().st_size == 100_000
 
 
 def test_what_came_fast_buys_no_long_pause(settings):
@@ -138,19 +137,22 @@ def test_what_came_fast_buys_no_long_pause(settings):
 
 
 def test_a_slow_disk_is_not_held_against_who_sends(settings, monkeypatch):
-    async def relieve(_: object) -> None:
-        await asyncio.sleep(0.3)
+    add = ArrivingFile.add
 
-    monkeypatch.setattr(batch_upload._Arrived, "relieve", relieve)
-    monkeypatch.setattr(batch_upload, "LEAST_BYTES_A_SECOND", 1_000_000)
-    wanted = asyncio.run(take_in(hasty(settings, 0.5), slow(4, 10, 0)))
-    assert wanted.arrived.stat().st_size == 40
+    async def slowly(file: ArrivingFile, part: bytes) -> None:
+        await asyncio.sleep(0.3)
+        await add(file, part)
+
+    monkeypatch.setattr(ArrivingFile, "add", slowly)
+    monkeypatch.setattr(upload, "LEAST_BYTES_A_SECOND", 1_000_000)
+    taken_in = asyncio.run(take_in(hasty(settings, 0.5), slow(4, 10, 0)))
+    assert taken_in.arrived.stat().st_size == 40
 
 
 def test_the_largest_upload_needs_no_fast_line(settings):
     """A megabit a second is enough for it, and it does not hold its place for days."""
-    assert batch_upload.LEAST_BYTES_A_SECOND <= 1_000_000 / 8
-    assert settings.service.upload_bytes / batch_upload.LEAST_BYTES_A_SECOND < 86_400
+    assert upload.LEAST_BYTES_A_SECOND <= 1_000_000 / 8
+    assert settings.service.upload_bytes / upload.LEAST_BYTES_A_SECOND < 86_400
 
 
 MANY = instances(6)

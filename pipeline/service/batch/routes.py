@@ -1,173 +1,251 @@
-"""Files of rows: `POST /batch-predictions` and what follows it; Airflow does the work (`dags/score_file.py`).
+"""Files of rows: `POST /batch-predictions` and what follows it. Airflow does the work (`dags/score_file.py`).
 
-A job's state is Airflow's, its files lie in the home, and the service keeps nothing: it may be restarted at any time.
-`batch_upload` takes the file in, `batch_jobs` speaks with Airflow, `batch_docs` describes the routes. The entry point
-is `routes`.
+A job's state is Airflow's and its files lie in the home. The service keeps nothing and may be restarted at any time.
+`upload` takes the file in, `jobs` speaks with Airflow. The entry point is `routes`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from starlette.responses import Response, StreamingResponse
 
 from pipeline.batch_jobs.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
 from pipeline.batch_jobs.result_formats import FORMS, Form, stream_results
-from pipeline.errors import RequestError
-from pipeline.service.batch import docs
-from pipeline.service.batch.jobs import Job, Jobs
-from pipeline.service.batch.upload import idempotency_key, take_in
+from pipeline.errors import RequestError, ServerError
+from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, Jobs
+from pipeline.service.batch.upload import MEDIA_TYPES, Address, idempotency_key, take_in
 from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
 from pipeline.service.instances.forms import negotiated
-from pipeline.service.thread_pools import files as aside
+from pipeline.service.openapi import Schema, answer, content, operation, parameter
+from pipeline.service.thread_pools import files as file_threads
+from pipeline.service.type_schemas import json_content
 from pipeline.settings import Settings
 
-PATH = "/batch-predictions"
-MEDIA_TYPES: dict[Form, str] = {
-    "csv": f"{CSV}; charset=utf-8; header=present",
-    "jsonlines": JSON_LINES,
-    "parquet": docs.PARQUET,
-}
+PARQUET = "application/vnd.apache.parquet"
 ACCEPTED: dict[str, Form] = {
     CSV: "csv",
     JSON_LINES: "jsonlines",
     "application/jsonl": "jsonlines",
     "application/x-ndjson": "jsonlines",
-    docs.PARQUET: "parquet",
+    PARQUET: "parquet",
+}
+ANSWERED: dict[Form, str] = {
+    "csv": f"{CSV}; charset=utf-8; header=present",
+    "jsonlines": JSON_LINES,
+    "parquet": PARQUET,
 }
 MOST_LISTED = 100
+RETRY = {"retry-after": "10"}
+TEXT: Schema = {"type": "string"}
+BINARY: Schema = {"type": "string", "format": "binary"}
+BODIES: dict[str, Schema] = {
+    **{name: content(BINARY) for name in MEDIA_TYPES},
+    "multipart/form-data": content({"type": "object", "required": ["file"], "properties": {"file": BINARY}}),
+    **json_content(Address),
+}
+KEY = parameter(
+    "Idempotency-Key",
+    "Makes repeating the request harmless: the same key and file are the same job, until it fails, is cancelled or its"
+    " results are gone. Then the key may be used again, for any file.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    at="header",
+)
+FORM = parameter("format", "Of the answer; else as `Accept` says, else CSV.", {"enum": [*FORMS]})
+LINES = answer("The lines.", {CSV: content(TEXT), JSON_LINES: content(TEXT), PARQUET: content(BINARY)})
+NO_AIRFLOW = {501: "Files are not scored where this runs."}
+NOT_FOUND = {404: "There is no such job, or it is another key's."} | NO_AIRFLOW
+NO_RESULTS = NOT_FOUND | {
+    406: "",
+    409: "The job has no results yet, or failed.",
+    410: "The results are no longer kept.",
+    422: "The format is unknown.",
+}
+REFUSED = NO_AIRFLOW | {
+    403: "The address is not one that files may be read from, or the key is not allowed this.",
+    422: "The Idempotency-Key was used with another file, or the body is not as it should be.",
+}
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def routes(settings: Settings, *, everybody: bool) -> list[Route]:
-    """Return the routes of batch predictions."""
-    jobs = Jobs(settings)
+    """Return the routes of batch predictions.
 
-    def route(method: docs.Method, path: str, handle: Callable[[_Asked], Awaitable[Response]]) -> Route:
-        operation = docs.OPERATIONS[method, path]
-        handler = _handler(settings, jobs, handle, everybody=everybody)
-        return Route(method, PATH + path, handler, "batch", operation, is_streaming=method == "POST")
-
+    Parameters
+    ----------
+    settings
+        The settings.
+    everybody
+        Whether every caller sees all jobs, because no keys are required.
+    """
+    at = _Endpoints(settings, everybody=everybody)
+    accepted = answer("The job, accepted.", json_content(Job), {"Location": TEXT})
+    job = {200: answer("The job.", json_content(JobDetails))} | NOT_FOUND
+    lines = {200: LINES} | NO_RESULTS
     return [
-        route("POST", "", _submit),
-        route("GET", "", _list),
-        route("GET", "/{id}", _tell),
-        route("GET", "/{id}/results", partial(_hand_out, name=RESULTS_FILE)),
-        route("GET", "/{id}/rejects", partial(_hand_out, name=REJECTS_FILE)),
-        route("DELETE", "/{id}", _end),
+        at.route("POST", "", at.submit, {202: accepted} | REFUSED, request=BODIES, parameters=[KEY]),
+        at.route("GET", "", at.latest, {200: answer("The jobs.", json_content(JobList))} | NO_AIRFLOW),
+        at.route("GET", "/{id}", at.describe, job),
+        at.route("GET", "/{id}/results", at.results, lines, parameters=[FORM]),
+        at.route("GET", "/{id}/rejects", at.rejects, lines, parameters=[FORM]),
+        at.route("DELETE", "/{id}", at.end, job),
     ]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A request, and who may be told what."""
+class _Endpoints:
+    """The endpoints. The first line of a docstring is the operation's summary, the rest its description."""
 
-    settings: Settings
-    jobs: Jobs
-    call: Call
-    sees_all: bool
+    def __init__(self, settings: Settings, *, everybody: bool) -> None:
+        self._settings = settings
+        self._everybody = everybody
+        self._jobs = Jobs(settings)
 
-    async def job(self) -> Job:
-        """Return the job that the path names, if it is the key's own."""
-        job_id = self.call.path_params["id"]
-        job = await aside(self.jobs.find, job_id)
-        if job is None or not (self.sees_all or job.asked_by == self.call.key_name):
-            raise RequestError(
-                404,
-                "There is no such job.",
-                f"the id of a job of yours, as POST {PATH} answered it.",
-                f"GET {PATH} lists them.",
-            )
+    def route(
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        endpoint: Endpoint,
+        responses: dict[int, Any],
+        **described: Any,
+    ) -> Route:
+        summary, _, description = inspect.cleandoc(endpoint.__doc__ or "").partition("\n\n")
+        described |= {"tag": "Batch predictions", "description": description, "responses": responses}
+
+        async def answered(call: Call) -> Response:
+            self._refuse_without_airflow()
+            return await endpoint(call)
+
+        made = operation(summary.removesuffix("."), **described)
+        return Route(method, PATH + path, answered, "batch", made, is_streaming=method == "POST")
+
+    async def submit(self, call: Call) -> Response:
+        """Score a file of rows.
+
+        Send the file as the body or as the one file of a form: CSV with a header line, JSON Lines or Parquet. Its
+        columns are the model's features in any order, and maybe `customer_id` and `product_id`. Or send the address
+        of a file, where `service.file_sources` allows it. A bad row gets an error in its place and costs no other row
+        its prediction. A row that leaves a feature out is bad, even if its subject was published.
+        """
+        # Before a long upload: whether Airflow answers, and whether there is a job already.
+        job_id, known = await self._ask(self._jobs.reserve, call.key_name, idempotency_key(call))
+        submission = await take_in(self._settings, call)
+        try:
+            job, is_new = await self._ask(self._jobs.submit, job_id, submission, call.key_name, known)
+        finally:
+            submission.discard()
+        headers = {"location": job.links.itself} | ({} if is_new else {"idempotency-replayed": "true"})
+        return as_json(job, 202, headers)
+
+    async def latest(self, call: Call) -> Response:
+        """List the latest jobs.
+
+        Those of the key that asks, the latest first; all jobs for the scope admin.
+        """
+        return as_json(JobList(await self._ask(self._jobs.latest, self._owner(call), MOST_LISTED)))
+
+    async def describe(self, call: Call) -> Response:
+        """Describe a job.
+
+        Its state, how many rows there are and what became of them, and where the results are.
+        """
+        return as_json(await self._ask(self._jobs.details, await self._job(call)))
+
+    async def results(self, call: Call) -> Response:
+        """Fetch a job's results.
+
+        One line for each row of the file, in its order: `row` (from 0), `customer_id`, `product_id`, `satisfaction`,
+        `likely_satisfied`, `role`, `model_version`, and `error`, the reason why a row has no prediction.
+        """
+        return await self._file(call, RESULTS_FILE)
+
+    async def rejects(self, call: Call) -> Response:
+        """Fetch the rows that have no prediction.
+
+        `row`, `line` (of the file), `customer_id`, `product_id`, `kind` (unreadable or quarantined), `reason`, and
+        `content`, for a row that could not be read: its text in the file.
+        """
+        return await self._file(call, REJECTS_FILE)
+
+    async def end(self, call: Call) -> Response:
+        """End a job.
+
+        Cancels a job that has not ended. Removes the files of a job that has ended, results and all.
+        """
+        job = await self._job(call)
+        if job.is_ended:
+            await file_threads(remove, self._settings, job.id)
+        else:
+            await self._ask(self._jobs.cancel, job, call.key_name)
+        job = await self._job(call)
+        return as_json(await self._ask(self._jobs.details, job))
+
+    async def _file(self, call: Call, name: str) -> Response:
+        form = _form(call)
+        job = await self._job(call)
+        _refuse_without_results(job)
+        try:
+            pieces = await file_threads(stream_results, job_folder(self._settings, job.id) / name, form)
+        except FileNotFoundError:
+            raise _gone() from None
+        filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
+        headers = {"content-disposition": f'attachment; filename="{filename}"'}
+        return StreamingResponse(pieces, headers=headers, media_type=ANSWERED[form])
+
+    async def _job(self, call: Call) -> Job:
+        """Return the job that the path names, if the caller may see it."""
+        job = await self._ask(self._jobs.find, call.path_params["id"], self._owner(call))
+        if job is None:
+            expected = f"the id of a job of yours, as POST {PATH} answered it."
+            raise RequestError(404, "There is no such job.", expected, f"GET {PATH} lists them.")
         return job
 
+    def _owner(self, call: Call) -> str | None:
+        """Return whose jobs the caller may see; None: everyone's."""
+        if self._everybody or "admin" in call.key_scopes:
+            return None
+        assert call.key_name is not None, "a key is required"
+        return call.key_name
 
-def _handler(
-    settings: Settings, jobs: Jobs, handle: Callable[[_Asked], Awaitable[Response]], *, everybody: bool
-) -> Endpoint:
-    async def handler(call: Call) -> Response:
-        _refuse_without_airflow(settings)
-        return await handle(_Asked(settings, jobs, call, everybody or "admin" in call.key_scopes))
+    async def _ask(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
+        """Return what `work` returns, in a thread; refuse when Airflow does not answer."""
+        try:
+            return await file_threads(work, *arguments, **options)
+        except ServerError as error:
+            do = "try again later; on-demand predictions do not need it."
+            raise RequestError(503, error.found, "Airflow, which scores files, to answer.", do, headers=RETRY) from None
 
-    return handler
-
-
-def _refuse_without_airflow(settings: Settings) -> None:
-    """Refuse for good where there surely is no Airflow; one that is only down is told of by whoever asks it."""
-    if settings.service.model_folder is not None:
-        found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
-    elif not (settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
-        found = "From this service's home no Airflow was ever started."
-    else:
-        return
-    raise RequestError(
-        501,
-        found,
-        "a service beside Airflow (make up), which scores files.",
-        "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own.",
-    )
-
-
-async def _submit(asked: _Asked) -> Response:
-    call = asked.call
-    # Before a long upload: whether Airflow is there at all, and whether the job is.
-    job_id, known = await aside(asked.jobs.wanted, call.key_name, idempotency_key(call))
-    wanted = await take_in(asked.settings, call)
-    try:
-        job, is_new = await aside(asked.jobs.submit, job_id, wanted, call.key_name, known)
-    finally:
-        wanted.discard()
-    headers = {"location": f"{PATH}/{job.id}"} | ({} if is_new else {"idempotency-replayed": "true"})
-    return as_json(job.listed(), 202, headers)
-
-
-async def _list(asked: _Asked) -> Response:
-    owner = None if asked.sees_all else (asked.call.key_name,)
-    jobs = await aside(asked.jobs.latest, owner, MOST_LISTED)
-    return as_json({"jobs": [job.listed() for job in jobs]})
-
-
-async def _tell(asked: _Asked) -> Response:
-    job = await asked.job()
-    return as_json(await aside(asked.jobs.told, job))
-
-
-async def _hand_out(asked: _Asked, name: str) -> Response:
-    form = _form(asked.call)
-    job = await asked.job()
-    job.refuse_without_results()
-    try:
-        pieces = await aside(stream_results, job_folder(asked.settings, job.id) / name, form)
-    except FileNotFoundError:
-        raise job.gone() from None
-    filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
-    headers = {"content-disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(_streamed(pieces), headers=headers, media_type=MEDIA_TYPES[form])
-
-
-async def _end(asked: _Asked) -> Response:
-    job = await asked.job()
-    if job.is_ended:
-        await aside(remove, asked.settings, job.id)
-    else:
-        job = await aside(asked.jobs.cancel, job, asked.call.key_name)
-    return as_json(await aside(asked.jobs.told, job))
+    def _refuse_without_airflow(self) -> None:
+        """Refuse where there can be no Airflow. If it is only down, `_ask` says so."""
+        if self._settings.service.model_folder is not None:
+            found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
+        elif not (self._settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
+            found = "From this service's home no Airflow was ever started."
+        else:
+            return
+        do = "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own."
+        raise RequestError(501, found, "a service beside Airflow (make up), which scores files.", do)
 
 
 def _form(call: Call) -> Form:
-    named = call.query_params.get("format")
-    chosen = negotiated(call, "csv", ACCEPTED) if named is None else named
+    chosen = call.query_params.get("format")
+    chosen = negotiated(call, "csv", ACCEPTED) if chosen is None else chosen
     for form in FORMS:
         if form == chosen:
             return form
-    raise RequestError(
-        422,
-        f"The parameter format is {chosen[:80]!r}.",
-        f"one of {', '.join(FORMS)}.",
-        "choose one of them.",
-        field="format",
-    )
+    found, expected = f"The parameter format is {chosen[:80]!r}.", f"one of {', '.join(FORMS)}."
+    raise RequestError(422, found, expected, "choose one of them.", field="format")
 
 
-async def _streamed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces, each made in a thread, so that others need not wait."""
-    while (piece := await aside(next, pieces, None)) is not None:
-        yield piece
+def _refuse_without_results(job: Job) -> None:
+    if job.state == "succeeded" and not job.has_results:
+        raise _gone()
+    if job.state != "succeeded":
+        do = "hand the file in again." if job.is_ended else "wait until its state is succeeded."
+        found = f"The job is {job.state} and has no results."
+        raise RequestError(409, found, "one that succeeded.", do, headers={} if job.is_ended else RETRY)
+
+
+def _gone() -> RequestError:
+    found = "The job's results are no longer kept."
+    return RequestError(410, found, "to be fetched before expires_at.", "hand the file in again.")

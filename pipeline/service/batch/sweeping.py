@@ -1,4 +1,4 @@
-"""The files of jobs that have expired, swept once an hour; the DAG `score_file` sweeps at the end of each run too.
+"""Sweeps the files of expired jobs every hour; the DAG `score_file` does so at the end of each run too.
 
 The entry point is `Sweeping`.
 """
@@ -9,13 +9,13 @@ import threading
 from pipeline.batch_jobs.places import sweep
 from pipeline.settings import Settings
 
-SECONDS, STOP_SECONDS = 3600.0, 5.0
+PAUSE_SECONDS, STOP_SECONDS = 3600.0, 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Sweeping:
-    """Sweeps at once and then every hour, in a thread of its own, until it is stopped."""
+    """Sweeps at once and then every hour, in its own thread, until it is stopped."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -23,11 +23,11 @@ class Sweeping:
         self._thread = threading.Thread(target=self._run, name="sweeping", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a sweep that goes on has some seconds to."""
+        """End the thread; a sweep that is under way has some seconds to finish."""
         self._stopping.set()
         self._thread.join(STOP_SECONDS)
 
@@ -36,7 +36,7 @@ class Sweeping:
             try:
                 if swept := sweep(self._settings):
                     log.info("Removed the files of %d jobs that have expired", swept)
-            except OSError:  # a folder that cannot be read today may be tomorrow
+            except OSError:  # a folder that cannot be read today may be readable tomorrow
                 log.exception("The files of jobs cannot be swept")
-            if self._stopping.wait(SECONDS):
+            if self._stopping.wait(PAUSE_SECONDS):
                 return

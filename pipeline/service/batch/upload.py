@@ -1,36 +1,51 @@
-"""A file on its way in: streamed to disk as it comes, never whole in memory; or the address of one to be read.
+"""A file on its way in: streamed to disk, never whole in memory; or the address of a file to read.
 
-Stands behind `batch`. A file comes as the body itself, its media type saying what it is, or as the one file of a form
-(multipart/form-data), its name saying so. The entry points are `take_in` and `idempotency_key`.
+A file comes as the body itself, and the media type says what it is; or as the one file of a form
+(multipart/form-data), and its name says so. Entry points: `take_in`, `idempotency_key`.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
-from pipeline.service.batch.form import MEDIA_TYPES, FormReader
 from pipeline.service.calls import Call
-from pipeline.service.thread_pools import files as aside
+from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
+MEDIA_TYPES = {
+    "text/csv": "csv",
+    "application/csv": "csv",
+    "application/jsonlines": "jsonl",
+    "application/jsonl": "jsonl",
+    "application/x-ndjson": "jsonl",
+    "application/vnd.apache.parquet": "parquet",
+    "application/x-parquet": "parquet",
+}
+"""Media types of files, and the formats they mean."""
 BLOCK_BYTES = 1 << 20
-"""So much is gathered before it is written, in a thread."""
+"""Bytes gathered in memory before they are written, in a thread."""
 JSON_BYTES = 65_536
+MOST_FIELDS, FIELD_BYTES = 100, 65_536
+"""Bounds on what a form may hold beside its file; Starlette keeps it in memory."""
 LEAST_BYTES_A_SECOND = 50_000
-"""A poor line sends as much: the largest file of 2 GB has 11 hours. Who sends less only holds the place of another."""
-_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+"""The slowest upload that is waited for. A poor line is as fast: the largest file of 2 GB has 11 hours."""
 
 
 @dataclass
-class Wanted:
+class Submission:
     """What is to be scored: a file that has arrived, or an address."""
 
     arrived: Path | None = None
@@ -42,7 +57,7 @@ class Wanted:
     """Of an address that does not say it."""
 
     def name(self, job_id: str) -> str | None:
-        """Return what the file will be called once it is handed in; see `pipeline.batch_jobs.places`."""
+        """Return the name that `hand_in` gives the file; None for an address."""
         return f"{job_id}/{self.digest}.{self.suffix}" if self.arrived else None
 
     def discard(self) -> None:
@@ -51,23 +66,18 @@ class Wanted:
             self.arrived.unlink(missing_ok=True)
 
 
-class _Address(msgspec.Struct, forbid_unknown_fields=True):
-    uri: str
-    format: str | None = None
-
-
 def idempotency_key(call: Call) -> str | None:
-    """Return the key that makes repeating the request harmless, if there is one.
+    """Return the header Idempotency-Key, if there is one.
 
     Raises
     ------
     RequestError
-        400 when it is none.
+        400 when it is malformed.
     """
     given = call.fields.get(b"idempotency-key")
     if given is None:
         return None
-    if not _KEY.fullmatch(given):
+    if not re.fullmatch(rb"[\x21-\x7e]{1,255}", given):
         raise RequestError(
             400,
             "The header Idempotency-Key is empty, too long, or holds more than visible ASCII.",
@@ -77,177 +87,186 @@ def idempotency_key(call: Call) -> str | None:
     return given.decode()
 
 
-async def take_in(settings: Settings, call: Call) -> Wanted:
-    """Return what is to be scored, its body read to the end.
+async def take_in(settings: Settings, call: Call) -> Submission:
+    """Return what is to be scored, after reading the body to its end.
 
     Raises
     ------
     RequestError
-        400, 403, 408, 413, 415 or 422: what is wrong with it.
+        400, 403, 408, 413, 415 or 422 for what is wrong with the body; 503 when it cannot be stored.
     """
-    media_type = call.media.name
-    most = settings.service.upload_bytes
-    body = _bounded(call, JSON_BYTES if media_type == "application/json" else most, settings.service.request_seconds)
-    if media_type == "application/json":
-        return _address(settings, b"".join([part async for part in body]))
-    arrived = _Arrived(incoming(settings))
+    seconds = settings.service.request_seconds
+    if call.media.name == "application/json":
+        return _address(settings, b"".join([part async for part in _bounded(call, JSON_BYTES, seconds)]))
+    body = _bounded(call, settings.service.upload_bytes, seconds)
+    is_form = call.media.name == "multipart/form-data"
+    suffix = "" if is_form else _suffix_of_body(call)
+    arriving = ArrivingFile(incoming(settings))
     try:
-        form = FormReader(call, arrived.gather) if media_type == "multipart/form-data" else None
-        suffix = None if form else _suffix(call)
-        async for part in body:
-            (form.feed if form else arrived.gather)(part)
-            await arrived.relieve()
-        suffix = form.end() if form else suffix
-        digest = await arrived.close()
+        if is_form:
+            suffix = await _take_from_form(call, body, arriving)
+        else:
+            async for part in body:
+                await arriving.add(part)
+        return Submission(arriving.path, await arriving.finish(), suffix)
+    except OSError as error:
+        arriving.discard()
+        found, retry = f"The file cannot be stored: {error.strerror}.", {"retry-after": "60"}
+        raise RequestError(503, found, "room for it.", "try again later.", headers=retry) from None
     except BaseException:
-        arrived.discard()
+        arriving.discard()
         raise
-    assert suffix is not None, "a form without a file is refused"
-    return Wanted(arrived.path, digest, suffix)
 
 
-def _address(settings: Settings, body: bytes) -> Wanted:
+class Address(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a file is read from. Its format is needed if the address does not end in it."""
+
+    uri: Annotated[str, Meta(examples=["s3://bucket/rows.parquet"])]
+    format: Literal["csv", "jsonl", "parquet"] | None = None
+
+
+def _address(settings: Settings, body: bytes) -> Submission:
     try:
-        asked = msgspec.json.decode(body, type=_Address)
+        asked = msgspec.json.decode(body, type=Address)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        is_json = isinstance(error, msgspec.ValidationError)
-        raise RequestError(
-            422 if is_json else 400,
-            f"The body is not as it should be: {str(error)[:80]}.",
-            '{"uri": "…"}, and maybe "format".',
-            "send that, or a file with its own media type.",
-        ) from None
-    if asked.format not in {None, *FORMATS}:
-        raise RequestError(
-            422,
-            f"The format is {str(asked.format)[:80]!r}.",
-            f"one of {', '.join(FORMATS)}, or none when the address ends in it.",
-            "choose one of them.",
-            field="format",
-        )
+        status = 422 if isinstance(error, msgspec.ValidationError) else 400
+        found = f"The body is not as it should be: {str(error)[:80]}."
+        expected = f'{{"uri": "…"}}, and maybe "format": one of {", ".join(FORMATS)}.'
+        at = re.search(r"\$\.(uri|format)", str(error))
+        do = "send that, or a file with its own media type."
+        raise RequestError(status, found, expected, do, field=at and at[1]) from None
     uri = check_uri(asked.uri, settings.service.file_sources)
     if asked.format is None and suffix_of(uri.partition("?")[0]) is None:
-        raise RequestError(
-            422,
-            "The address does not say what the file is.",
-            f"one that ends in .{', .'.join(FORMATS)} (each also with .gz), or a format.",
-            'add "format".',
-            field="format",
-        )
-    return Wanted(uri=uri, format=asked.format)
+        found = "The address does not say what the file is."
+        expected = f"one that ends in .{', .'.join(FORMATS)} (each also with .gz), or a format."
+        raise RequestError(422, found, expected, 'add "format".', field="format")
+    return Submission(uri=uri, format=asked.format)
 
 
-def _suffix(call: Call) -> str:
-    """Return what a body's headers say it is, as csv or csv.gz."""
-    form = MEDIA_TYPES.get(call.media.name)
-    parameters = call.media.parameters
-    encoding = call.fields.get(b"content-encoding", b"identity").decode("latin-1").lower()
-    if form is None or encoding not in {"identity", "gzip"}:
-        raise RequestError(
-            415,
-            f"The body is {(call.media.name or 'of no media type')[:80]}, encoded as {encoding[:20]}.",
-            f"{', '.join(MEDIA_TYPES)}, plain or with Content-Encoding: gzip; a form with a file; or JSON with a uri.",
-            "send it as one of these.",
-        )
-    charset = parameters.get("charset", "utf-8")
-    if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise RequestError(
-            415,
-            "The media type says something else of the file than that it has a header line and is in UTF-8.",
-            "a header line that names the columns, and UTF-8.",
-            "send the file so.",
-        )
-    return form + (".gz" if encoding == "gzip" else "")
+async def _bounded(call: Call, most_bytes: int, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield the body's parts while they are not too many and do not take too long to arrive.
 
-
-async def _bounded(call: Call, most: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield the body's parts while they are not too many, and neither a part nor all of them are waited for too long.
-
-    Only the waiting counts, not what is done with a part. `seconds` of it are given at first, and for each part the
-    time that it may take; but never more than `seconds` are left.
+    Only the waiting counts, not what is done with a part. It may take `seconds` at first; each part adds the time that
+    its bytes may take, up to `seconds` again.
     """
     length = call.fields.get(b"content-length", b"0")
-    size = int(length) if length.isdigit() else 0
-    if size > most:
-        raise _too_large(most)
-    size = 0
+    if length.isdigit() and int(length) > most_bytes:
+        raise _too_large(most_bytes)
     parts, clock = aiter(call.stream()), asyncio.get_running_loop().time
-    patience = seconds
+    patience, size = seconds, 0
     while True:
         began = clock()
         try:
             async with asyncio.timeout(patience):
                 part = await anext(parts, None)
         except TimeoutError:
-            raise _too_slow(seconds) from None
+            found = f"The body stopped for {seconds:g} s, or came slower than {LEAST_BYTES_A_SECOND:,} bytes a second."
+            do = "send it again over a faster line, compressed, or in several files."
+            raise RequestError(408, found, "to have it at that rate, without long pauses.", do) from None
         if part is None:
             return
         size += len(part)
-        if size > most:
-            raise _too_large(most)
+        if size > most_bytes:
+            raise _too_large(most_bytes)
         patience = min(seconds, patience - (clock() - began) + len(part) / LEAST_BYTES_A_SECOND)
         yield part
 
 
-def _too_slow(seconds: float) -> RequestError:
-    return RequestError(
-        408,
-        f"The body stopped for {seconds:g} s, or came slower than {LEAST_BYTES_A_SECOND:,} bytes a second.",
-        "to have it at that rate, without long pauses.",
-        "send it again over a faster line, compressed, or in several files.",
-    )
+def _too_large(most_bytes: int) -> RequestError:
+    return RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "split the file.")
 
 
-def _too_large(most: int) -> RequestError:
-    return RequestError(413, "The body is too large.", f"at most {most:,} bytes.", "split the file.")
+def _suffix_of_body(call: Call) -> str:
+    """Return the format that the headers name, as csv or csv.gz."""
+    form = MEDIA_TYPES.get(call.media.name)
+    encoding = call.fields.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    if form is None or encoding not in {"identity", "gzip"}:
+        found = f"The body is {(call.media.name or 'of no media type')[:80]}, encoded as {encoding[:20]}."
+        others = "plain or with Content-Encoding: gzip; a form with a file; or JSON with a uri."
+        raise RequestError(415, found, f"{', '.join(MEDIA_TYPES)}, {others}", "send it as one of these.")
+    parameters = call.media.parameters
+    charset = parameters.get("charset", "utf-8")
+    if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise RequestError(
+            415,
+            "The media type says that the file has no header line, or is not in UTF-8.",
+            "a header line that names the columns, and UTF-8.",
+            "send the file so.",
+        )
+    return form + (".gz" if encoding == "gzip" else "")
 
 
-class _Arrived:
-    """A file being written."""
+class _FormReader(MultiPartParser):
+    """Starlette's parser, which also knows whether the form is whole."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        self.is_whole = True
+
+
+async def _take_from_form(call: Call, body: AsyncGenerator[bytes, None], arriving: "ArrivingFile") -> str:
+    """Add the form's one file to `arriving`; return its format, as csv or csv.gz.
+
+    Starlette spools it to an unnamed temporary file first.
+    """
+    if not call.media.parameters.get("boundary"):
+        raise _unreadable("It names no boundary")
+    reader = _FormReader(call.headers, body, max_files=1, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES)
+    try:
+        form = await reader.parse()
+    except (MultiPartException, ValueError) as error:  # a ValueError of some charsets
+        raise _unreadable(str(error).removesuffix(".")) from None
+    try:
+        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+        if file is None or not reader.is_whole:
+            raise _unreadable("There is no file in it" if reader.is_whole else "It ends too early")
+        media_type = (file.content_type or "").partition(";")[0].strip().lower()
+        suffix = suffix_of(file.filename or "") or MEDIA_TYPES.get(media_type)
+        if suffix is None:
+            found = "Neither the file's name nor its media type says what it is."
+            names = f"a name in .{', .'.join(FORMATS)} (each also with .gz)"
+            raise RequestError(415, found, f"{names}, or one of {', '.join(MEDIA_TYPES)}.", "name the file so.")
+        while block := await file.read(BLOCK_BYTES):
+            await arriving.add(block)
+        return suffix
+    finally:
+        await form.close()
+
+
+def _unreadable(reason: str) -> RequestError:
+    found = f"The form cannot be read. {reason}."
+    return RequestError(400, found, "multipart/form-data with one file.", "send it as curl -F file=@rows.csv does.")
+
+
+class ArrivingFile:
+    """A file that is written and digested as it comes, block by block, in threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("wb")
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._block = bytearray()
         self._digest = sha256()
 
-    def gather(self, part: bytes) -> None:
-        """Add a part without writing."""
-        self._waiting.append(part)
-        self._waiting_bytes += len(part)
+    async def add(self, part: bytes) -> None:
+        """Add a part."""
+        self._block += part
+        if len(self._block) >= BLOCK_BYTES:
+            await file_threads(self._write)
+
+    async def finish(self) -> str:
+        """Write the rest and close the file; return the sha256 of all."""
+        await file_threads(self._write)
+        await file_threads(self._file.close)
+        return self._digest.hexdigest()
 
     def discard(self) -> None:
-        """Remove what has been written."""
-        self._file.close()
+        """Remove the file."""
+        with suppress(OSError):  # on a full disk, closing fails too
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
-    async def relieve(self) -> None:
-        """Write what has gathered, if it is much."""
-        if self._waiting_bytes >= BLOCK_BYTES:
-            await aside(self._write)
-
-    async def close(self) -> str:
-        """Write the rest; return the sha256 of all."""
-
-        def end() -> str:
-            self._write()
-            self._file.close()
-            return self._digest.hexdigest()
-
-        return await aside(end)
-
     def _write(self) -> None:
-        block = b"".join(self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
+        block, self._block = self._block, bytearray()
         self._digest.update(block)
-        try:
-            self._file.write(block)
-        except OSError as error:
-            raise RequestError(
-                503,
-                f"The file cannot be stored: {error.strerror}.",
-                "room for it.",
-                "try again later.",
-                headers={"retry-after": "60"},
-            ) from None
+        self._file.write(block)

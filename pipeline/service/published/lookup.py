@@ -142,7 +142,7 @@ class Lookup:
             return None
         rows = self.rows(PREDICTION, customer_id=customer_id, product_id=product_id)
         if rows:
-            found = PublishedPrediction(*rows[0])
+            found = PublishedPrediction(*list(rows[0]))
             found.published_at = rows[0].published_at.isoformat()
             return found
         latest = self.rows(LATEST_SNAPSHOT, customer_ids=[customer_id], product_ids=[product_id])
