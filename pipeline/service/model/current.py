@@ -128,42 +128,29 @@ class Current:
 
     def _serve(self, found: InCharge) -> None:
         """Serve these versions if they pass their checks, and keep a copy of them."""
-        try:
+        with self._problems.noting("champion"):
             new, challenger_error = load(found, self._routing, self._serving)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("champion", error)
-            return
-        with self._swap_turn:  # one assignment, so that a request gets the old versions or the new ones
-            before, self._serving, self._is_from_copy = self._serving, new, False
-        if before is not new:
-            log.info("Serving %s", new)
-        self._problems.note("champion", None)
-        self._problems.note("challenger", challenger_error)
-        try:
-            if self._origin.copies:
-                self._origin.copies.save(found if new.challenger else replace(found, challenger=None))
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("copy", error)
-        else:
-            self._problems.note("copy", None)
+            with self._swap_turn:  # one assignment, so that a request gets the old versions or the new ones
+                before, self._serving, self._is_from_copy = self._serving, new, False
+            if before is not new:
+                log.info("Serving %s", new)
+            self._problems.note("challenger", challenger_error)
+            with self._problems.noting("copy"):
+                self._origin.save(found if new.challenger else replace(found, challenger=None))
 
     def _serve_copy(self) -> None:
         """Serve what was served last, unless other versions came into service meanwhile."""
-        try:
+        with self._problems.noting("copy"):
             saved = self._origin.saved()
             if saved is None:
                 return
             new, challenger_error = load(saved, self._routing, None)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("copy", error)
-            return
-        with self._swap_turn:
-            if self._serving is not None:
-                return
-            self._serving, self._is_from_copy = new, True
-        log.warning("Serving %s from the local copy", new)
-        self._problems.note("copy", None)
-        self._problems.note("challenger", challenger_error)
+            with self._swap_turn:
+                if self._serving is not None:
+                    return
+                self._serving, self._is_from_copy = new, True
+            log.warning("Serving %s from the local copy", new)
+            self._problems.note("challenger", challenger_error)
 
     def _unavailable(self) -> RequestError:
         errors = [problem.error for problem in self._problems.now().values()]

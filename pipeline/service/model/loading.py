@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.errors import BarometerError, ModelError
-from pipeline.models.bundle import Bundle, Feature, open_bundle
+from pipeline.models.bundle import Feature, open_bundle
 from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
 from pipeline.service.instances.signature import Values
@@ -60,19 +60,14 @@ def _loaded(candidate: Candidate, threshold: float, before: Serving | None) -> L
     for known in (before.champion, before.challenger) if before else ():
         if known and (known.version, known.digest, known.scorer.threshold) == wanted:
             return known
-    bundle = open_bundle(candidate.folder, candidate.digest)
+    bundle, profile = open_bundle(candidate.folder, candidate.digest), None
     scorer = Scorer.load(candidate.folder, candidate.digest, threshold=threshold)
-    return Loaded(candidate.version, scorer, bundle, candidate.digest, _profile(candidate, bundle))
-
-
-def _profile(candidate: Candidate, bundle: Bundle) -> Profile | None:
-    if PROFILE_FILE not in bundle.files:
-        return None
     try:
-        return Profile.model_validate_json(bundle.read(candidate.folder, PROFILE_FILE))
+        if PROFILE_FILE in bundle.files:
+            profile = Profile.model_validate_json(bundle.read(candidate.folder, PROFILE_FILE))
     except ValidationError as error:  # of another version of Barometer: no prediction needs it
         log.warning("The training profile of version %s has another form: %s", candidate.version, error.errors()[0])
-        return None
+    return Loaded(candidate.version, scorer, bundle, candidate.digest, profile)
 
 
 def _challenger(candidate: Candidate, champion: Loaded, before: Serving | None) -> Loaded:

@@ -1,7 +1,7 @@
 """Where the versions in charge come from: the registry, or a folder that `barometer models export` wrote.
 
-A folder needs neither registry nor warehouse nor Airflow. `current` asks the origin, and keeps copies where it has
-some. The entry point is `origin_of`.
+With a folder, the service needs neither registry nor warehouse nor Airflow. `current` asks the origin. The entry point
+is `origin_of`.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ class Origin:
     look: Callable[[], InCharge]
     """Returns the versions in charge now. Raises ModelError if none may be served, DatabaseUnavailableError if the
     registry does not answer."""
-    copies: Copies | None = None
-    """None for a folder of this machine, which loading reads whole."""
+    save: Callable[[InCharge], None] = lambda _: None
+    """Keeps a local copy. A folder of this machine has none, since loading reads it whole."""
     saved: Callable[[], InCharge | None] = lambda: None
-    """Returns what the copies say was served last. Raises ModelError if that is unreadable, or of another model."""
+    """Returns what the copy says was served last. Raises ModelError if that is unreadable, or of another model."""
     is_registry: bool = False
     """Whether the answer may change, so that it is looked up again and again."""
 
@@ -47,12 +47,12 @@ def origin_of(settings: Settings) -> Origin:
     if settings.service.model_folder is None:
         copies = Copies(settings.home / "service")
         saved = partial(_saved_of_registry, settings, copies)
-        return Origin(partial(_in_registry, settings), copies, saved, is_registry=True)
+        return Origin(partial(_in_registry, settings), copies.save, saved, is_registry=True)
     place = filled(settings.service.model_folder, "service.model_folder").replace("{home}", str(settings.home))
     if "://" not in place:
         return Origin(lambda: _alone(*exported_version(settings.config_file.parent / place)))
     copies = Copies(settings.home / "service" / f"folder-{sha256_of_text(place)[:16]}")
-    return Origin(partial(_in_remote_folder, place, copies), copies, copies.saved)
+    return Origin(partial(_in_remote_folder, place, copies), copies.save, copies.saved)
 
 
 def _in_registry(settings: Settings) -> InCharge:

@@ -4,6 +4,8 @@ The entry point is `Problems`.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -56,6 +58,16 @@ class Problems:
             log.warning("The %s: %s", what, problem.error, exc_info=None if problem.error is error else error)
         elif known and problem is None:
             log.info("The %s is all right again", what)
+
+    @contextmanager
+    def noting(self, what: What) -> Iterator[None]:
+        """Note the error that the block raises, which goes no further, or that there is none any more."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
+            self.note(what, error)
+        else:
+            self.note(what, None)
 
     def now(self) -> dict[What, Problem]:
         """Return what is wrong, an overdue look at the registry included."""

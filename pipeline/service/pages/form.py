@@ -46,14 +46,6 @@ class Field:
     hint: str
     error: RequestError | None
 
-    @property
-    def is_number(self) -> bool:
-        """Whether a browser's field for numbers would keep the text."""
-        try:
-            return self.kind == "number" and not isinstance(number(self.text, self.name), bool)
-        except RequestError:
-            return False
-
 
 def fields(
     features: Sequence[Feature], profile: Profile | None, texts: Mapping[str, str], errors: Mapping[str, RequestError]
@@ -65,6 +57,8 @@ def fields(
         histogram = profile.features.get(name) if profile else None
         kind, choices = _choices(feature, histogram)
         text = texts.get(name, NOT_KNOWN)
+        if kind == "number" and not _is_number(text):  # a browser's field for numbers would drop it
+            kind = "text"
         if kind == "choice":
             choices = {NOT_KNOWN: "Not known", **choices}
             choices.setdefault(text, text)
@@ -152,6 +146,13 @@ def _choices(feature: Feature, histogram: Histogram | None) -> tuple[Kind, dict[
         return "choice", {**{category: category for category in feature.categories}, another: "Another one"}
     most_frequent = histogram.counts if isinstance(histogram, Categories) else feature.categories[:MOST_CHOICES]
     return "text", {category: category for category in most_frequent}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not isinstance(number(text, ""), bool)
+    except RequestError:
+        return False
 
 
 def _usual(histogram: Histogram | None) -> str:

@@ -81,6 +81,6 @@ def _absent() -> RequestError:
     return RequestError(
         404,
         "There is no such page.",
-        "a page of the site: a weekly report, Data Docs, a training report.",
-        "begin at /reports/; a page appears there once its run has ended.",
+        "a weekly report, Data Docs or a training report.",
+        "start at /reports/. A page appears there when its run has ended.",
     )
