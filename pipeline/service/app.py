@@ -110,7 +110,7 @@ class Application:
             *barometer.routes(self.current, self.predictor, self.lookup, service),
             *published.routes(self.lookup),
             *batch.routes(settings, everybody=not has_keys),
-            *page.routes(page.Parts(settings, self.current, self.predictor, self.lookup, has_keys)),
+            *page.Page(settings, self.current, self.predictor, self.lookup, has_keys).routes(),
             *site.routes(settings),
             *mlflow.routes(self.current, self.predictor, service),
             *open_inference.routes(self.current, self.predictor, service),

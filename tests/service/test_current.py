@@ -113,7 +113,7 @@ def test_without_a_registry_and_a_copy_it_says_so_and_recovers(settings: Setting
         assert current.readiness()["status"] == "not ready"
         with pytest.raises(RequestError, match=r"No model version is served\. .*does not answer") as refused:
             _ = current.serving
-        assert (refused.value.status, refused.value.headers) == (503, ((b"retry-after", b"1"),))
+        assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "1"})
         wire.mend()
         until(lambda: current.readiness()["status"] == "ready")
 

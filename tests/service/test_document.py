@@ -17,7 +17,7 @@ from pipeline.service.instances.described import EXAMPLE
 from pipeline.service.instances.signature import KEYS, LARGEST, Signature
 from pipeline.service.openapi import document, example_instance
 from pipeline.service.pages import docs as docs_page
-from pipeline.service.pages.html import answered
+from pipeline.service.pages.html import rendered
 from tests.company import company_settings
 from tests.service.server import running
 from tests.service.versions import EXTRA, standing
@@ -125,7 +125,7 @@ def test_without_a_model_the_service_still_describes_itself(serve, tmp_path):
 def test_it_is_made_once_for_a_model_version(watched, path, monkeypatch):
     made = []
     monkeypatch.setattr(app, "document", lambda *about: made.append(about) or document(*about))
-    monkeypatch.setattr(docs_page, "answered", lambda *a, **facts: made.append(a) or answered(*a, **facts))
+    monkeypatch.setattr(docs_page, "rendered", lambda *a, **facts: made.append(a) or rendered(*a, **facts))
     with running(watched) as server:
         first = httpx.get(server.url + path)
         times = len(made)

@@ -58,7 +58,7 @@ def test_an_exported_version_is_served_from_its_folder(settings: Settings, tmp_p
             scores = current.serving.score(ROWS, NOBODY)
             assert scores.satisfaction == expected
             assert scores.likely_satisfied == [one >= 0.9 for one in expected]
-            until(lambda current=current: not current._thread.is_alive())
+            until(lambda current=current: not current.is_watching)
         assert not container.home.exists()
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it is filled by keyboard, without scripts, and says what `POST /predict` says."""
+"""The page in a real browser: it works by keyboard and without scripts, and answers what `POST /predict` answers."""
 
 import doctest
 import re
@@ -135,7 +135,7 @@ def test_labels_are_words_and_markup_is_text(server: Server, browser: Any):
 
 
 @needs_chromium
-def test_what_is_wrong_stands_beside_its_field(server: Server, browser: Any):
+def test_an_error_is_shown_beside_its_field(server: Server, browser: Any):
     page = Watched(browser).page
     page.goto(server.url)
     page.fill("#f0", "1e39")
@@ -168,7 +168,7 @@ def test_a_field_that_is_left_empty_or_out_is_missing_and_another_category_is_un
 
 
 @pytest.mark.parametrize("entered", ["abc", "1_000", "1,5", "NaN", "inf", "-inf", "1e39", "9" * 5000, EVIL])
-def test_no_text_makes_a_number_of_itself(server: Server, entered: str):
+def test_a_text_that_is_no_number_is_refused(server: Server, entered: str):
     refused = httpx.post(server.url, data={"spent_a_month": entered, "plan": "gold"})
     assert refused.status_code == 422
     assert 'id="f1-error"' in refused.text
@@ -189,7 +189,7 @@ def test_no_text_makes_a_number_of_itself(server: Server, entered: str):
         (403, {"data": {"plan": "gold"}, "headers": {"origin": "null"}}),
     ],
 )
-def test_what_is_no_form_of_ours_is_refused_on_a_page(server: Server, status: int, options: dict[str, Any]):
+def test_a_request_that_is_not_our_form_is_refused_on_a_page(server: Server, status: int, options: dict[str, Any]):
     refused = httpx.post(server.url, **options)
     assert refused.status_code == status
     assert refused.headers["content-type"] == "text/html; charset=utf-8"
@@ -216,7 +216,7 @@ def test_the_headers_let_nothing_in(server: Server):
         assert " on" not in "".join(re.findall(r"<\w+([^>]*)>", answer.text)).replace(" one", "")
 
 
-def test_the_model_in_charge_is_told(server: Server):
+def test_the_model_in_charge_is_described(server: Server):
     text = httpx.get(server.url).text
     assert "7 of <bdi>satisfaction" in text
     assert "ROC AUC 0.741" in text
@@ -224,7 +224,7 @@ def test_the_model_in_charge_is_told(server: Server):
     assert "None: the champion answers everybody." in text
 
 
-def test_the_usual_is_what_the_form_starts_with(server: Server):
+def test_the_form_starts_with_usual_values(server: Server):
     text = httpx.get(server.url).text
     hint = re.search(r'id="f0-hint">Usually ([\d.]+) to ([\d.]+)\.', text)
     start = float(re.search(r'id="f0"[^>]*value="([^"]+)"', text)[1])

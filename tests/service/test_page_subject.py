@@ -1,4 +1,4 @@
-"""The page beside a warehouse: features come from the latest snapshot, what is changed counts, trouble is shown."""
+"""The page with a warehouse: features come from the latest snapshot, changes are used, problems are shown."""
 
 import json
 from collections.abc import Iterator
@@ -111,8 +111,8 @@ def test_a_subject_is_looked_up_and_then_changed(server: Server, browser: Any, w
     watched.context.close()
 
 
-def test_what_is_left_out_is_the_snapshots(server: Server):
-    """What is left out, as by the first form, is the snapshot's; what is emptied is not known."""
+def test_features_left_out_come_from_the_snapshot(server: Server):
+    """A field that is left out, as in the first form, has the snapshot's value; an emptied one is not known."""
     subject = {"customer_id": "c0003", "product_id": "p0"}
     shown = httpx.post(server.url, data=subject).text
     assert (
@@ -135,7 +135,9 @@ def test_what_is_left_out_is_the_snapshots(server: Server):
         ("<script>x", "p0", "&lt;script&gt;x"),
     ],
 )
-def test_who_cannot_be_looked_up_is_told_beside_the_field(server: Server, customer: str, product: str, beside: str):
+def test_a_subject_that_cannot_be_looked_up_is_an_error_beside_its_field(
+    server: Server, customer: str, product: str, beside: str
+):
     refused = httpx.post(server.url, data={"customer_id": customer, "product_id": product})
     assert refused.status_code == 422
     assert beside in refused.text
@@ -173,13 +175,13 @@ def test_trouble_is_shown_while_the_last_good_version_answers(server: Server, se
 
 
 @pytest.mark.parametrize(
-    ("routing", "told", "served_by"),
+    ("routing", "described", "served_by"),
     [
         (Routing(mode="ab", fraction=1), "A/B test: version 2, the challenger, answers for 100%", "2, the challenger"),
         (Routing(mode="shadow"), "Shadow: version 2, the challenger, scores every question too", "1, the champion"),
     ],
 )
-def test_the_challengers_part_is_told(settings: Settings, routing: Routing, told: str, served_by: str):
+def test_the_challengers_part_is_described(settings: Settings, routing: Routing, described: str, served_by: str):
     client = mlflow_client(settings)
     client.set_registered_model_alias("satisfaction", "challenger", "2")
     subject = {"customer_id": "c0000", "product_id": "p0"}
@@ -189,7 +191,7 @@ def test_the_challengers_part_is_told(settings: Settings, routing: Routing, told
             assert said(page) == api(server, **subject)["satisfaction"]
     finally:
         client.delete_registered_model_alias("satisfaction", "challenger")
-    assert told in page
+    assert described in page
     assert f"by version {served_by}." in page
 
 

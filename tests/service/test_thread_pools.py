@@ -9,9 +9,10 @@ from contextvars import Context
 from typing import Any
 
 import pytest
+from starlette.staticfiles import StaticFiles
 
 from pipeline.errors import RequestError
-from pipeline.service.pages import page, site
+from pipeline.service.pages import page
 from pipeline.service.published.lookup import Lookup
 from pipeline.service.thread_pools import THREADS, ThreadPool
 from pipeline.settings import Settings
@@ -61,8 +62,8 @@ def server(registered: Settings) -> Iterator[Server]:
 def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
     found = Silence()
     monkeypatch.setattr(Lookup, "rows", found)
-    monkeypatch.setattr(site, "_answer", found)
-    monkeypatch.setattr(page, "_latest_report", found)
+    monkeypatch.setattr(StaticFiles, "lookup_path", found)
+    monkeypatch.setattr(page, "latest_report", found)
     yield found
     found.over.set()
 

@@ -1,8 +1,8 @@
-"""The local copy of what is served, so that the service starts without the registry too.
+"""Which versions are in charge, and the local copy of them, with which the service can start without the registry.
 
-`models/<digest>/` holds the files of a version that serving needs, `current.json` says which versions were served last,
-in what role. Both are written after a version was loaded, in turns with other processes of the home; what no longer
-has a role is removed then. The entry point is `Copies`.
+`models/<digest>/` holds the files of a version that serving needs. `current.json` says which versions were served last,
+and in which role. `current` has both written after it has loaded a version; the processes of a home take turns. Files
+of versions without a role are then removed. The entry points are `InCharge` and `Copies`.
 """
 
 import fcntl
@@ -10,57 +10,76 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.errors import ModelError
+from pipeline.errors import BarometerError, ModelError
 from pipeline.files import write_text
 from pipeline.models.exported import served_files, write_folder
-from pipeline.service.model.in_charge import Candidate, InCharge
 
-MODELS = "models"
 CURRENT_FILE = "current.json"
+NOT_RECORDED: Any = {"challenger_error": True, "champion": {"folder"}, "challenger": {"folder"}}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Candidate:
+    """A version that was found, but neither loaded nor checked yet."""
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
-class _Version(_Part):
     version: str
     digest: str
+    """sha256 that its `bundle.json` must have."""
+    folder: Path = field(default=Path(), compare=False)
+    """Where its files are."""
 
 
-class _Current(_Part):
-    """The content of `current.json`."""
+@dataclass(frozen=True)
+class InCharge:
+    """The versions to serve; without folders, the content of `current.json`."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     name: str
+    """The model's name in the registry."""
     threshold: float
-    champion: _Version
-    challenger: _Version | None
+    """`likely_satisfied` is satisfaction at or above this."""
+    champion: Candidate
+    challenger: Candidate | None = None
+    """None where routing gives it no part."""
+    challenger_error: BarometerError | None = field(default=None, compare=False)
+    """Why there is no challenger although there should be one."""
+
+    @property
+    def versions(self) -> list[Candidate]:
+        """The champion, and the challenger if there is one."""
+        return [self.champion, *([self.challenger] if self.challenger else [])]
+
+
+_RECORD = TypeAdapter(InCharge)
 
 
 class Copies:
-    """The copies in one folder.
-
-    Parameters
-    ----------
-    folder
-        Need not be there yet.
-    """
+    """The copies in a folder, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._models = folder / "models"
         self._current = folder / CURRENT_FILE
+        self._saved: InCharge | None = None
 
     def path(self, digest: str) -> Path:
         """Return where the copy of a version is, or would be."""
-        return self._folder / MODELS / digest
+        return self._models / digest
 
     def save(self, served: InCharge) -> None:
-        """Copy what is served and not copied yet, remember it, and remove all else.
+        """Copy the versions that are not copied yet, record which ones they are, and remove all others.
+
+        If they were saved before and are still there by name, no file is read.
 
         Raises
         ------
@@ -69,80 +88,62 @@ class Copies:
         OSError
             If the folder cannot be written.
         """
-        current = _as_recorded(served)
-        versions = [each for each in (served.champion, served.challenger) if each]
+        digests = {version.digest for version in served.versions}
+        if served == self._saved == self._recorded() and all(self.path(digest).is_dir() for digest in digests):
+            return
         with self._turn():
-            for each in versions:
-                if not self.is_whole(each.digest):
-                    self._put(each.digest, served_files(each.folder, each.digest))
-            if self._recorded() != current:
-                write_text(self._current, current.model_dump_json(indent=1))
-            for path in (self._folder / MODELS).iterdir():
-                if path.name not in {each.digest for each in versions}:
+            for version in served.versions:
+                if not self.is_whole(version.digest):
+                    self._put(version.digest, served_files(version.folder, version.digest))
+            if self._recorded() != served:
+                write_text(self._current, _RECORD.dump_json(served, indent=1, exclude=NOT_RECORDED).decode())
+            for path in self._models.iterdir():
+                if path.name not in digests:
                     shutil.rmtree(path, ignore_errors=True)
-
-    def holds(self, served: InCharge) -> bool:
-        """Return whether the copy seems to be that of what is served; a look at names alone."""
-        versions = [each for each in (served.champion, served.challenger) if each]
-        return self._recorded() == _as_recorded(served) and all(self.path(each.digest).is_dir() for each in versions)
+        self._saved = served
 
     def saved(self) -> InCharge | None:
-        """Return what was served last; None when nothing was. Its files are not checked yet.
+        """Return what was served last, its files unchecked; None if nothing was.
 
         Raises
         ------
         ModelError
-            If what was remembered cannot be read.
+            If the record cannot be read.
         """
         if not self._current.exists():
             return None
-        current = self._recorded()
-        if current is None:
+        served = self._recorded()
+        if served is None:
             raise ModelError(
                 f"{self._current} is not as it was written.",
                 "the versions that were served last.",
-                "remove it; it is made anew when the registry answers.",
+                "remove the file. The service writes it again when the registry answers.",
             )
-        challenger = self._candidate(current.challenger) if current.challenger else None
-        return InCharge(current.name, current.threshold, self._candidate(current.champion), challenger)
+        champion, *others = (replace(version, folder=self.path(version.digest)) for version in served.versions)
+        return replace(served, champion=champion, challenger=others[0] if others else None)
 
     def put(self, digest: str, files: dict[str, bytes]) -> None:
-        """Take the files of a version from elsewhere, in the place of a copy that is not whole.
-
-        Raises
-        ------
-        OSError
-            If the folder cannot be written.
-        """
+        """Write the files of a version, in place of a copy that is not whole; OSError if that is not possible."""
         with self._turn():
             self._put(digest, files)
 
     def is_whole(self, digest: str) -> bool:
-        """Return whether the copy of a version is as it was sealed."""
+        """Return whether the copy of a version is there and as it was sealed."""
         try:
             served_files(self.path(digest), digest)
         except ModelError:
             return False
         return True
 
-    def _put(self, digest: str, files: dict[str, bytes]) -> None:
-        path = self.path(digest)
-        if path.exists():  # altered or torn, so out of the way in one step
-            path.rename(path.with_name(f".tmp-{uuid4().hex}"))
-        write_folder(files, path)
-
-    def _candidate(self, version: _Version) -> Candidate:
-        return Candidate(version.version, version.digest, self.path(version.digest))
-
-    def _recorded(self) -> _Current | None:
+    def _recorded(self) -> InCharge | None:
         try:
-            return _Current.model_validate_json(self._current.read_bytes())
-        except (OSError, ValidationError):  # as good as none: the next load writes it anew
+            return _RECORD.validate_json(self._current.read_bytes())
+        except (OSError, ValidationError):  # the next save writes it again
             return None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        (self._folder / MODELS).mkdir(parents=True, exist_ok=True)
+        self._models.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -150,13 +151,8 @@ class Copies:
         finally:
             os.close(lock)
 
-
-def _as_recorded(served: InCharge) -> _Current:
-    challenger = _version(served.challenger) if served.challenger else None
-    return _Current(
-        name=served.name, threshold=served.threshold, champion=_version(served.champion), challenger=challenger
-    )
-
-
-def _version(candidate: Candidate) -> _Version:
-    return _Version(version=candidate.version, digest=candidate.digest)
+    def _put(self, digest: str, files: dict[str, bytes]) -> None:
+        path = self.path(digest)
+        if path.exists():  # altered or incomplete: out of the way in one step
+            path.rename(path.with_name(f".tmp-{uuid4().hex}"))
+        write_folder(files, path)

@@ -1,52 +1,43 @@
 """The current model: the versions in charge, watched, loaded when they change, and swapped as a whole.
 
-A request takes `serving` once and keeps it to its end, so that a swap drops none and none sees half a model. Whatever
-goes wrong (the registry is away, a new version fails its checks, the champion was withdrawn), what was served last is
-served on, after a restart from the local copy, and `readiness` says since when and why. The entry point is `Current`.
+A request takes `serving` once and keeps it to its end, so a swap drops no request and no request sees half a model.
+When something fails (the registry is away, a new version fails its checks, the champion was withdrawn), the versions
+served last are served on, after a restart from the local copy. `readiness` says since when and why. The entry point is
+`Current`.
 """
 
 import logging
 import math
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import ModelError, RequestError
-from pipeline.service.model.in_charge import InCharge
-from pipeline.service.model.loading import InService, load
-from pipeline.service.model.origins import source_of
+from pipeline.service.model.copies import InCharge
+from pipeline.service.model.loading import load
+from pipeline.service.model.origins import origin_of
 from pipeline.service.model.problems import Problems
 from pipeline.service.model.serving import Serving
 from pipeline.settings import Settings
 
 FIRST_LOOK_SECONDS = 5
-"""So long the start waits for the registry before it takes the local copy."""
+"""The start waits for the registry this long, then takes the local copy."""
 STOP_SECONDS = 5
 NOT_USED = {"state": "not used", "since": None, "error": None}
-"""Of the registry, where a folder says which version is in charge."""
+"""The registry's state where a folder says which version is in charge."""
 
 log = logging.getLogger(__name__)
 
 
 class Current:
-    """The versions in charge.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-
-    Raises
-    ------
-    ConfigError
-        If `service.model_folder` names a variable that is not set.
-    """
+    """The versions in charge; raises ConfigError if `service.model_folder` names a variable that is not set."""
 
     def __init__(self, settings: Settings) -> None:
         self._routing = settings.routing
         self._refresh_seconds = settings.service.refresh_seconds
-        self._source = source_of(settings)
-        self._in_service: InService | None = None
+        self._origin = origin_of(settings)
+        self._serving: Serving | None = None
         self._is_from_copy = False
         self._problems = Problems()
         self._look_turn = threading.Lock()
@@ -62,41 +53,45 @@ class Current:
         Raises
         ------
         RequestError
-            If there are none, with status 503.
+            503 if there are none.
         """
-        in_service = self._in_service
-        if in_service is None:
+        if self._serving is None:
             raise self._unavailable()
-        return in_service.serving
+        return self._serving
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether the versions in charge are still looked at; a folder is not, once it was loaded."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
-        """Load the versions in charge, from the local copy if the registry does not answer, and watch from now on."""
+        """Load the versions in charge, from the local copy if the registry does not answer, and begin to watch."""
         self._thread.start()
         if not self._looked.wait(FIRST_LOOK_SECONDS):
             self._serve_copy()
 
     def stop(self) -> None:
-        """Watch no longer; what serves serves on."""
+        """Stop watching. The versions that serve go on."""
         self._stopping.set()
-        if self._thread.is_alive():
+        if self.is_watching:
             self._thread.join(STOP_SECONDS)
 
     def refresh(self) -> None:
-        """Look now which versions are in charge, and serve them if they changed; errors are told by `readiness`."""
+        """Look which versions are in charge, and serve them if they changed. Errors are noted for `readiness`."""
         with self._look_turn:
             self._problems.looking_since = datetime.now(UTC)
             try:
-                found = self._source.look()
-            except ModelError as error:  # an answer, but no version that may be served
+                found = self._origin.look()
+            except ModelError as error:  # the registry answered, but has no version that may be served
                 self._problems.note("registry", None)
                 self._problems.note("champion", error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, what serves must serve on
-                self._problems.note("registry" if self._source.is_registry else "champion", error)
+            except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
+                self._problems.note("registry" if self._origin.is_registry else "champion", error)
             else:
                 self._problems.note("registry", None)
                 self._serve(found)
             self._problems.looking_since = None
-            if self._in_service is None:
+            if self._serving is None:
                 self._serve_copy()
             self._looked.set()
 
@@ -110,75 +105,55 @@ class Current:
             (when these came into service); loaded_from (`registry`, `folder`, `local copy`); registry (state, since,
             error); problems (each: what, since, error).
         """
-        in_service, problems = self._in_service, self._problems.standing()
-        serving = in_service.serving if in_service else None
+        serving, problems = self._serving, self._problems.now()
+        origin = "local copy" if self._is_from_copy else "registry" if self._origin.is_registry else "folder"
         return {
             "status": "not ready" if serving is None else "degraded" if problems else "ready",
-            "champion": serving.champion.version if serving else None,
-            "challenger": serving.challenger.version if serving and serving.challenger else None,
+            "champion": serving and serving.champion.version,
+            "challenger": serving and serving.challenger and serving.challenger.version,
             "routing": self._routing.mode,
-            "since": serving.since.isoformat() if serving else None,
-            "loaded_from": self._loaded_from() if serving else None,
-            "registry": self._problems.registry() if self._source.is_registry else NOT_USED,
+            "since": serving and serving.since.isoformat(),
+            "loaded_from": serving and origin,
+            "registry": self._problems.registry() if self._origin.is_registry else NOT_USED,
             "problems": [{"what": what, **problem.facts()} for what, problem in problems.items()],
         }
 
     def _watch(self) -> None:
         """Look again and again; at a folder only until it could be loaded."""
         self.refresh()
-        while self._source.is_registry or self._problems.standing():
+        while self._origin.is_registry or self._problems.now():
             if self._stopping.wait(self._refresh_seconds):
                 return
             self.refresh()
 
     def _serve(self, found: InCharge) -> None:
         """Serve these versions if they pass their checks, and keep a copy of them."""
-        try:
-            new = load(found, self._routing, self._in_service)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("champion", error)
-            return
-        self._swap(new)
-        self._problems.note("champion", None)
-        self._problems.note("challenger", new.challenger_error)
-        try:
-            self._source.save(new.of)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("copy", error)
-        else:
-            self._problems.note("copy", None)
-
-    def _swap(self, new: InService) -> None:
-        """Put versions into service: one assignment, so that a request gets the old ones or the new ones."""
-        with self._swap_turn:
-            before, self._in_service = self._in_service, new
-            self._is_from_copy = False
-        if before is None or before.serving is not new.serving:
-            log.info("Serving %s", new.in_words)
+        with self._problems.noting("champion"):
+            new, challenger_error = load(found, self._routing, self._serving)
+            with self._swap_turn:  # one assignment, so that a request gets the old versions or the new ones
+                before, self._serving, self._is_from_copy = self._serving, new, False
+            if before is not new:
+                log.info("Serving %s", new)
+            self._problems.note("challenger", challenger_error)
+            with self._problems.noting("copy"):
+                self._origin.save(found if new.challenger else replace(found, challenger=None))
 
     def _serve_copy(self) -> None:
-        """Serve what was served last, unless something is served meanwhile."""
-        try:
-            saved = self._source.saved()
-            new = load(saved, self._routing, None) if saved else None
-        except Exception as error:  # noqa: BLE001 - as above
-            self._problems.note("copy", error)
-            return
-        with self._swap_turn:
-            if new is None or self._in_service is not None:
+        """Serve what was served last, unless other versions came into service meanwhile."""
+        with self._problems.noting("copy"):
+            saved = self._origin.saved()
+            if saved is None:
                 return
-            self._in_service, self._is_from_copy = new, True
-        log.warning("Serving %s from the local copy", new.in_words)
-        self._problems.note("copy", None)
-        self._problems.note("challenger", new.challenger_error)
-
-    def _loaded_from(self) -> str:
-        if self._is_from_copy:
-            return "local copy"
-        return "registry" if self._source.is_registry else "folder"
+            new, challenger_error = load(saved, self._routing, None)
+            with self._swap_turn:
+                if self._serving is not None:
+                    return
+                self._serving, self._is_from_copy = new, True
+            log.warning("Serving %s from the local copy", new)
+            self._problems.note("challenger", challenger_error)
 
     def _unavailable(self) -> RequestError:
-        errors = [problem.error for problem in self._problems.standing().values()]
+        errors = [problem.error for problem in self._problems.now().values()]
         return RequestError(
             503,
             " ".join(["No model version is served.", *(error.found for error in errors)]),

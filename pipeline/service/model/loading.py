@@ -1,56 +1,39 @@
 """Loading: the versions in charge are checked, tried on a few rows, and put together as a `Serving`.
 
-Stands between `sources`, which says what is in charge, and `current`, which puts it into service. A challenger that
-cannot be served is left out, and the reason is told. The entry point is `load`.
+`origins` names the versions, and `current` puts the result into service. A challenger that cannot be served is left
+out, and the reason is returned. The entry point is `load`.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 from pydantic import ValidationError
 
 from pipeline.errors import BarometerError, ModelError
-from pipeline.models.bundle import Bundle, Feature, open_bundle
+from pipeline.models.bundle import Feature, open_bundle
 from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
 from pipeline.service.instances.signature import Values
-from pipeline.service.model.in_charge import Candidate, InCharge
+from pipeline.service.model.copies import Candidate, InCharge
 from pipeline.service.model.serving import Loaded, Serving, inputs_of
 from pipeline.settings.model import Routing
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class InService:
-    """What was loaded, and what of it was in charge."""
-
-    serving: Serving
-    of: InCharge
-    """Without a challenger where that was left out."""
-    challenger_error: BarometerError | None
-    """Why it was."""
-
-    @property
-    def in_words(self) -> str:
-        """The versions, for the log."""
-        beside = f", beside it version {self.of.challenger.version}" if self.of.challenger else ""
-        return f"version {self.of.champion.version} of the model {self.of.name!r}{beside}"
-
-
-def load(found: InCharge, routing: Routing, before: InService | None) -> InService:
-    """Return the versions in charge, ready to serve.
+def load(found: InCharge, routing: Routing, before: Serving | None) -> tuple[Serving, BarometerError | None]:
+    """Return the versions in charge, ready to serve, and why the challenger is left out, if it is.
 
     Parameters
     ----------
     found
-        What is in charge.
+        The versions in charge.
     routing
         The part of the challenger.
     before
-        What is served now; a version of it that stays is not loaded again.
+        What is served now. Its versions are not loaded again; it is returned itself if nothing has changed.
 
     Raises
     ------
@@ -62,39 +45,33 @@ def load(found: InCharge, routing: Routing, before: InService | None) -> InServi
     challenger, error = None, found.challenger_error
     if found.challenger:
         try:
-            challenger = _challenger(found.challenger, found.threshold, champion, before)
+            challenger = _challenger(found.challenger, champion, before)
         except BarometerError as its_error:
             error = its_error
-    of = InCharge(found.name, found.threshold, found.champion, found.challenger if challenger else None)
-    if before and before.of == of:
-        return InService(before.serving, of, error)
+    if before and before.name == found.name and before.champion is champion and before.challenger is challenger:
+        return before, error
     serving = Serving(found.name, champion, challenger, routing, datetime.now(UTC))
     assert serving.signature is not None  # made now, not by the first request
-    return InService(serving, of, error)
+    return serving, error
 
 
-def _loaded(candidate: Candidate, threshold: float, before: InService | None) -> Loaded:
-    if before and before.of.threshold == threshold:
-        for known in (before.serving.champion, before.serving.challenger):
-            if known and (known.version, known.digest) == (candidate.version, candidate.digest):
-                return known
-    bundle = open_bundle(candidate.folder, candidate.digest)
+def _loaded(candidate: Candidate, threshold: float, before: Serving | None) -> Loaded:
+    wanted = (candidate.version, candidate.digest, threshold)
+    for known in (before.champion, before.challenger) if before else ():
+        if known and (known.version, known.digest, known.scorer.threshold) == wanted:
+            return known
+    bundle, profile = open_bundle(candidate.folder, candidate.digest), None
     scorer = Scorer.load(candidate.folder, candidate.digest, threshold=threshold)
-    return Loaded(candidate.version, scorer, bundle, candidate.digest, _profile(candidate, bundle))
-
-
-def _profile(candidate: Candidate, bundle: Bundle) -> Profile | None:
-    if PROFILE_FILE not in bundle.files:
-        return None
     try:
-        return Profile.model_validate_json(bundle.read(candidate.folder, PROFILE_FILE))
+        if PROFILE_FILE in bundle.files:
+            profile = Profile.model_validate_json(bundle.read(candidate.folder, PROFILE_FILE))
     except ValidationError as error:  # of another version of Barometer: no prediction needs it
         log.warning("The training profile of version %s has another form: %s", candidate.version, error.errors()[0])
-        return None
+    return Loaded(candidate.version, scorer, bundle, candidate.digest, profile)
 
 
-def _challenger(candidate: Candidate, threshold: float, champion: Loaded, before: InService | None) -> Loaded:
-    challenger = _loaded(candidate, threshold, before)
+def _challenger(candidate: Candidate, champion: Loaded, before: Serving | None) -> Loaded:
+    challenger = _loaded(candidate, champion.scorer.threshold, before)
     known = {(feature.name, feature.kind) for feature in champion.bundle.features}
     if unknown := [each.name for each in challenger.bundle.features if (each.name, each.kind) not in known]:
         raise ModelError(
@@ -107,26 +84,16 @@ def _challenger(candidate: Candidate, threshold: float, champion: Loaded, before
     return challenger
 
 
-def _try(loaded: Loaded, features: list[Feature]) -> None:
+def _try(loaded: Loaded, features: Sequence[Feature]) -> None:
     """Score a few rows, which also makes the first request as quick as the others."""
-    rows = [_missing(features), _usual(features), _unseen(features)]
-    for some in (rows, rows[:1]):
-        satisfaction = loaded.scorer.satisfaction(inputs_of(some, features))
+    missing: Values = (None,) * len(features)
+    usual = tuple(0.0 if each.kind == "number" else next(iter(each.categories), None) for each in features)
+    unseen = tuple(-1.0 if each.kind == "number" else "never seen" for each in features)
+    for rows in ([missing, usual, unseen], [missing]):
+        satisfaction = loaded.scorer.satisfaction(inputs_of(rows, features))
         if not np.all((satisfaction >= 0) & (satisfaction <= 1)):
             raise ModelError(
                 f"Version {loaded.version} gives the satisfaction {satisfaction.tolist()}.",
                 "numbers from 0 to 1.",
                 "use another version; train a new one: barometer train.",
             )
-
-
-def _missing(features: list[Feature]) -> Values:
-    return (None,) * len(features)
-
-
-def _usual(features: list[Feature]) -> Values:
-    return tuple(0.0 if each.kind == "number" else next(iter(each.categories), None) for each in features)
-
-
-def _unseen(features: list[Feature]) -> Values:
-    return tuple(-1.0 if each.kind == "number" else "never seen" for each in features)

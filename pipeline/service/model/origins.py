@@ -1,11 +1,14 @@
-"""Where the versions in charge come from: the registry, or a folder made by `barometer models export`.
+"""Where the versions in charge come from: the registry, or a folder that `barometer models export` wrote.
 
-With a folder no registry, warehouse or Airflow is asked. The entry point is `source_of`.
+With a folder, the service needs neither registry nor warehouse nor Airflow. `current` asks the origin. The entry point
+is `origin_of`.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.errors import BarometerError, ModelError
 from pipeline.files import sha256_of_text
@@ -13,52 +16,28 @@ from pipeline.models import registry
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion, exported_version, not_exported, parsed
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.service.model.copies import Copies
-from pipeline.service.model.in_charge import Candidate, InCharge
+from pipeline.service.model.copies import Candidate, Copies, InCharge
 from pipeline.settings import Settings
 from pipeline.settings.variables import filled
 
 
-class Source(Protocol):
-    """Says which versions are in charge."""
+@dataclass(frozen=True)
+class Origin:
+    """Where the versions in charge come from."""
 
-    is_registry: bool
-    """Whether it is looked at again and again, as its answer changes."""
-
-    def look(self) -> InCharge:
-        """Return the versions in charge now.
-
-        Raises
-        ------
-        ModelError
-            If there is none that may be served.
-        DatabaseUnavailableError
-            If the registry does not answer.
-        """
-
-    def saved(self) -> InCharge | None:
-        """Return what was served last from here, out of the local copy; None when there is none.
-
-        Raises
-        ------
-        ModelError
-            If what was remembered is of another model, or cannot be read.
-        """
-
-    def save(self, served: InCharge) -> None:
-        """Keep a local copy of what is served; where it is whole already, this costs next to nothing.
-
-        Raises
-        ------
-        ModelError
-            If a file is no longer what was sealed.
-        OSError
-            If the copy cannot be written.
-        """
+    look: Callable[[], InCharge]
+    """Returns the versions in charge now. Raises ModelError if none may be served, DatabaseUnavailableError if the
+    registry does not answer."""
+    save: Callable[[InCharge], None] = lambda _: None
+    """Keeps a local copy. A folder of this machine has none, since loading reads it whole."""
+    saved: Callable[[], InCharge | None] = lambda: None
+    """Returns what the copy says was served last. Raises ModelError if that is unreadable, or of another model."""
+    is_registry: bool = False
+    """Whether the answer may change, so that it is looked up again and again."""
 
 
-def source_of(settings: Settings) -> Source:
-    """Return the source that the settings name.
+def origin_of(settings: Settings) -> Origin:
+    """Return the origin that the settings name.
 
     Raises
     ------
@@ -66,120 +45,77 @@ def source_of(settings: Settings) -> Source:
         If `service.model_folder` names a variable that is not set.
     """
     if settings.service.model_folder is None:
-        return _Registry(settings)
+        copies = Copies(settings.home / "service")
+        saved = partial(_saved_of_registry, settings, copies)
+        return Origin(partial(_in_registry, settings), copies.save, saved, is_registry=True)
     place = filled(settings.service.model_folder, "service.model_folder").replace("{home}", str(settings.home))
-    if "://" in place:
-        return _RemoteFolder(settings, place)
-    return _Folder(settings.config_file.parent / place)
+    if "://" not in place:
+        return Origin(lambda: _alone(*exported_version(settings.config_file.parent / place)))
+    copies = Copies(settings.home / "service" / f"folder-{sha256_of_text(place)[:16]}")
+    return Origin(partial(_in_remote_folder, place, copies), copies.save, copies.saved)
 
 
-class _Registry:
-    """The aliases in MLflow's registry."""
+def _in_registry(settings: Settings) -> InCharge:
+    """Return the versions that have the aliases in MLflow's registry."""
 
-    is_registry = True
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._copies = Copies(settings.home / "service")
-        self._saved: InCharge | None = None
-
-    def look(self) -> InCharge:
-        champion = self._candidate(registry.champion_or_refuse(self._settings))
-        found = InCharge(self._settings.model.name, self._settings.model.threshold, champion)
-        if self._settings.routing.mode == "off":
-            return found
-        version = registry.challenger(self._settings)
-        if version in {None, champion.version}:  # the latter while a promotion moves one alias after the other
-            return found
-        try:
-            return replace(found, challenger=self._candidate(str(version)))
-        except ModelError as error:
-            return replace(found, challenger_error=error)
-
-    def saved(self) -> InCharge | None:
-        saved = self._copies.saved()
-        if saved is None:
-            return None
-        if saved.name != self._settings.model.name:
-            raise ModelError(
-                f"The local copy is of the model {saved.name!r}.",
-                f"the model that model.name names, {self._settings.model.name!r}.",
-                "see that the registry answers, or correct model.name.",
-            )
-        takes_part = self._settings.routing.mode != "off"
-        return replace(
-            saved, threshold=self._settings.model.threshold, challenger=saved.challenger if takes_part else None
-        )
-
-    def save(self, served: InCharge) -> None:
-        if self._saved == served and self._copies.holds(served):
-            return
-        self._copies.save(served)
-        self._saved = served
-
-    def _candidate(self, version: str) -> Candidate:
-        folder, digest = registry.bundle_of(self._settings, version)
+    def candidate(version: str) -> Candidate:
+        folder, digest = registry.bundle_of(settings, version)
         return Candidate(version, digest, folder)
 
+    champion = candidate(registry.champion_or_refuse(settings))
+    found = InCharge(settings.model.name, settings.model.threshold, champion)
+    challenger = registry.challenger(settings) if settings.routing.mode != "off" else None
+    if challenger in {None, champion.version}:  # the latter while a promotion moves one alias after the other
+        return found
+    try:
+        return replace(found, challenger=candidate(str(challenger)))
+    except ModelError as error:
+        return replace(found, challenger_error=error)
 
-class _Folder:
-    """An exported version in a folder of this machine. It is read whole when it is loaded, so it needs no copy."""
 
-    is_registry = False
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def look(self) -> InCharge:
-        return _alone(*exported_version(self._folder))
-
-    def saved(self) -> InCharge | None:
+def _saved_of_registry(settings: Settings, copies: Copies) -> InCharge | None:
+    """Return the copies' versions with today's threshold and routing."""
+    saved, model = copies.saved(), settings.model
+    if saved is None:
         return None
-
-    def save(self, served: InCharge) -> None:
-        pass
-
-
-class _RemoteFolder:
-    """An exported version behind an fsspec URI, copied once to this machine."""
-
-    is_registry = False
-
-    def __init__(self, settings: Settings, uri: str) -> None:
-        self._uri = uri
-        self._copies = Copies(settings.home / "service" / f"folder-{sha256_of_text(uri)[:16]}")
-
-    def look(self) -> InCharge:
-        try:
-            return self._fetched()
-        except BarometerError:
-            raise
-        except Exception as error:  # noqa: BLE001 - every filesystem of fsspec has errors of its own
-            raise ModelError(
-                f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
-                "a URI that fsspec can open.",
-                "check the address and the access rights, and that the fsspec package for it is installed.",
-            ) from None
-
-    def saved(self) -> InCharge | None:
-        return self._copies.saved()
-
-    def save(self, served: InCharge) -> None:
-        self._copies.save(served)
-
-    def _fetched(self) -> InCharge:
-        from fsspec.core import url_to_fs
-
-        filesystem, root = url_to_fs(self._uri)
-        folder = _remote_place(filesystem, root.rstrip("/"))
-        version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
-        if not self._copies.is_whole(version.digest):
-            names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
-            self._copies.put(version.digest, {name: filesystem.cat_file(f"{folder}/{name}") for name in names})
-        return _alone(self._copies.path(version.digest), version)
+    if saved.name != model.name:
+        raise ModelError(
+            f"The local copy is of the model {saved.name!r}.",
+            f"the model that model.name names, {model.name!r}.",
+            "see that the registry answers, or correct model.name.",
+        )
+    challenger = saved.challenger if settings.routing.mode != "off" else None
+    return replace(saved, threshold=model.threshold, challenger=challenger)
 
 
-def _remote_place(filesystem: Any, root: str) -> str:
+def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
+    """Return the version behind an fsspec URI, copied to this machine if it is not there yet."""
+    try:
+        return _fetched(uri, copies)
+    except BarometerError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each filesystem of fsspec has errors of its own
+        raise ModelError(
+            f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
+            "a URI that fsspec can open.",
+            "check the address and the access rights, and that the fsspec package for it is installed.",
+        ) from None
+
+
+def _fetched(uri: str, copies: Copies) -> InCharge:
+    from fsspec.core import url_to_fs
+
+    filesystem, root = url_to_fs(uri)
+    folder = _exported_folder(filesystem, root.rstrip("/"))
+    version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
+    if not copies.is_whole(version.digest):
+        names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
+        copies.put(version.digest, {name: filesystem.cat_file(f"{folder}/{name}") for name in names})
+    return _alone(copies.path(version.digest), version)
+
+
+def _exported_folder(filesystem: Any, root: str) -> str:
+    """Return the folder with `version.json`: the root, or one just below it."""
     if filesystem.isfile(f"{root}/{VERSION_FILE}"):
         return root
     below = [str(path).rstrip("/") for path in filesystem.ls(root, detail=False)]

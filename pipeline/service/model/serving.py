@@ -1,6 +1,7 @@
-"""The model versions in charge, as one unchanging object: a request takes it once and uses it to its end.
+"""The model versions that serve, as one unchanging object that a request takes once and uses to its end.
 
-`current` makes it and replaces it as a whole; `predictor` scores with it. The entry points are `Serving` and `Loaded`.
+`loading` makes it, `current` replaces it as a whole, `predictor` scores with it. The entry points are `Serving` and
+`Loaded`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from pipeline.service.instances.signature import Signature, Values
 from pipeline.settings.model import Routing
 
 Columns = Mapping[str, NDArray[Any]]
-"""The model's inputs by feature name, as `pipeline.models.scorer.inputs` gives them."""
+"""The model's inputs by feature name, as `pipeline.models.scorer.inputs` makes them."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,19 @@ class Loaded:
     digest: str
     """sha256 of its `bundle.json`."""
     profile: Profile | None
-    """None when the version has none."""
+    """None if the version has none."""
 
 
 @dataclass(slots=True)
 class Scores:
-    """What the model says of instances, in order."""
+    """The predictions of instances, in order."""
 
     columns: Columns
-    """The features, as the scorer got them."""
+    """The instances' features, as the scorer got them."""
     satisfaction: list[float]
     likely_satisfied: list[bool]
     by_challenger: list[bool] | None = None
-    """With an A/B test: whose prediction it is; None when all are the champion's."""
+    """In an A/B test, whether the challenger made the prediction; None if the champion made all."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Serving:
     since: datetime
     """When this service began to serve them."""
 
+    def __str__(self) -> str:
+        """Return the versions, for the log."""
+        beside = f", beside it version {self.challenger.version}" if self.challenger else ""
+        return f"version {self.champion.version} of the model {self.name!r}{beside}"
+
     @cached_property
     def signature(self) -> Signature:
         """What a request must hold."""
@@ -74,7 +80,7 @@ class Serving:
         values
             The instances, in the signature's order.
         customer_ids
-            For each instance; None is nobody, whom the champion answers.
+            For each instance; the champion answers where there is none.
         """
         columns = inputs_of(values, self.champion.scorer.features)
         champion, challengers = self.champion.scorer, self._challengers(customer_ids)
@@ -84,19 +90,13 @@ class Serving:
         return _scores(champion, columns, satisfaction, challengers.tolist())
 
     def shadow(self, columns: Columns) -> Scores:
-        """Return what the challenger says in the shadow.
-
-        Raises
-        ------
-        ModelError
-            If it fails on these rows.
-        """
-        assert self.challenger is not None, "asked only where it has a part"
+        """Return the challenger's predictions, which are recorded but not served; ModelError if it fails."""
+        assert self.challenger is not None, "called only where it has a part"
         scorer = self.challenger.scorer
         return _scores(scorer, columns, scorer.satisfaction(columns))
 
     def _challengers(self, customer_ids: Sequence[str | None]) -> Any:
-        """Return whose instances are the challenger's; None when nobody's."""
+        """Return which instances are the challenger's, as an array of booleans; None if none are."""
         if self.challenger is None or self.routing.mode != "ab" or not any(customer_ids):
             return None
         drawn = is_challengers(pa.array(customer_ids, pa.string()), self.routing.fraction, self.routing.salt)
@@ -104,7 +104,7 @@ class Serving:
 
 
 def inputs_of(values: Sequence[Values], features: Sequence[Feature]) -> dict[str, NDArray[Any]]:
-    """Return instances as `pipeline.models.scorer.inputs` gives the rows of a record batch, of which they need none."""
+    """Return instances as `pipeline.models.scorer.inputs` returns a record batch: a column (rows, 1) by feature."""
     columns = dict(zip((feature.name for feature in features), zip(*values, strict=True), strict=True))
     numbers = [feature.name for feature in features if feature.kind == "number"]
     block = finite(np.array([columns[name] for name in numbers], dtype=np.float64))  # None becomes NaN

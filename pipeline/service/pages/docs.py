@@ -1,144 +1,82 @@
-"""The API's description for people, `/docs`: the OpenAPI document as one page that loads nothing and needs no script.
+"""The API's description for people, `/docs`: the OpenAPI document as a page that loads nothing and needs no script.
 
-The entry point is `routes`.
+`docs.html` walks the document; the line for curl is made here. Entry points: `routes`, and `curl` for the form's page.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from starlette.responses import Response
 
 from pipeline.service.calls import Call, Route
 from pipeline.service.latest import Latest
-from pipeline.service.pages.html import answered, error_page
+from pipeline.service.pages.html import as_page, error_page, rendered
 from pipeline.service.thread_pools import pages
 from pipeline.settings import Settings
 
 Json = Mapping[str, Any]
-FIRST_ERROR = 400
 MOST_INLINE = 500
 """A longer example is sent from a file in the line for curl."""
 FILES = {"application/json": "rows.json", "text/csv": "rows.csv"}
-OTHER = "Other"
-ADDRESS = "service.invalid"
-"""Stands in the page that is kept where each answer has the host that was asked."""
+ADDRESS = "[service.invalid]"
+"""Where the page that is kept has this, each response has the host of its request. Brackets have it quoted."""
 PLAIN_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]+")
-"""What needs no escaping, neither in the page nor between a shell's quotes."""
+"""Needs no escaping, neither in the page nor between a shell's quotes."""
 
 
 def routes(settings: Settings, document: Callable[[], Json]) -> list[Route]:
-    """Return the route of the page.
+    """Return the route of the page; `document` makes the OpenAPI document for the model in charge."""
+    made: Latest[Json, str] = Latest(partial(_page, settings))
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    document
-        Makes the OpenAPI document of the routes and the model in charge.
-    """
-    made: Latest[Json, Response] = Latest(partial(_page, settings))
-    return [Route("GET", "/docs", partial(_show, document, made), error=error_page(settings))]
+    async def show(call: Call) -> Response:
+        described = document()
+        text = made.known(described)
+        if text is None:  # it takes 20 ms, so it is made once
+            text = await pages(made.of, described)
+        host = call.fields.get(b"host", b"")
+        return as_page(text.replace(ADDRESS, host.decode() if PLAIN_HOST.fullmatch(host) else "127.0.0.1"))
 
-
-async def _show(document: Callable[[], Json], made: Latest[Json, Response], call: Call) -> Response:
-    """Answer the page, which takes 20 ms to make and is open to everybody, so that it is made once."""
-    described = document()
-    page = made.known(described)
-    if page is None:
-        page = await pages(made.of, described)
-    host = call.fields.get(b"host", b"")
-    if not PLAIN_HOST.fullmatch(host):
-        host = b"127.0.0.1"
-    body = bytes(page.body).replace(ADDRESS.encode(), host)
-    headers = {name: value for name, value in page.headers.items() if name != "content-length"}
-    return Response(body, headers=headers)
+    return [Route("GET", "/docs", show, error=error_page(settings))]
 
 
-def _page(settings: Settings, described: Json) -> Response:
-    operations = sorted(_operations(described), key=lambda operation: operation["tag"] == OTHER)
-    tags = list(dict.fromkeys(operation["tag"] for operation in operations))
-    by_tag = groupby(sorted(operations, key=lambda o: tags.index(o["tag"])), key=lambda o: o["tag"])
-    return answered(
+def curl(url: str, method: str = "POST", media: str = "", body: str = "", *, needs_key: bool) -> str:
+    """Return a line that can be pasted into a shell; it takes the key from the variable KEY."""
+    words = ["curl"]
+    if method not in {"GET", "POST"} or (method == "POST" and not media):
+        words += ["-X", method]
+    words.append(shlex.quote(url))
+    if needs_key:
+        words.append('-H "authorization: Bearer $KEY"')
+    if media:
+        words += ["-H", shlex.quote(f"content-type: {media}"), "--data-binary", shlex.quote(body)]
+    return " ".join(words)
+
+
+def _page(settings: Settings, document: Json) -> str:
+    groups: dict[str, list[Json]] = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            contents = _resolved(document, operation.get("requestBody", {})).get("content", {})
+            line = _curl(method.upper(), path, contents, needs_key=bool(operation.get("security")))
+            one = {**operation, "method": method.upper(), "path": path, "contents": contents, "curl": line}
+            groups.setdefault(operation["tags"][0], []).append(one)
+    return rendered(
         settings,
         "docs.html",
-        info=described["info"],
-        groups=[(tag, list(group)) for tag, group in by_tag],
-        keys=described.get("components", {}).get("securitySchemes", {}),
-        features=_features(described),
+        info=document["info"],
+        groups=groups,
+        components=document["components"],
+        resolved=partial(_resolved, document),
+        example=_example,
     )
 
 
-def _operations(document: Json) -> Iterator[dict[str, Any]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            answers = [_answer(status, response, document) for status, response in operation["responses"].items()]
-            body = _resolved(operation.get("requestBody", {}), document)
-            examples = _examples(body)
-            yield {
-                "id": re.sub(r"\W+", "-", f"{method}{path}").strip("-"),
-                "method": method.upper(),
-                "path": path,
-                "tag": next(iter(operation.get("tags", [])), OTHER),
-                "summary": operation.get("summary", ""),
-                "description": operation.get("description", ""),
-                "parameters": [_parameter(_resolved(p, document)) for p in operation.get("parameters", [])],
-                "bodies": examples,
-                "answers": [answer for answer in answers if int(answer["status"]) < FIRST_ERROR],
-                "errors": [answer for answer in answers if int(answer["status"]) >= FIRST_ERROR],
-                "curl": _curl(method.upper(), path, examples, needs_key=bool(operation.get("security"))),
-            }
-
-
-def _answer(status: str, response: Json, document: Json) -> dict[str, Any]:
-    response = _resolved(response, document)
-    return {"status": status, "description": response["description"], "bodies": _examples(response)}
-
-
-def _examples(holder: Json) -> list[tuple[str, str | None]]:
-    """Return the media types of a body, each with an example as text (None: there is none)."""
-    return [(media, _shown(_example(content))) for media, content in holder.get("content", {}).items()]
-
-
-def _example(content: Json) -> Any:
-    if "example" in content:
-        return content["example"]
-    named: Json = next(iter(content.get("examples", {}).values()), {})
-    return named.get("value")
-
-
-def _shown(example: Any) -> str | None:
-    if example is None or isinstance(example, str):
-        return example
-    return json.dumps(example, indent=1, ensure_ascii=False)
-
-
-def _parameter(given: Json) -> dict[str, Any]:
-    schema = given.get("schema", {})
-    kinds = schema.get("enum") or schema.get("type", "")
-    kind = " or ".join(map(str, kinds)) if isinstance(kinds, list) else kinds
-    return {**given, "kind": kind, "default": schema.get("default"), "required": given.get("required", False)}
-
-
-def _features(document: Json) -> list[dict[str, Any]]:
-    """Return the fields of an instance."""
-    instance = document.get("components", {}).get("schemas", {}).get("Instance", {})
-    return [
-        {
-            "name": name,
-            "kind": " or ".join(kinds) if isinstance(kinds := schema.get("type", ""), list) else kinds,
-            "description": schema.get("description", ""),
-        }
-        for name, schema in instance.get("properties", {}).items()
-    ]
-
-
-def _resolved(part: Json, document: Json) -> Json:
-    """Return what a reference of the document stands for, or the part itself."""
+def _resolved(document: Json, part: Json) -> Json:
+    """Return a part of the document, or what it refers to."""
     while "$ref" in part:
         names = part["$ref"].removeprefix("#/").split("/")
         part = document
@@ -147,23 +85,20 @@ def _resolved(part: Json, document: Json) -> Json:
     return part
 
 
-def _curl(method: str, path: str, bodies: list[tuple[str, str | None]], *, needs_key: bool) -> str:
-    """Return a line that can be pasted into a shell, the path's parameters in capitals."""
+def _curl(method: str, path: str, contents: Json, *, needs_key: bool) -> str:
+    """Return the line that asks this with the first example; the path's parameters are in capitals."""
+    media, content = next(iter(contents.items()), ("", {}))
+    body = _example(content, indent=None)
+    if not body or len(body) > MOST_INLINE:
+        body = f"@{FILES.get(media, 'rows')}"
     path = re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
-    words = ["curl", *([] if method in {"GET", "POST"} else ["-X", method]), f"'http://{ADDRESS}{path}'"]
-    if needs_key:
-        words.append('-H "authorization: Bearer $KEY"')
-    if bodies:
-        media, example = bodies[0]
-        compact = _compact(media, example)
-        sent = f"@{FILES.get(media, 'rows')}" if compact is None or len(compact) > MOST_INLINE else compact
-        words += ["-H", shlex.quote(f"content-type: {media}"), "--data-binary", shlex.quote(sent)]
-    elif method == "POST":
-        words += ["-X", "POST"]
-    return " ".join(words)
+    return curl(f"http://{ADDRESS}{path}", method, media, body, needs_key=needs_key)
 
 
-def _compact(media: str, example: str | None) -> str | None:
-    if example is None or not media.endswith("/json"):
-        return example
-    return json.dumps(json.loads(example), ensure_ascii=False)
+def _example(content: Json, indent: int | None = 1) -> str:
+    """Return the example of a media type object as text; empty if it has none."""
+    named: Json = next(iter(content.get("examples", {}).values()), {})
+    example = content.get("example", named.get("value"))
+    if example is None or isinstance(example, str):
+        return example or ""
+    return json.dumps(example, indent=indent, ensure_ascii=False)

@@ -1,12 +1,12 @@
 """The page's form, made from the model's features: what can be entered, what is usual, what was entered.
 
-A field's text is what stands in it in the browser; empty is "not known". What is usual comes from the version's
-training profile, which has bins only: enough for a hint and a sensible start. Entry points: `fields`, `usual_texts`,
-`text_of` and `posted`.
+A field holds text; an empty field means "not known". What is usual comes from the version's training profile, whose
+bins are enough for a hint and a sensible start. Entry points: `fields`, `usual_texts`, `text_of`, `median` and
+`posted`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -20,15 +20,16 @@ from pipeline.service.calls import Call
 from pipeline.service.instances.signature import KEYS, number
 
 MOST_CHOICES = 50
-"""A category of more is a text field with suggestions."""
+"""A category with more values is a text field with suggestions."""
 NOT_KNOWN = ""
-NO_OR_YES = {"0": "No", "1": "Yes"}
 QUESTION = re.compile(r"(is|are|has|have|had|was|were|did|does|can)_", re.IGNORECASE)
-"""How the name of a truth value begins; a snapshot knows it as 0 and 1."""
+"""How the name of a truth value begins; a snapshot has it as 0 and 1."""
 OFTEN_MISSING = 0.2
 LARGEST_WHOLE = 1e15
-"""Beyond it a float is not written out to its last digit."""
+"""Larger whole numbers are not written out: a float does not hold their last digit."""
 FORM_TYPE = "application/x-www-form-urlencoded"
+
+Kind = Literal["number", "choice", "text"]
 
 
 @dataclass(frozen=True)
@@ -38,62 +39,43 @@ class Field:
     name: str
     """The feature's."""
     label: str
-    kind: Literal["number", "choice", "text"]
+    kind: Kind
     text: str
-    """What stands in it."""
     choices: Mapping[str, str]
-    """By the text that is sent, what a person reads; for a text field, suggestions."""
+    """What a person reads, by the text that is sent; for a text field, suggestions."""
     hint: str
     error: RequestError | None
-    """What is wrong with the text."""
-
-    @property
-    def is_number(self) -> bool:
-        """Whether a browser's field for numbers would keep the text."""
-        try:
-            return self.kind == "number" and not isinstance(number(self.text, self.name), bool)
-        except RequestError:
-            return False
 
 
 def fields(
     features: Sequence[Feature], profile: Profile | None, texts: Mapping[str, str], errors: Mapping[str, RequestError]
 ) -> list[Field]:
-    """Return the form's fields, in the features' order.
-
-    Parameters
-    ----------
-    features
-        The model's.
-    profile
-        Its training profile, for hints.
-    texts
-        What stands in the fields, by feature; what is not there is not known.
-    errors
-        What is wrong with them, by feature.
-    """
+    """Return a field for each feature, with its hint from the profile, its text and its error."""
     found = []
     for feature in features:
-        histogram = profile.features.get(feature.name) if profile else None
+        name, words = feature.name, label(feature.name).strip() or feature.name
+        histogram = profile.features.get(name) if profile else None
         kind, choices = _choices(feature, histogram)
-        text = texts.get(feature.name, NOT_KNOWN)
+        text = texts.get(name, NOT_KNOWN)
+        if kind == "number" and not _is_number(text):  # a browser's field for numbers would drop it
+            kind = "text"
         if kind == "choice":
             choices = {NOT_KNOWN: "Not known", **choices}
-            choices |= {text: text} if text not in choices else {}
-        hint = "" if kind == "choice" else _hint(histogram)
-        found.append(Field(feature.name, _label(feature.name), kind, text, choices, hint, errors.get(feature.name)))
+            choices.setdefault(text, text)
+        hint = _hint(histogram) if histogram and kind != "choice" else ""
+        found.append(Field(name, words[:1].upper() + words[1:], kind, text, choices, hint, errors.get(name)))
     return found
 
 
 def usual_texts(features: Sequence[Feature], profile: Profile | None) -> dict[str, str]:
-    """Return what is usual, for a form to start with: the median of a number, the most frequent category."""
+    """Return what a form starts with: the median of a number, the most frequent category."""
     if profile is None:
         return {}
     return {feature.name: _usual(profile.features.get(feature.name)) for feature in features}
 
 
 def text_of(value: float | bool | str | None) -> str:
-    """Return a feature's value as it stands in a field.
+    """Return a feature's value as the text of a field.
 
     Examples
     --------
@@ -105,23 +87,29 @@ def text_of(value: float | bool | str | None) -> str:
     if isinstance(value, str):
         return value
     whole = abs(value) < LARGEST_WHOLE and value == int(value)
-    return str(int(value)) if whole else f"{value:.7g}"  # what float32 holds for certain
+    return str(int(value)) if whole else f"{value:.7g}"  # the digits that float32 holds
+
+
+def median(histogram: Numbers) -> float | None:
+    """Return the upper end of the bin that holds the median; None if that bin is open.
+
+    Examples
+    --------
+    >>> median(Numbers(edges=[1, 2, 3], counts=[5, 5, 5, 5], missing=0))
+    2.0
+    """
+    half = sum(histogram.counts) / 2
+    ends = zip(histogram.edges, accumulate(histogram.counts), strict=False)
+    return next((edge for edge, below in ends if below >= half), None)
 
 
 def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
-    """Return the texts of a form that was sent.
-
-    Parameters
-    ----------
-    call
-        The request.
-    names
-        The features; beside them there may be customer_id and product_id.
+    """Return the texts of a form that was sent, by feature, customer_id and product_id.
 
     Raises
     ------
     RequestError
-        415 or 422: it is no such form.
+        415 or 422 if it is not a form with these fields.
     """
     if call.media.name != FORM_TYPE:
         raise RequestError(
@@ -130,34 +118,27 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
             f"{FORM_TYPE}, as the page's form is sent.",
             "use the form, or from a program POST /predict.",
         )
+    most = len(names) + len(KEYS)
     try:
-        given = dict(
-            parse_qsl(
-                call.content.decode("ascii"),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=len(names) + len(KEYS),
-            )
-        )
+        body = call.content.decode("ascii")
+        given = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=most))
     except ValueError:
         given = {NOT_KNOWN: NOT_KNOWN}
     if unknown := given.keys() - {*names, *KEYS}:
         raise RequestError(
             422,
             f"The form has the field {min(unknown)[:80]!r}, or is cut short.",
-            "a field for each feature of the model in charge; another may have come into force meanwhile.",
-            "go back to the page and load it anew.",
+            "a field for each feature of the model in charge, which may have changed meanwhile.",
+            "go back to the page and load it again.",
         )
     return {name: text.strip() if name in KEYS else text for name, text in given.items()}
 
 
-def _choices(
-    feature: Feature, histogram: Histogram | None
-) -> tuple[Literal["number", "choice", "text"], dict[str, str]]:
+def _choices(feature: Feature, histogram: Histogram | None) -> tuple[Kind, dict[str, str]]:
     if feature.kind == "number":
         edges = histogram.edges if isinstance(histogram, Numbers) else [0.0]
         is_truth = QUESTION.match(feature.name) and set(edges) <= {0.0}
-        return ("choice", NO_OR_YES) if is_truth else ("number", {})
+        return ("choice", {"0": "No", "1": "Yes"}) if is_truth else ("number", {})
     if len(feature.categories) <= MOST_CHOICES:
         another = "another"
         while another in feature.categories:
@@ -165,6 +146,13 @@ def _choices(
         return "choice", {**{category: category for category in feature.categories}, another: "Another one"}
     most_frequent = histogram.counts if isinstance(histogram, Categories) else feature.categories[:MOST_CHOICES]
     return "text", {category: category for category in most_frequent}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not isinstance(number(text, ""), bool)
+    except RequestError:
+        return False
 
 
 def _usual(histogram: Histogram | None) -> str:
@@ -178,42 +166,23 @@ def _usual(histogram: Histogram | None) -> str:
     return "1" if histogram.edges == [0.0] else NOT_KNOWN
 
 
-def median(histogram: Numbers) -> float | None:
-    """Return the upper end of the bin that holds the median; None where that bin is open.
-
-    Examples
-    --------
-    >>> median(Numbers(edges=[1, 2, 3], counts=[5, 5, 5, 5], missing=0))
-    2.0
-    """
-    half = sum(histogram.counts) / 2
-    return next(
-        (edge for edge, below in zip(histogram.edges, accumulate(histogram.counts), strict=False) if below >= half),
-        None,
-    )
-
-
-def _hint(histogram: Histogram | None) -> str:
-    return " ".join(_hints(histogram)) if histogram else ""
-
-
-def _hints(histogram: Histogram) -> Iterator[str]:
-    if isinstance(histogram, Numbers):
-        if len(histogram.edges) > 1:
-            yield f"Usually {_number(histogram.edges[0])} to {_number(histogram.edges[-1])}."
-        elif histogram.edges:
-            mostly = "at most" if histogram.counts[0] * 2 >= sum(histogram.counts) else "more than"
-            yield f"Usually {mostly} {_number(histogram.edges[0])}."
-    known = sum(histogram.counts if isinstance(histogram, Numbers) else [*histogram.counts.values(), histogram.other])
-    if (rows := known + histogram.missing) and histogram.missing / rows >= OFTEN_MISSING:
-        yield f"Not known of {percent(histogram.missing / rows)}."
+def _hint(histogram: Histogram) -> str:
+    """Return the usual range of a number, and how often the feature is missing."""
+    parts = []
+    if isinstance(histogram, Categories):
+        known = sum(histogram.counts.values()) + histogram.other
+    else:
+        known, edges = sum(histogram.counts), [_number(edge) for edge in histogram.edges]
+        if len(edges) > 1:
+            parts.append(f"Usually {edges[0]} to {edges[-1]}.")
+        elif edges:
+            parts.append(f"Usually {'at most' if histogram.counts[0] * 2 >= known else 'more than'} {edges[0]}.")
+    share = histogram.missing / (known + histogram.missing or 1)
+    if share >= OFTEN_MISSING:
+        parts.append(f"Not known in {percent(share)} of the cases.")
+    return " ".join(parts)
 
 
 def _number(value: float) -> str:
     text = f"{value:,.0f}" if abs(value) < LARGEST_WHOLE and value == int(value) else f"{value:,.4g}"
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _label(name: str) -> str:
-    words = label(name).strip() or name
-    return words[:1].upper() + words[1:]

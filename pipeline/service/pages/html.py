@@ -1,6 +1,6 @@
-"""Pages as answers: a template rendered, with the headers that let a browser load and run nothing else.
+"""Pages as responses: a template rendered, with headers that let a browser load and run nothing else.
 
-Used by `page`, `docs` and `site`. The entry points are `answered` and `error_page`.
+Used by `page`, `docs` and `site`. The entry points are `rendered`, `as_page` and `error_page`.
 """
 
 import base64
@@ -23,27 +23,31 @@ ISOLATED = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-"""For every page, beside what `server` adds to every answer. The referrer stays within the site: by its origin the
-front tells our form from a foreign one."""
+"""For every page, beside what `server` adds to every response. Within the site the referrer is sent, since the front
+tells our forms from foreign ones by its origin."""
 
 
-def answered(settings: Settings, template: str, *, status: int = 200, **facts: object) -> Response:
-    """Return a page of `pipeline/templates` that may load nothing, run no script and send its forms here only."""
-    text = render(settings, template, has_pages=settings.service.contract == "barometer", **facts)
+def rendered(settings: Settings, template: str, **facts: object) -> str:
+    """Return a page of `pipeline/templates`."""
+    return render(settings, template, has_pages=settings.service.contract == "barometer", **facts)
+
+
+def as_page(text: str, status: int = 200) -> Response:
+    """Return a page as a response: it may load nothing, run no script and send its forms to this service alone."""
     style = STYLE.search(text)
     assert style is not None, "every page has its style within"
-    policy = {"content-security-policy": content_policy(_hash(style[1])), "cache-control": "no-store"}
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = {"content-security-policy": content_policy(f"'sha256-{digest}'"), "cache-control": "no-store"}
     return Response(text, status, policy | ISOLATED, HTML)
 
 
 def error_page(settings: Settings) -> ErrorForm:
-    """Return the form that errors have for people: a page with what was found, what was expected and what to do."""
+    """Return the form that errors have for people: a page with the error's three parts."""
 
     def form(error: RequestError, request_id: str) -> Response:
         title = HTTPStatus(error.status).phrase
-        page = answered(
-            settings, "service_error.html", status=error.status, title=title, error=error, request_id=request_id
-        )
+        text = rendered(settings, "service_error.html", title=title, error=error, request_id=request_id)
+        page = as_page(text, error.status)
         page.headers.update(error.headers)
         return page
 
@@ -51,26 +55,8 @@ def error_page(settings: Settings) -> ErrorForm:
 
 
 def content_policy(style: str, form: str = "'self'") -> str:
-    """Return a content security policy.
-
-    Parameters
-    ----------
-    style
-        The source of styles that are allowed.
-    form
-        Where forms may be sent to.
-    """
-    parts = {
-        "default-src": "'none'",
-        "style-src": style,
-        "img-src": "'self' data:",
-        "form-action": form,
-        "frame-ancestors": "'none'",
-        "base-uri": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in parts.items())
-
-
-def _hash(style: str) -> str:
-    digest = hashlib.sha256(style.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    """Return a content security policy with a source of styles, and a place where forms may be sent to."""
+    return (
+        f"default-src 'none'; style-src {style}; img-src 'self' data:; form-action {form}; frame-ancestors 'none';"
+        " base-uri 'none'"
+    )
