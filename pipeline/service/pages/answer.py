@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pipeline.models.profile import Profile
 from pipeline.reporting.words import UNCHANGED, counted, day, percent
 from pipeline.service.calls import JSON, Call
+from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.signature import KEYS
 from pipeline.service.model.serving import Serving
 from pipeline.service.pages.entry import Entry
 from pipeline.service.pages.form import NOT_KNOWN, median
-from pipeline.service.predict.predictor import Prediction
 
 LEFT, RIGHT = 0.35, 0.65
 """Beyond these a label stands beside its mark, not about it: it would not fit a phone."""

@@ -130,7 +130,7 @@ def _features(document: Json) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "kind": " or ".join(kinds) if isinstance(kinds := schema.get("type", ""), list) else kinds,
+            "kind": " or ".join(kind["type"] for kind in schema.get("anyOf", [])),
             "description": schema.get("description", ""),
         }
         for name, schema in instance.get("properties", {}).items()

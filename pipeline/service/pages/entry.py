@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pipeline.errors import RequestError
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import KEYS, Instances, Signature, Values
 from pipeline.service.model.serving import Serving
 from pipeline.service.pages.form import NOT_KNOWN, text_of, usual_texts
@@ -93,7 +94,7 @@ def _read(signature: Signature, entered: Entry, snapshot: tuple[str, Values] | N
     sent = dict(entered.sent)
     while True:
         try:
-            return signature.texts([*sent, *KEYS], [[*sent.values(), *entered.subject]], complete=complete)
+            return Reader(signature, complete=complete).texts([*sent, *KEYS], [[*sent.values(), *entered.subject]])
         except RequestError as error:
             name = error.field
             if name is None or not sent.get(name):
