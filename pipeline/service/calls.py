@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -91,18 +91,26 @@ def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None =
     return Response(msgspec.json.encode(content), status, headers, JSON)
 
 
+class Problem(msgspec.Struct):
+    """An error as RFC 9457 has it, with its three parts, and the row and field at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    expected: str
+    do: str
+    request_id: str
+    row: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
 def problem(error: RequestError, request_id: str) -> Response:
-    """Return an error as RFC 9457 has it, with its three parts, and the row and field at fault."""
-    content: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": str(error),
-        "expected": error.expected,
-        "do": error.do,
-        "request_id": request_id,
-    }
-    content |= {name: value for name in ("row", "field") if (value := getattr(error, name)) is not None}
+    """Return an error as a `Problem`."""
+    row = msgspec.UNSET if error.row is None else error.row
+    field = msgspec.UNSET if error.field is None else error.field
+    title = HTTPStatus(error.status).phrase
+    content = Problem("about:blank", title, error.status, str(error), error.expected, error.do, request_id, row, field)
     return Response(msgspec.json.encode(content), error.status, error.headers, PROBLEM)
 
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
 from pipeline.service import app
-from pipeline.service.instances.described import EXAMPLE
+from pipeline.service.instances.predictions import EXAMPLE
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import KEYS, LARGEST, Signature
-from pipeline.service.openapi import document, example_instance
+from pipeline.service.openapi import document
 from pipeline.service.pages import docs as docs_page
 from pipeline.service.pages.html import rendered
 from tests.company import company_settings
@@ -66,7 +67,7 @@ def test_the_schema_takes_what_the_signature_takes(schemas, instance, completes)
         return "2026-03-02", (None,) * len(names)
 
     try:
-        SIGNATURE.objects([instance], complete=complete if completes else None)
+        Reader(SIGNATURE, complete=complete if completes else None).objects([instance])
     except RequestError:
         is_taken = False
     else:
@@ -76,7 +77,7 @@ def test_the_schema_takes_what_the_signature_takes(schemas, instance, completes)
 
 def test_the_example_is_an_instance(schemas):
     for schema in schemas.values():
-        jsonschema.validate(example_instance(SIGNATURE), schema)
+        jsonschema.validate(SIGNATURE.example(), schema)
 
 
 @pytest.mark.parametrize("contract", ["barometer", "sagemaker", "vertex", "azure"])
@@ -141,5 +142,5 @@ def test_it_is_made_once_for_a_model_version(watched, path, monkeypatch):
 def test_the_examples_words_are_those_that_the_service_says(serve):
     rows = [{"events": n, "amount": n, "is_busy": None, "kind": "a"} for n in range(60)]
     made = httpx.post(f"{serve().url}/predict", json={"instances": rows}).json()["predictions"]
-    said = {re.sub("[0-9]+", "n", row["words"], count=1) for row in made if row["satisfied"] == EXAMPLE["satisfied"]}
-    assert said == {EXAMPLE["words"].replace(str(round(100 * EXAMPLE["satisfaction"])), "n")}
+    said = {re.sub("[0-9]+", "n", row["words"], count=1) for row in made if row["satisfied"] == EXAMPLE.satisfied}
+    assert said == {EXAMPLE.words.replace(str(round(100 * EXAMPLE.satisfaction)), "n")}

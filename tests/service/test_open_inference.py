@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 import pipeline
+from pipeline.service.instances.predictions import Prediction
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.tensors import Request, instances_of, response
-from pipeline.service.predict.predictor import Prediction
 from tests.service.asking import FEATURES, TEXTS, bytes_of
 from tests.service.server import Server
 
@@ -128,7 +129,7 @@ def test_who_it_is_about_may_be_said(server, client, numbers):
     body["inputs"] += [{"name": name, "shape": [3], "datatype": "BYTES", "data": data} for name, data in who.items()]
     assert infer(client, body).json()["outputs"][0]["data"] == numbers
     signature = server.application.current.serving.signature
-    found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
+    found = instances_of(msgspec.convert(body, Request), b"", Reader(signature, 50))
     assert found.keys == [("x", "p"), ("y", None), (None, "p")]
 
 
@@ -151,12 +152,12 @@ def test_truth_values_and_texts_may_be_bytes(server):
     """They know no null, so an empty text is missing; in JSON it is a text as any other."""
     body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]
     signature = server.application.current.serving.signature
-    found = instances_of(msgspec.convert(body, Request), b"", signature, 50)
+    found = instances_of(msgspec.convert(body, Request), b"", Reader(signature, 50))
     assert found.values == [(3, 20, None, ""), (4, 21, False, "b")]
     for each, part in zip(body["inputs"][2:], parts, strict=True):
         each |= {"data": None, "parameters": {"binary_data_size": len(part)}}
     body["inputs"][2]["datatype"] = "BOOL"
-    found = instances_of(msgspec.convert(body, Request), b"".join(parts), signature, 50)
+    found = instances_of(msgspec.convert(body, Request), b"".join(parts), Reader(signature, 50))
     assert found.values == [(3, 20, True, None), (4, 21, False, "b")]
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.models.bundle import Feature
 from pipeline.service.contracts import sagemaker
-from pipeline.service.instances import forms as wire
+from pipeline.service.instances import predictions
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Signature
 from tests.service.asking import CSV, JSON, LINES, as_csv, as_object, json_lines, of_csv
 from tests.service.calls import call_of
@@ -64,7 +65,7 @@ def test_too_many_lines_are_refused_before_they_are_split():
     tracemalloc.start()
     try:
         with pytest.raises(Exception, match="3000000 rows"):
-            sagemaker._instances(call, CSV, MANY, 200_000)
+            sagemaker.read(call, Reader(MANY, 200_000, on_error_row=True))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -87,12 +88,11 @@ def test_too_many_lines_are_refused_before_they_are_split():
 def test_a_bad_line_costs_little(kind, line, wanted):
     rows = 2000
     body = "".join(line % n if "%d" in line else line for n in range(rows)).encode()
-    form = wire.FORMS[kind]
-    call = call_of("/invocations", {"content-type": kind}, body)
+    call = call_of("/invocations", {"content-type": kind, "accept": wanted}, body)
     tracemalloc.start()
     try:
-        instances = sagemaker._instances(call, form, MANY, rows)
-        answer = wire.written([], instances, wire.FORMS[wanted], header=False)
+        instances = sagemaker.read(call, Reader(MANY, rows, on_error_row=True))
+        answer = sagemaker.write([], instances)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -107,14 +107,14 @@ def test_a_platform_is_answered_while_a_large_answer_is_written(contract, serve,
     path, probe = ASKED[contract]
     server = serve(contract=contract)
     is_written, may_end = threading.Event(), threading.Event()
-    in_order = wire.in_order
+    in_order = predictions.in_order
 
     def slow(*given: Any) -> Any:
         is_written.set()
         assert may_end.wait(WAIT_SECONDS)
         return in_order(*given)
 
-    monkeypatch.setattr(wire, "in_order", slow)
+    monkeypatch.setattr(predictions, "in_order", slow)
     body = json.dumps({"instances": [as_object(GOOD), *[1] * 5000]}).encode()
     with ThreadPoolExecutor(1) as pool:
         bulk = pool.submit(invoked, server.url, body, JSON, path)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import Feature
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import LARGEST, Signature, number
 
 FEATURES = [
@@ -16,6 +17,7 @@ FEATURES = [
     Feature(name="class", kind="category"),
 ]
 SIGNATURE = Signature(FEATURES)
+READER = Reader(SIGNATURE)
 names = st.text(
     st.characters(min_codepoint=32, exclude_characters='"\\\x7f', exclude_categories=["Cs", "Cc"]), min_size=1
 )
@@ -30,7 +32,7 @@ def test_every_name_that_a_query_may_give_can_be_asked_by(given_names):
     row = dict.fromkeys(signature.names, 1.5)
     if "class" in row and signature.features == tuple(FEATURES):
         row["class"] = "x"
-    found = signature.fast(json.dumps({"instances": [row]}).encode())
+    found = signature.fast(json.dumps({"instances": [row]}).encode(), 1)
     assert found is not None
     assert found.values == [tuple(row.values())]
 
@@ -59,9 +61,9 @@ def test_objects_columns_and_texts_say_the_same():
     texts = [["" if cell is None else str(cell) for cell in row] for row in cells]
     order = ["class", "größe", "a b"]
     expected = [(1.0, None, "x"), (-3.0, 2.5, None)]
-    assert SIGNATURE.objects(rows).values == expected
-    assert SIGNATURE.columns(order, cells).values == expected
-    assert SIGNATURE.texts(order, texts).values == expected
+    assert READER.objects(rows).values == expected
+    assert READER.columns(order, cells).values == expected
+    assert READER.texts(order, texts).values == expected
 
 
 def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
@@ -72,14 +74,14 @@ def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
         return "2026-03-02", tuple({"a b": 7.0, "größe": None, "class": "old"}[name] for name in wanted)
 
     row = {"customer_id": "c", "product_id": "p", "class": None}
-    found = SIGNATURE.objects([row, {"a b": 1, "größe": 2, "class": "x"}], complete=complete)
+    found = Reader(SIGNATURE, complete=complete).objects([row, {"a b": 1, "größe": 2, "class": "x"}])
     assert found.values == [(7.0, None, None), (1.0, 2.0, "x")]
     assert found.weeks == {0: "2026-03-02"}
     assert asked == [("c", "p", ["a b", "größe"])]
     with pytest.raises(RequestError, match="the latest snapshot gives"):
-        SIGNATURE.objects([row], complete=lambda *_: ("2026-03-02", ("text", 1.0)))
+        Reader(SIGNATURE, complete=lambda *_: ("2026-03-02", ("text", 1.0))).objects([row])
     with pytest.raises(RequestError) as refused:
-        SIGNATURE.objects([{"a b": 1}], complete=complete)
+        Reader(SIGNATURE, complete=complete).objects([{"a b": 1}])
     assert (refused.value.row, refused.value.field) == (0, "größe")
 
 
@@ -87,8 +89,8 @@ def test_the_first_bad_row_is_raised_or_all_are_noted():
     good = {"a b": 1, "größe": 2, "class": "x"}
     rows = [good, good | {"a b": "x"}, good, good | {"class": 1}]
     with pytest.raises(RequestError) as refused:
-        SIGNATURE.objects(rows)
+        READER.objects(rows)
     assert (refused.value.row, refused.value.field) == (1, "a b")
-    found = SIGNATURE.objects(rows, on_error_row=True)
+    found = Reader(SIGNATURE, on_error_row=True).objects(rows)
     assert [(row, error.field) for row, error in found.bad.items()] == [(1, "a b"), (3, "class")]
     assert len(found.values) == 2

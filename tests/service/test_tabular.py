@@ -5,18 +5,42 @@ import json
 import math
 import struct
 import threading
+from types import SimpleNamespace
 
 import pytest
+from starlette.responses import Response
 
-from pipeline.service.instances.frames import SMALL_BYTES, null_for_nan, off_loop
+from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, Standard
+from pipeline.service.instances.bodies import null_for_nan
+from pipeline.service.instances.signature import Instances
 from tests.service.calls import call_of
 
 
-@pytest.mark.parametrize(("size", "is_on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)])
-def test_a_large_body_is_read_beside_the_loop(size, is_on_loop):
-    call = call_of(content=b" " * size)
-    found = asyncio.run(off_loop(call, threading.get_ident))
-    assert (found == threading.get_ident()) == is_on_loop
+@pytest.mark.parametrize(
+    ("size", "rows", "expected"),
+    [
+        (SMALL_BYTES, LONG_ROWS, [True, True]),
+        (SMALL_BYTES + 1, LONG_ROWS, [False, True]),
+        (SMALL_BYTES, LONG_ROWS + 1, [True, False]),
+    ],
+)
+def test_a_large_body_is_read_and_a_long_answer_written_beside_the_loop(size, rows, expected):
+    is_on_loop = []
+
+    def noted(returned):
+        is_on_loop.append(threading.current_thread() is threading.main_thread())
+        return returned
+
+    class Nothing:
+        serving = SimpleNamespace(signature=None)
+
+        async def predict(self, *_given):
+            return []
+
+    standard = Standard("vertex", Nothing(), Nothing(), 1)
+    endpoint = standard.predictions(lambda *_: noted(Instances([()] * rows)), lambda *_: noted(Response()))
+    asyncio.run(endpoint(call_of(content=b" " * size)))
+    assert is_on_loop == expected
 
 
 @pytest.mark.parametrize(

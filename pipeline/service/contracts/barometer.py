@@ -1,80 +1,70 @@
-"""Our own API: `POST /predict`.
+"""Our own API: `POST /predict`. The entry point is `routes`."""
 
-The entry point is `routes`; `pipeline.service.instances.forms` reads and writes the forms.
-"""
-
-import asyncio
+import csv
+import io
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from pipeline.errors import RequestError
-from pipeline.service.calls import Call, Route
-from pipeline.service.instances.described import instances_in, predictions_out
-from pipeline.service.instances.forms import at_once, negotiated, read, written
+from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
+from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, off_loop
+from pipeline.service.instances.bodies import csv_rows, json_lines, raw_rows
+from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.predictions import COLUMNS, example_in, write
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Complete, Instances, Signature
 from pipeline.service.model.current import Current
-from pipeline.service.openapi import Schema, answer, operation, parameter
+from pipeline.service.openapi import Schema, answer, content, listed, operation, parameter, ref
 from pipeline.service.predict.predictor import Predictor
 from pipeline.service.published.completing import MOST_COMPLETED, completed
 from pipeline.service.published.lookup import Lookup
 from pipeline.settings.service import Service
 
-LONG_ROWS = 1_000
-"""An answer for more is written in a thread, so that others need not wait."""
+PLAIN_BYTES = 32_768
+"""A larger body is read in a thread, even plain JSON without a fault."""
 
 
 def routes(current: Current, predictor: Predictor, lookup: Lookup | None, service: Service) -> list[Route]:
     """Return the route of on-demand predictions."""
-    described = partial(_described, service.rows)
-    return [
-        Route(
-            "POST",
-            "/predict",
-            partial(_predict, current, predictor, lookup, service.rows),
-            scope="predict",
-            operation=described,
-        )
-    ]
+    predict = partial(_predict, current, predictor, lookup, service.rows)
+    return [Route("POST", "/predict", predict, "predict", partial(_describe, service.rows))]
 
 
-async def _predict(current: Current, predictor: Predictor, lookup: Lookup | None, rows: int, call: Call) -> Response:
+async def _predict(
+    current: Current, predictor: Predictor, lookup: Lookup | None, most_rows: int, call: Call
+) -> Response:
     serving = current.serving
     form = negotiated(call)
     on_error_row = bool(call.scope["query_string"]) and _on_error_row(call)
-    instances = at_once(call, serving.signature, rows)
+    instances = None
+    if call.fields.get(b"content-type") == b"application/json" and len(call.content) <= PLAIN_BYTES:
+        instances = serving.signature.fast(call.content, most_rows)
     if instances is None:
-        instances = await _read(lookup, rows, serving.signature, call, on_error_row=on_error_row)
-    answered = partial(written, await predictor.predict(call, serving, instances), instances, form)
-    return answered() if instances.rows <= LONG_ROWS else await asyncio.to_thread(answered)
+        instances = await _read(lookup, call, Reader(serving.signature, most_rows, on_error_row))
+    predictions = await predictor.predict(call, serving, instances)
+    return await off_loop(instances.rows > LONG_ROWS, partial(write, predictions, instances, form))
 
 
-async def _read(
-    lookup: Lookup | None, most_rows: int, signature: Signature, call: Call, *, on_error_row: bool
-) -> Instances:
+async def _read(lookup: Lookup | None, call: Call, reader: Reader) -> Instances:
+    is_large = len(call.content) > SMALL_BYTES
 
     def instances_of(complete: Complete | None) -> Awaitable[Instances]:
-        return read(call, signature, header=True, on_error_row=on_error_row, complete=complete, most_rows=most_rows)
+        return off_loop(is_large, partial(read, call, replace(reader, complete=complete)))
 
     return await (instances_of(None) if lookup is None else completed(lookup, instances_of))
 
 
-def _described(most_rows: int, signature: Signature | None) -> Schema:
-    says = "`refuse`: a bad row refuses the request. `row`: an error stands in its place, the others are answered."
-    return operation(
-        "Predict how satisfied customers are likely to be",
-        description="One prediction for each instance, in order. `Accept` chooses the answer's form. Where there is a"
-        f" warehouse, up to {MOST_COMPLETED} subjects may leave features to the latest snapshot.",
-        request=instances_in(signature, most_rows, header=True),
-        parameters=[parameter("on_error", says, {"enum": ["refuse", "row"], "default": "refuse"})],
-        responses={
-            200: answer("A prediction for each instance.", predictions_out(bad_rows=True)),
-            404: "The subject of an instance that leaves features out is in no published week; `row` says which.",
-            406: "",
-            422: "",
-        },
-    )
+def read(call: Call, reader: Reader) -> Instances:
+    """Return the instances of a body in JSON (`{"instances": […]}`), JSON Lines or CSV."""
+    form = form_of(call)
+    if form is JSON:
+        return reader.fast(call.content) or reader.objects(raw_rows(call.content))
+    return reader.objects(json_lines(call.content)) if form is JSON_LINES else reader.texts(*csv_rows(call))
 
 
 def _on_error_row(call: Call) -> bool:
@@ -87,3 +77,54 @@ def _on_error_row(call: Call) -> bool:
             "choose one of them.",
         )
     return said == "row"
+
+
+def _describe(most_rows: int, signature: Signature | None) -> Schema:
+    example = signature.example() if signature else {}
+    body = {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {"instances": listed(ref("Instance"), minItems=1, maxItems=most_rows)},
+        "additionalProperties": False,
+    }
+    rows = "Lines of cells (RFC 4180); the first names the columns, in any order; an empty cell is missing."
+    return operation(
+        "Predict how satisfied customers are likely to be",
+        description="One prediction for each instance, in order. `Accept` chooses the answer's form. Where there is a"
+        f" warehouse, up to {MOST_COMPLETED} subjects may leave features to the latest snapshot.",
+        request={
+            JSON: content(body, {"instances": [example]}),
+            CSV: content(_text(rows), _csv(example)),
+            JSON_LINES: content(_text("An instance a line."), f"{msgspec.json.encode(example).decode()}\n"),
+        },
+        parameters=[
+            parameter(
+                "on_error",
+                "`refuse`: a bad row refuses the request. `row`: an error is answered in its place.",
+                {"enum": ["refuse", "row"], "default": "refuse"},
+            )
+        ],
+        responses={
+            200: answer(
+                "A prediction for each instance.",
+                {
+                    JSON: content(ref("Predictions"), example_in(JSON)),
+                    CSV: content(_text(f"The columns {', '.join(COLUMNS)}."), example_in(CSV)),
+                    JSON_LINES: content(_text("A prediction a line."), example_in(JSON_LINES)),
+                },
+            ),
+            404: "The subject of an instance that leaves features out is in no published week; `row` says which.",
+            406: "",
+            422: "",
+        },
+    )
+
+
+def _text(description: str) -> Schema:
+    return {"type": "string", "description": description}
+
+
+def _csv(row: dict[str, Any]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([row.keys(), row.values()])
+    return text.getvalue()

@@ -2,116 +2,118 @@
 
 Each feature is an input of shape [n] or [n, 1]: FP64 (or another number) for numbers, BYTES for text; customer_id and
 product_id may be further ones. The outputs are the prediction's fields. The only version to ask for is the champion's;
-an A/B test's challenger may answer all the same, as each row's output `model_version` says. The entry point is
-`routes`; `pipeline.service.instances.tensors` reads and writes the tensors.
+an A/B test's challenger may answer too, as each row's output `model_version` says. The entry point is `routes`;
+`pipeline.service.instances.tensors` reads and writes the tensors.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from starlette.responses import Response
 
 import pipeline
 from pipeline.errors import RequestError
-from pipeline.service.calls import JSON, Call, Route, as_json
-from pipeline.service.contracts.open_inference_docs import described
-from pipeline.service.instances.forms import checked, media_type_among
-from pipeline.service.instances.frames import in_words, off_loop
-from pipeline.service.instances.tensors import BINARY, OUTPUTS, instances_of, request_of, response
+from pipeline.service.calls import JSON, Call, Endpoint, Route, as_json
+from pipeline.service.contracts.standard import Standard
+from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.predictions import Prediction
+from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.signature import Instances
+from pipeline.service.instances.tensors import BINARY, NUMBERS, OUTPUTS, instances_of, request_of, response
+from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
-from pipeline.service.model.serving import Serving
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
 MODEL = "/v2/models/{model}"
-VERSION = MODEL + "/versions/{version}"
 DATATYPES = {"number": "FP64", "category": "BYTES"}
 
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of the protocol."""
+    values = {"outputs": [*OUTPUTS], "numbers": [*NUMBERS], "datatypes": DATATYPES}
+    v2 = Standard("open_inference", current, predictor, service.rows, error, **values)
+    predictions = v2.predictions(read, write)
     found = [
-        Route("GET", "/v2", _server, operation=described("server"), error=_error),
-        Route("GET", "/v2/health/live", _live, operation=described("live"), error=_error),
-        Route("GET", "/v2/health/ready", partial(_ready, current), operation=described("ready"), error=_error),
+        v2.route("GET", "/v2", _server),
+        v2.route("GET", "/v2/health/live", _live),
+        v2.route("GET", "/v2/health/ready", partial(_ready, current)),
     ]
-    for path in (MODEL, VERSION):
+    for path in (MODEL, MODEL + "/versions/{version}"):
         found += [
-            Route("GET", path, partial(_model, current), "predict", described("model"), error=_error),
-            Route("GET", f"{path}/ready", partial(_ready, current), operation=described("model_ready"), error=_error),
-            Route(
-                "POST",
-                f"{path}/infer",
-                partial(_infer, current, predictor, service.rows),
-                "predict",
-                described("infer"),
-                error=_error,
-            ),
+            v2.route("GET", path, partial(_model, current), "predict"),
+            v2.route("GET", f"{path}/ready", partial(_model_ready, current)),
+            v2.route("POST", f"{path}/infer", partial(_infer, current, predictions), "predict"),
         ]
     return found
 
 
 async def _server(_call: Call) -> Response:
-    return _json({"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]})
+    return as_json({"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]})
 
 
 async def _live(_call: Call) -> Response:
-    return _json({"live": True})
+    return as_json({"live": True})
 
 
-async def _ready(current: Current, call: Call) -> Response:
-    """Answer of the server, or of a model, whether it is ready."""
-    serving = current.serving  # refuses when there is none
-    if "model" not in call.path_params:
-        return _json({"ready": True})
-    _check_name(serving, call)
-    return _json({"name": serving.name, "ready": True})
+async def _ready(current: Current, _call: Call) -> Response:
+    _ = current.serving  # refuses if there is none
+    return as_json({"ready": True})
+
+
+async def _model_ready(current: Current, call: Call) -> Response:
+    _check_name(current, call)
+    return as_json({"name": current.serving.name, "ready": True})
 
 
 async def _model(current: Current, call: Call) -> Response:
+    _check_name(current, call)
     serving = current.serving
-    _check_name(serving, call)
-    inputs = [{"name": f.name, "datatype": DATATYPES[f.kind], "shape": [-1]} for f in serving.signature.features]
-    outputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()]
-    return _json(
+    inputs = {feature.name: DATATYPES[feature.kind] for feature in serving.signature.features}
+    return as_json(
         {
             "name": serving.name,
             "versions": [serving.champion.version],
             "platform": "onnxruntime_onnx",
-            "inputs": inputs,
-            "outputs": outputs,
+            "inputs": [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in inputs.items()],
+            "outputs": [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()],
         }
     )
 
 
-async def _infer(current: Current, predictor: Predictor, rows: int, call: Call) -> Response:
-    serving = current.serving
-    _check_name(serving, call)
-    media_type_among(call, JSON, BINARY, "")  # Triton's client names none
-    request, behind = await off_loop(call, lambda: request_of(call))
-    instances = await off_loop(call, lambda: instances_of(request, behind, serving.signature, rows))
-    predictions = await predictor.predict(call, serving, checked(instances, rows))
-    return await off_loop(call, lambda: response(request, predictions, serving.name))
+async def _infer(current: Current, predictions: Endpoint, call: Call) -> Response:
+    _check_name(current, call)
+    return await predictions(call)
 
 
-def _check_name(serving: Serving, call: Call) -> None:
+def _check_name(current: Current, call: Call) -> None:
     """Refuse a model or version that is not in charge."""
-    asked = call.path_params
-    in_charge = {"model": serving.name, "version": serving.champion.version}
-    for what in asked:
-        if asked[what] != in_charge[what]:
+    in_charge = {"model": current.serving.name, "version": current.serving.champion.version}
+    for what, asked in call.path_params.items():
+        if asked != in_charge[what]:
             raise RequestError(
                 404,
-                f"The {what} {asked[what][:80]!r} is not in charge.",
+                f"The {what} {asked[:80]!r} is not in charge.",
                 f"{in_charge[what]!r}.",
                 "ask for that one, or leave the version out.",
             )
 
 
-def _json(content: dict[str, Any]) -> Response:
-    return as_json(content)
+def read(call: Call, reader: Reader) -> Instances:
+    """Return the instances of a request."""
+    media_type_among(call, JSON, BINARY, "")  # Triton's client names none
+    request, behind = request_of(call)
+    instances = instances_of(request, behind, reader)
+    instances.answer = request, call.path_params["model"]
+    return instances
 
 
-def _error(error: RequestError, _request_id: str) -> Response:
-    status = 400 if error.status == 422 else error.status  # noqa: PLR2004 - which the protocol's servers do not know
-    return as_json({"error": in_words(error)}, status, error.headers)
+def write(predictions: Sequence[Prediction], instances: Instances) -> Response:
+    """Return the outputs that were asked for."""
+    request, model_name = instances.answer
+    return response(request, predictions, model_name)
+
+
+def error(error: RequestError, _request_id: str) -> Response:
+    """Return an error in the protocol's form, whose servers do not know the status 422."""
+    return as_json({"error": describe(error)}, 400 if error.status == 422 else error.status, error.headers)  # noqa: PLR2004

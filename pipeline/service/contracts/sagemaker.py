@@ -1,90 +1,93 @@
 """Amazon SageMaker's contract, for endpoints and batch transform: `/ping`, `/invocations`, `/execution-parameters`.
 
-A record is a line, as SageMaker's own splitting has it, and CSV has no header. A bad line never loses the others: what
-is wrong with it stands in its place, so that there are as many lines out as in, in their order. Where the client does
-not say, the answer has the form of the request. The entry point is `routes`.
+A record is a line, as SageMaker's own splitting has it, and CSV has no header. An error is answered in a bad line's
+place, so that there are as many lines out as in, in their order. The answer has the form of the request, unless the
+client asks for another. The entry point is `routes`.
 """
 
 import csv
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 from starlette.responses import Response
 
 from pipeline.errors import RequestError
-from pipeline.service.calls import CSV, JSON, Call, Route, as_json
-from pipeline.service.contracts.docs import lines_in
-from pipeline.service.instances.described import predictions_out
-from pipeline.service.instances.forms import checked, form_of, limited, negotiated
-from pipeline.service.instances.frames import off_loop, predicted, probe, records
-from pipeline.service.instances.json_bodies import raw_rows
-from pipeline.service.instances.signature import Instances, Signature
+from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route, as_json
+from pipeline.service.contracts.standard import Standard
+from pipeline.service.instances import predictions
+from pipeline.service.instances.bodies import raw_rows
+from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.predictions import Prediction, example_in
+from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.signature import Instances, limited
 from pipeline.service.model.current import Current
-from pipeline.service.openapi import Schema, answer, content, operation
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
-TAG = "SageMaker"
 MEGABYTE = 2**20
 TRANSFORMS = 8
 """More at once would only wait for each other."""
 MOST_ROWS = 200_000
-"""SageMaker fills a request up to its bytes, whatever its rows: `service.rows` would lose the file. But a bad row of
-one byte is answered by a hundred, so there is a bound; 6 MB of rows of 30 bytes keep it."""
+"""SageMaker fills a request up to its bytes, so `service.rows` would refuse whole files. There is a bound, because a
+bad row of one byte is answered by a hundred; 6 MB of rows of 30 bytes are within it."""
 TOGETHER_MEGABYTES = 100
-"""SageMaker takes no larger product of transforms at once and their payload."""
+"""SageMaker's bound for the transforms at once times their payload."""
 
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes that SageMaker asks for."""
     parameters = _execution_parameters(service)
-    told = operation(
-        "How a batch transform best asks", tag=TAG, responses={200: answer("So.", {JSON: content({}, parameters)})}
-    )
+    values = {"json": example_in(JSON), "csv": example_in(CSV, header=False), "lines": example_in(JSON_LINES)}
+    values |= {"columns": predictions.COLUMNS, "parameters": parameters}
+    sagemaker = Standard("sagemaker", current, predictor, MOST_ROWS, **values)
     return [
-        probe(current, "/ping", "", tag=TAG),
-        Route("GET", "/execution-parameters", partial(_parameters, parameters), operation=told),
-        Route("POST", "/invocations", partial(_invocations, current, predictor), "predict", _described),
+        sagemaker.probe("/ping", ""),
+        sagemaker.route("GET", "/execution-parameters", partial(_parameters, parameters)),
+        sagemaker.route("POST", "/invocations", sagemaker.predictions(read, write, on_error_row=True), "predict"),
     ]
+
+
+def _execution_parameters(service: Service) -> dict[str, int | str]:
+    megabytes = max(service.body_bytes // MEGABYTE, 1)
+    at_once = max(min(TRANSFORMS, service.concurrent_requests, TOGETHER_MEGABYTES // megabytes), 1)
+    return {"MaxConcurrentTransforms": at_once, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": megabytes}
 
 
 async def _parameters(parameters: dict[str, int | str], _call: Call) -> Response:
     return as_json(parameters)
 
 
-async def _invocations(current: Current, predictor: Predictor, call: Call) -> Response:
-    serving, form = current.serving, form_of(call)
+def read(call: Call, reader: Reader) -> Instances:
+    """Return the instances of a request."""
+    form = form_of(call)
+    has_header = call.media.parameters.get("header") == "present"
     wanted = negotiated(call, default=form)
-    instances = await off_loop(call, lambda: checked(_instances(call, form, serving.signature, MOST_ROWS), MOST_ROWS))
-    return await predicted(predictor, call, serving, instances, wanted, header=_has_header(call))
-
-
-def _instances(call: Call, form: str, signature: Signature, most_rows: int) -> Instances:
     if form is JSON:
-        return signature.fast(call.content) or records(
-            signature, raw_rows(call.content), most_rows=most_rows, on_error_row=True
-        )
-    lines = _lines(call.content, most_rows)
-    if form is not CSV:
-        return records(signature, [*map(msgspec.Raw, lines)], most_rows=most_rows, on_error_row=True)
-    names = _cells(lines.pop(0)) if _has_header(call) and lines else None
-    if isinstance(names, RequestError):
-        raise names
-    return signature.texts(names, map(_cells, lines), on_error_row=True)
+        instances = reader.fast(call.content) or reader.records(raw_rows(call.content))
+    elif form is CSV:
+        instances = _from_csv(_lines(call.content, reader.most_rows), reader, has_header=has_header)
+    else:
+        instances = reader.records([*map(msgspec.Raw, _lines(call.content, reader.most_rows))])
+    instances.answer = wanted, has_header
+    return instances
 
 
 def _lines(body: bytes, most_rows: int) -> list[bytes]:
-    """Return the lines, empty ones too, if they are not too many: as objects, tiny ones take many times their bytes.
+    """Return the lines, empty ones too; they are counted first, since a tiny line takes many times its bytes.
 
-    Elsewhere an empty line is passed over. But SageMaker splits records at newlines: a join would give every later
+    An empty line is a record here: SageMaker splits records at newlines, so passing it over would give every later
     record another's prediction, and an empty line that is sent alone would be refused and lose the file.
     """
     limited(range(body.count(b"\n") + body.count(b"\r") - body.count(b"\r\n")), most_rows)
     return body.removeprefix(b"\xef\xbb\xbf").splitlines()
 
 
-def _has_header(call: Call) -> bool:
-    return call.media.parameters.get("header") == "present"
+def _from_csv(lines: list[bytes], reader: Reader, *, has_header: bool) -> Instances:
+    names = _cells(lines.pop(0)) if has_header and lines else None
+    if isinstance(names, RequestError):
+        raise names
+    return reader.texts(names, map(_cells, lines))
 
 
 def _cells(line: bytes) -> list[str] | RequestError:
@@ -95,22 +98,7 @@ def _cells(line: bytes) -> list[str] | RequestError:
         return RequestError(422, f"A line is no CSV: {error}.", "a line of CSV in UTF-8.", "mend that line.")
 
 
-def _execution_parameters(service: Service) -> dict[str, int | str]:
-    megabytes = max(service.body_bytes // MEGABYTE, 1)
-    at_once = max(min(TRANSFORMS, service.concurrent_requests, TOGETHER_MEGABYTES // megabytes), 1)
-    return {"MaxConcurrentTransforms": at_once, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": megabytes}
-
-
-def _described(signature: Signature | None) -> Schema:
-    return operation(
-        "Predict for SageMaker",
-        tag=TAG,
-        description="A bad row is answered by what is wrong with it, in its place. Without `Accept` the answer has the"
-        " request's form.",
-        request=lines_in(signature, MOST_ROWS),
-        responses={
-            200: answer("A prediction for each row, in order.", predictions_out(bad_rows=True, header=False)),
-            406: "",
-            422: "",
-        },
-    )
+def write(found: Sequence[Prediction], instances: Instances) -> Response:
+    """Return the predictions in the form that was asked for."""
+    form, has_header = instances.answer
+    return predictions.write(found, instances, form, header=has_header)

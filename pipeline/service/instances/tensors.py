@@ -1,13 +1,13 @@
 """The tensors of the Open Inference Protocol: from a request's to instances, from predictions to a response's.
 
-Data is JSON, nested or flat, or, as Triton's clients send it unless told otherwise, bytes behind the JSON (the "binary
-tensor data" extension). null is missing; where a type has no null, NaN is, and in bytes a text of length 0. Entry
-points: `request_of`, `instances_of` and `response`.
+Data is JSON, nested or flat, or, as Triton's clients send it by default, bytes behind the JSON (the "binary tensor
+data" extension). A missing value is null; NaN where a type has no null; in bytes, a text of length 0. Entry points:
+`request_of`, `instances_of` and `response`.
 """
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any
 
@@ -17,14 +17,13 @@ from starlette.responses import Response
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import JSON, Call
-from pipeline.service.instances.forms import limited
-from pipeline.service.instances.frames import null_for_nan
-from pipeline.service.instances.json_bodies import decoded
-from pipeline.service.instances.signature import Instances, Signature
-from pipeline.service.predict.predictor import Prediction
+from pipeline.service.instances.bodies import decode, null_for_nan
+from pipeline.service.instances.predictions import Prediction
+from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.signature import Instances, limited
 
 JSON_BYTES = b"inference-header-content-length"
-"""The header that says how long the JSON is, where bytes follow it."""
+"""The header with the length of the JSON, where bytes follow it."""
 BINARY = "application/octet-stream"
 NUMBERS = {
     **{f"INT{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -38,15 +37,9 @@ RANGES = {
     "FP16": (-65504, 65504),
     "BOOL": (0, 1),
 }
-"""What a datatype can hold, where that is less than what the model takes."""
-OUTPUTS: dict[str, str] = {
-    "satisfaction": "FP64",
-    "satisfied": "BOOL",
-    "model_version": "BYTES",
-    "role": "BYTES",
-    "words": "BYTES",
-}
-"""What can be asked for: the fields of `Prediction`, by datatype."""
+"""The least and largest number of a datatype, where that is less than what the model takes."""
+OUTPUTS = {"satisfaction": "FP64", "satisfied": "BOOL", "model_version": "BYTES", "role": "BYTES", "words": "BYTES"}
+"""The outputs: fields of `Prediction`, by datatype."""
 
 
 class Tensor(msgspec.Struct):
@@ -76,7 +69,7 @@ class Request(msgspec.Struct):
 
     @property
     def wanted(self) -> dict[str, bool]:
-        """The outputs that are to be answered, each once however often it was asked for, and whether as bytes."""
+        """The outputs to answer, each once, and whether as bytes."""
         default = (self.parameters or {}).get("binary_data_output") is True
         if not self.outputs:
             return dict.fromkeys(OUTPUTS, default)
@@ -89,32 +82,31 @@ def request_of(call: Call) -> tuple[Request, bytes]:
     Raises
     ------
     RequestError
-        400 when it is no JSON; 422 when it is of another form, or asks for outputs that there are not.
+        400 if it is no JSON; 422 if it has another form, or asks for unknown outputs.
     """
     length = call.fields.get(JSON_BYTES)
     if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.content)):
         raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
     end = len(call.content) if length is None else int(length)
-    request: Request = decoded(null_for_nan(call.content[:end]), Request)
+    request: Request = decode(null_for_nan(call.content[:end]), Request)
     for name in request.wanted:
         if name not in OUTPUTS:
             raise _wrong(f"there is no output {name[:80]!r}", f"some of {', '.join(OUTPUTS)}")
     return request, call.content[end:]
 
 
-def instances_of(request: Request, behind: bytes, signature: Signature, most_rows: int) -> Instances:
+def instances_of(request: Request, behind: bytes, reader: Reader) -> Instances:
     """Return the instances of a request's inputs, each a feature of all instances, or their customer_id or product_id.
 
     Raises
     ------
     RequestError
-        413 for too many; 422 with the input, and the row where it is one value that is wrong.
+        413 for too many; 422 with the input, and with the row if one value is wrong.
     """
     columns, start = [], 0
-    numbers = {feature.name for feature in signature.features if feature.kind == "number"}
     for tensor in request.inputs:
-        rows = _rows(tensor, (*NUMBERS,) if tensor.name in numbers else ("BYTES",))
-        limited(range(rows), most_rows)
+        rows = _rows(tensor, [*NUMBERS] if reader.signature.kinds.get(tensor.name) == "number" else ["BYTES"])
+        limited(range(rows), reader.most_rows)
         if rows != request.inputs[0].shape[0]:
             raise _wrong(f"it has {rows} values, the first input another number", "as many in each", tensor.name)
         size = (tensor.parameters or {}).get("binary_data_size")
@@ -122,33 +114,32 @@ def instances_of(request: Request, behind: bytes, signature: Signature, most_row
             columns.append(_from_json(tensor, rows))
             continue
         if type(size) is not int or not 0 <= size <= len(behind) - start:
-            raise _wrong(
-                "its binary_data_size is no length of the bytes behind the JSON", "that of its own", tensor.name
-            )
+            found = "its binary_data_size is no length of the bytes behind the JSON"
+            raise _wrong(found, "the number of its own bytes", tensor.name)
         columns.append(_from_bytes(tensor, rows, behind[start : start + size]))
         start += size
     if start != len(behind):
         raise _wrong(f"{len(behind) - start} bytes are left behind those of its inputs", "bytes of inputs only")
-    return signature.columns([tensor.name for tensor in request.inputs], zip(*columns, strict=True))
+    return reader.columns([tensor.name for tensor in request.inputs], zip(*columns, strict=True))
 
 
 def response(request: Request, predictions: Sequence[Prediction], model_name: str) -> Response:
-    """Return the answer; its model_version is that of every row, and left out where an A/B test's rows have two."""
+    """Return the answer; its model_version is that of every row, left out if an A/B test's rows have two."""
     versions = {prediction.model_version for prediction in predictions}
-    said = {"model_name": model_name} | ({"model_version": versions.pop()} if len(versions) == 1 else {})
+    head = {"model_name": model_name} | ({"model_version": versions.pop()} if len(versions) == 1 else {})
     outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
     for name, is_binary in request.wanted.items():
         values = [getattr(prediction, name) for prediction in predictions]
         output: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": [len(values)]}
         if is_binary:
-            behind.append(_TO_BYTES[OUTPUTS[name]](values))
+            behind.append(_to_bytes(OUTPUTS[name], values))
             output["parameters"] = {"binary_data_size": len(behind[-1])}
         else:
             output["data"] = values
         outputs.append(output)
     echoed = {} if request.id is None else {"id": request.id}
-    body = msgspec.json.encode({**said, **echoed, "outputs": outputs})
+    body = msgspec.json.encode({**head, **echoed, "outputs": outputs})
     if not behind:
         return Response(body, media_type=JSON)
     headers = {JSON_BYTES.decode(): str(len(body))}
@@ -156,7 +147,7 @@ def response(request: Request, predictions: Sequence[Prediction], model_name: st
 
 
 def _rows(tensor: Tensor, datatypes: Sequence[str]) -> int:
-    """Return how many instances an input is of, once its datatype and shape are seen to be possible."""
+    """Return the number of instances in an input with a possible datatype and shape."""
     if tensor.datatype not in datatypes:
         raise _wrong(f"its datatype is {tensor.datatype[:80]!r}", f"one of {', '.join(datatypes)}", tensor.name)
     shape = tensor.shape
@@ -172,18 +163,12 @@ def _from_json(tensor: Tensor, rows: int) -> list[Any]:
     if len(data) != rows:
         raise _wrong(f"its data has {len(data)} values", f"{rows}, as its shape says", tensor.name)
     if tensor.datatype in RANGES:
-        _check_range(tensor, data)
+        least, most = RANGES[tensor.datatype]
+        kind = "a number" if tensor.datatype == "FP16" else "a whole number"
+        for row, cell in enumerate(data):  # the signature refuses what is no number
+            if isinstance(cell, int | float) and not (least <= cell <= most and (kind == "a number" or cell % 1 == 0)):
+                raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
     return data
-
-
-def _check_range(tensor: Tensor, data: Sequence[Any]) -> None:
-    """Refuse a number that is none of the datatype; of what is no number the signature speaks."""
-    least, most = RANGES[tensor.datatype]
-    is_whole = tensor.datatype != "FP16"
-    for row, cell in enumerate(data):
-        if isinstance(cell, int | float) and not (least <= cell <= most and (cell % 1 == 0 or not is_whole)):
-            kind = "a whole number" if is_whole else "a number"
-            raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
 
 
 def _from_bytes(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
@@ -194,8 +179,7 @@ def _from_bytes(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
         raise _wrong(f"it has {len(content)} bytes", f"{kind.itemsize} for each of {rows} values", tensor.name)
     if tensor.datatype == "BOOL":
         return [byte != 0 for byte in content]
-    found = np.frombuffer(content, kind).tolist()
-    return [None if value != value else value for value in found]  # noqa: PLR0124 - NaN alone is not itself
+    return [None if value != value else value for value in np.frombuffer(content, kind).tolist()]  # noqa: PLR0124 - NaN
 
 
 def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
@@ -217,18 +201,15 @@ def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
     return found
 
 
+def _to_bytes(datatype: str, values: Sequence[Any]) -> bytes:
+    if datatype == "FP64":
+        return np.array(values, "<f8").tobytes()
+    if datatype == "BOOL":
+        return bytes(values)
+    texts = [text.encode() for text in values]
+    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
 def _wrong(found: str, expected: str, name: str | None = None, row: int | None = None) -> RequestError:
     where = "Of an input" if name is not None else "In the request"
     return RequestError(422, f"{where} {found}.", f"{expected}.", "mend the request.", field=name, row=row)
-
-
-def _bytes_of_texts(texts: Sequence[str]) -> bytes:
-    parts = [text.encode() for text in texts]
-    return b"".join(chain.from_iterable((struct.pack("<I", len(part)), part) for part in parts))
-
-
-_TO_BYTES: dict[str, Callable[[Any], bytes]] = {
-    "FP64": lambda values: np.array(values, "<f8").tobytes(),
-    "BOOL": bytes,
-    "BYTES": _bytes_of_texts,
-}

@@ -1,15 +1,12 @@
-"""What is wrong with an instance, in words: the field, what it is, what it should be.
-
-Part of `pipeline.service.instances.signature`; the entry points are `bad`, `explained` and `listed`.
-"""
+"""The words for what is wrong with an instance: the field, what was found in it, what it should be."""
 
 import re
 from collections.abc import Callable, Iterable
 
 from pipeline.errors import RequestError
-from pipeline.service.instances.json_bodies import cut
 
-_JSON_KINDS = {
+SHOWN_CHARACTERS = 80
+JSON_KINDS = {
     "str": "text",
     "int": "a number",
     "float": "a number",
@@ -17,7 +14,7 @@ _JSON_KINDS = {
     "array": "a list",
     "object": "an object",
 }
-"""What JSON's kinds are called, by msgspec's names."""
+"""Words for the kinds of JSON, by msgspec's names."""
 
 
 def bad(found: str, expected: str, name: str | None = None) -> RequestError:
@@ -25,8 +22,8 @@ def bad(found: str, expected: str, name: str | None = None) -> RequestError:
     return RequestError(422, f"In an instance {found}.", f"{expected}.", "mend that instance.", field=name)
 
 
-def explained(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:
-    """Return what msgspec says of an instance, with the field.
+def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:
+    """Return msgspec's error about an instance in words, with the field.
 
     Parameters
     ----------
@@ -35,18 +32,28 @@ def explained(error: Exception, known: Iterable[str], wanted: Callable[[str | No
     known
         The fields that an instance may have.
     wanted
-        Says what a field should be; of None, the instance.
+        Describes what a field should be; for None, what the instance should be.
     """
     said = str(error)
-    unknown = re.search(r"unknown field `(.*)`", said, re.DOTALL)
-    if unknown:
-        return bad(f"it has the unknown field {cut(unknown[1])!r}", f"only {listed(known)}", cut(unknown[1]))
+    if unknown := re.search(r"unknown field `(.*)`", said, re.DOTALL):
+        return bad(f"it has the unknown field {cut(unknown[1])!r}", f"only {join(known)}", cut(unknown[1]))
     at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
     name = at[1] if at else None
-    is_what = f"is {_JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
+    is_what = f"is {JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
     return bad(f"{name!r} {is_what}" if name else f"the whole {is_what}", wanted(name), name)
 
 
-def listed(names: Iterable[str], most: int = 80) -> str:
-    """Return names, of many the first: what is wrong with a row can stand in the place of each of very many."""
-    return cut(", ".join(map(str, names)), most)
+def describe(error: RequestError) -> str:
+    """Return an error as one text, for contracts that have no place of their own for the row and the field."""
+    where = [f"{name} {value}" for name in ("row", "field") if (value := getattr(error, name)) is not None]
+    return f"[{', '.join(where)}] {error}" if where else str(error)
+
+
+def join(names: Iterable[str], most: int = SHOWN_CHARACTERS) -> str:
+    """Return names with commas between them, cut, since an answer may repeat them for thousands of bad rows."""
+    return cut(", ".join(names), most)
+
+
+def cut(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """Return text that an error quotes, cut to `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pipeline.errors import RequestError
+from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import KEYS, Instances, Signature, Values
 from pipeline.service.model.serving import Serving
 from pipeline.service.pages.form import NOT_KNOWN, text_of, usual_texts
@@ -110,7 +111,9 @@ def _instances(signature: Signature, entered: Entry, snapshot: tuple[str, Values
     sent = dict(entered.sent)
     while True:
         try:
-            return signature.texts([*sent, *KEYS], [[*sent.values(), *entered.subject.values()]], complete=complete)
+            return Reader(signature, complete=complete).texts(
+                [*sent, *KEYS], [[*sent.values(), *entered.subject.values()]]
+            )
         except RequestError as error:
             name = error.field or ""
             if not sent.get(name):

@@ -11,11 +11,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from pipeline.errors import BarometerError
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.service.calls import Call
+from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Scores, Serving
 from pipeline.service.record.recorder import Recorder
@@ -27,21 +26,6 @@ SMALL_ROWS = 64
 """A request of at most this many rows is scored on the event loop: a hop to a thread costs more than its scoring."""
 
 log = logging.getLogger(__name__)
-
-
-class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
-    """The answer for one instance."""
-
-    satisfaction: float
-    """0 to 1."""
-    satisfied: bool
-    """Whether that is at or above the threshold."""
-    model_version: str
-    role: str
-    words: str
-    """For a person."""
-    features_week: str | None = None
-    """The week of the snapshot that completed the features."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,120 @@
+"""Routes of a contract that is somebody else's standard, made of its functions and its description.
+
+Entry points: `Standard`, and `off_loop`, by which our own contract bounds what it does on the event loop too.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from starlette.responses import Response
+
+from pipeline.service.calls import TEXT, AccessScope, Call, Endpoint, ErrorForm, Route, problem
+from pipeline.service.instances.predictions import EXAMPLE, Prediction
+from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.signature import LARGEST, Instances, Signature
+from pipeline.service.latest import Latest
+from pipeline.service.model.current import Current
+from pipeline.service.openapi import Schema, load
+from pipeline.service.predict.predictor import Predictor
+
+SMALL_BYTES = 1_024
+"""A larger body is read in a thread: it can hold so many tiny bad rows that other requests would wait."""
+LONG_ROWS = 1_000
+"""The answer for more rows is written in a thread."""
+
+Read = Callable[[Call, Reader], Instances]
+Write = Callable[[Sequence[Prediction], Instances], Response]
+_Result = TypeVar("_Result")
+
+
+class Standard:
+    """Makes the routes of a contract.
+
+    Parameters
+    ----------
+    name
+        Of the YAML file in this folder that describes the routes.
+    current, predictor
+        What predicts.
+    most_rows
+        Of a request.
+    error
+        The form of its errors.
+    values
+        For placeholders of the YAML file, beside those that each contract has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        current: Current,
+        predictor: Predictor,
+        most_rows: int,
+        error: ErrorForm = problem,
+        **values: Any,
+    ) -> None:
+        self._current = current
+        self._predictor = predictor
+        self._most_rows = most_rows
+        self._error = error
+        file = Path(__file__).with_name(f"{name}.yaml")
+        common = {"most_rows": most_rows, "prediction": msgspec.to_builtins(EXAMPLE), "largest": LARGEST}
+        self._paths: Latest[Signature | None, Schema] = Latest(
+            lambda signature: load(file, **common, **_of_the_model(signature), **values)["paths"]
+        )
+
+    def route(
+        self, method: Literal["GET", "POST"], path: str, endpoint: Endpoint, scope: AccessScope | None = None
+    ) -> Route:
+        """Return a route with its description."""
+
+        def operation(signature: Signature | None) -> Schema:
+            found: Schema = self._paths.of(signature)[path][method.lower()]
+            return found
+
+        return Route(method, path, endpoint, scope, operation, self._error)
+
+    def probe(self, path: str, body: str) -> Route:
+        """Return the route by which a platform asks whether predictions are answered."""
+
+        async def answer(_call: Call) -> Response:
+            _ = self._current.serving  # refuses if there is none
+            return Response(body.encode(), media_type=TEXT)
+
+        return self.route("GET", path, answer)
+
+    def predictions(self, read: Read, write: Write, *, on_error_row: bool = False) -> Endpoint:
+        """Return the endpoint that predicts.
+
+        Parameters
+        ----------
+        read
+            From the request to its instances; raises a `RequestError`.
+        write
+            From the predictions of the good instances, and the instances, to the response.
+        on_error_row
+            Whether an error is answered in a bad row's place; else it refuses the request.
+        """
+
+        async def predict(call: Call) -> Response:
+            serving = self._current.serving
+            reader = Reader(serving.signature, self._most_rows, on_error_row)
+            instances = await off_loop(len(call.content) > SMALL_BYTES, lambda: read(call, reader))
+            predictions = await self._predictor.predict(call, serving, instances)
+            return await off_loop(instances.rows > LONG_ROWS, lambda: write(predictions, instances))
+
+        return predict
+
+
+async def off_loop(is_large: bool, work: Callable[[], _Result]) -> _Result:
+    """Return what `work` returns; large work is done in a thread, so that other requests need not wait."""
+    return await asyncio.to_thread(work) if is_large else work()
+
+
+def _of_the_model(signature: Signature | None) -> dict[str, Any]:
+    if signature is None:
+        return {"features": [], "names": [], "example": {}}
+    return {"features": signature.features, "names": [*signature.names], "example": signature.example()}

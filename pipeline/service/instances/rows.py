@@ -1,0 +1,204 @@
+"""Rows to instances, one by one: objects, lists of values, cells of text, whole frames. The entry point is `Reader`."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import RequestError
+from pipeline.service.instances.signature import (
+    KEYS,
+    LARGEST,
+    Complete,
+    Instances,
+    Signature,
+    Values,
+    any_of,
+    limited,
+    number,
+)
+from pipeline.service.instances.wording import bad, cut, explain, join
+
+_One = tuple[Values, tuple[str | None, str | None], str | None]
+"""An instance: its values, its keys, and the week of the snapshot that completed it."""
+
+
+class Frame(msgspec.Struct):
+    """A frame as pandas splits it (`orient="split"`); its index means nothing to a model."""
+
+    data: list[msgspec.Raw]
+    columns: list[str] | None = None
+    """None: the rows are objects, or lists in the signature's order."""
+    index: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes instances of the rows of one request.
+
+    Each of its methods raises a `RequestError`: 413 for too many rows; 422 for none, for columns that are not the
+    model's, and for the first bad row, with row and field, unless bad rows are noted.
+    """
+
+    signature: Signature
+    most_rows: int = sys.maxsize
+    on_error_row: bool = False
+    """Whether a bad row is noted in its place, and the others go on."""
+    complete: Complete | None = None
+    """What gives the features that an instance with customer_id and product_id leaves out."""
+
+    def fast(self, body: bytes) -> Instances | None:
+        """Return the instances of a body as `Signature.fast` does."""
+        return self.signature.fast(body, self.most_rows)
+
+    def objects(self, rows: Iterable[Any]) -> Instances:
+        """Return the instances of objects: `msgspec.Raw` JSON, what it decodes to, or an error in a row's place."""
+        return self._each(rows, self._from_object)
+
+    def records(self, rows: Iterable[Any]) -> Instances:
+        """Return the instances of rows of JSON, each an object or a list of values in the signature's order."""
+        return self._each(rows, self._from_record)
+
+    def columns(self, names: Sequence[str] | None, rows: Iterable[Any]) -> Instances:
+        """Return the instances of rows that are lists of JSON values; `names` None is the signature's order."""
+        return self._each(rows, partial(self._from_list, self._checked(names)))
+
+    def texts(self, names: Sequence[str] | None, rows: Iterable[Sequence[str] | RequestError]) -> Instances:
+        """Return the instances of rows of text, as CSV has them: an empty cell is missing."""
+        return self._each(rows, partial(self._from_texts, self._checked(names)))
+
+    def frame(self, frame: Frame) -> Instances:
+        """Return the instances of a split frame."""
+        return self.records(frame.data) if frame.columns is None else self.columns(frame.columns, frame.data)
+
+    def by_column(self, columns: Mapping[str, Sequence[Any]]) -> Instances:
+        """Return the instances of columns by name, all of one length."""
+        if len({len(cells) for cells in columns.values()}) > 1:
+            raise RequestError(
+                422,
+                "The columns have different lengths.",
+                "a value in each column for every row.",
+                "send columns of one length, null where a value is not known.",
+            )
+        return self.columns([*columns], list(zip(*columns.values(), strict=True)))
+
+    def _each(self, rows: Iterable[Any], read: Callable[[Any], _One]) -> Instances:
+        if isinstance(rows, Sized):
+            limited(rows, self.most_rows)
+        found = Instances()
+        alike: dict[tuple[str, str, str | None], RequestError] = {}
+        for at, row in enumerate(rows):
+            try:
+                if isinstance(row, RequestError):  # it could not even be read as a row
+                    raise row
+                values, keys, week = read(row)
+            except RequestError as error:
+                if not self.on_error_row:
+                    error.row = at
+                    raise
+                # Bad rows can be many and tiny: like ones share an error, and none keeps the frames it came through.
+                error.__traceback__ = error.__context__ = None
+                found.bad[at] = alike.setdefault((error.found, error.expected, error.field), error)
+                continue
+            if week is not None:
+                found.weeks[len(found.values)] = week
+            found.values.append(values)
+            found.keys.append(keys)
+        return any_of(found)
+
+    def _from_record(self, row: msgspec.Raw) -> _One:
+        values = _decoded(row) if bytes(row).lstrip().startswith(b"[") else None
+        if isinstance(values, list):
+            return self._from_list(self.signature.names, values)
+        return self._from_object(row)  # broken JSON too, which is explained there
+
+    def _from_list(self, names: Sequence[str], row: Any) -> _One:
+        values = _decoded(row) if isinstance(row, msgspec.Raw) else row
+        count = len(values) if isinstance(values, list | tuple) else "no list of"
+        if count != len(names):
+            raise bad(f"it has {count} values", f"{len(names)} values: {join(names)}")
+        return self._from_object(dict(zip(names, values, strict=True)))
+
+    def _from_texts(self, names: Sequence[str], row: Sequence[str]) -> _One:
+        if len(row) != len(names):
+            raise bad(f"it has {len(row)} cells", f"{len(names)}: {join(names)}")
+        kinds, cells = self.signature.kinds, zip(names, row, strict=True)
+        return self._from_object(
+            {name: number(cell, name) if kinds.get(name) == "number" else cell or None for name, cell in cells}
+        )
+
+    def _from_object(self, row: Any) -> _One:
+        try:
+            if isinstance(row, msgspec.Raw):
+                given = msgspec.json.decode(row, type=self.signature.partial)
+            else:
+                given = msgspec.convert(row, self.signature.partial)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise explain(error, [*self.signature.names, *KEYS], self._wanted) from None
+        values, keys = self.signature.values(given), self.signature.keys(given)
+        return self._completed(values, keys) if msgspec.UNSET in values else (values, keys, None)
+
+    def _completed(self, values: Sequence[Any], keys: tuple[str | None, str | None]) -> _One:
+        """Return an instance with the features that it leaves out."""
+        absent = [name for name, value in zip(self.signature.names, values, strict=True) if value is msgspec.UNSET]
+        customer_id, product_id = keys
+        if self.complete is None or customer_id is None or product_id is None:
+            subject = (
+                "; or customer_id and product_id of a subject that was published, whose other features then come from"
+                " its latest snapshot"
+            )
+            raise bad(
+                f"the field {join(absent)} is absent" if len(absent) == 1 else f"{join(absent)} are absent",
+                f"every feature, null where it is not known{subject if self.complete else ''}",
+                absent[0],
+            )
+        week, known = self.complete(customer_id, product_id, absent)
+        try:
+            filled = msgspec.convert(dict(zip(absent, known, strict=True)), self.signature.partial)
+        except msgspec.ValidationError as error:
+            raise bad(
+                f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}",
+                "a snapshot of the features that the model was trained on, or all features in the request",
+            ) from None
+        pairs = zip(values, self.signature.values(filled), strict=True)
+        return tuple(known if value is msgspec.UNSET else value for value, known in pairs), keys, week
+
+    def _wanted(self, name: str | None) -> str:
+        if name and self.signature.kinds.get(name) == "number":
+            return f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, true, false or null"
+        return "text or null" if name else "an object with a value for each feature"
+
+    def _checked(self, names: Sequence[str] | None) -> Sequence[str]:
+        """Return the names of columns, if they are the model's."""
+        if names is None:
+            return self.signature.names
+        known = dict.fromkeys([*self.signature.names, *KEYS])
+        unknown = [name for name in names if name not in known]
+        twice = [name for name in known if list(names).count(name) > 1]
+        absent = [] if self.complete else [name for name in self.signature.names if name not in names]
+        for wrong, what in ((unknown, "unknown"), (twice, "named twice"), (absent, "absent")):
+            if wrong:
+                raise RequestError(
+                    422,
+                    f"The columns {join(wrong, 400)} are {what}.",
+                    f"each of {join(self.signature.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}.",
+                    "send these columns only.",
+                    field=cut(wrong[0]),
+                )
+        return names
+
+
+def _decoded(row: msgspec.Raw) -> Any:
+    """Return a row's value; None if it is no JSON."""
+    for decode in (msgspec.json.decode, _decode_infinite):
+        with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return decode(row)
+    return None
+
+
+_decode_infinite = msgspec.json.Decoder(float_hook=float).decode
+"""Takes a number beyond any float for infinite, so that the error says which field is out of range."""
