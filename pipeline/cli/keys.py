@@ -12,7 +12,7 @@ from pipeline.settings import load_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.service.access.key_file import Entry
+    from pipeline.service.access.key_file import Key
 
 COLUMNS = f"{'id':<10}{'scopes':<22}{'created':<12}{'expires':<12}name"
 
@@ -63,7 +63,7 @@ def list_keys(*, as_json: bool) -> None:
     """List the keys with their ids, names, scopes and dates. The keys themselves are not stored."""
     from pipeline.service.access import key_file
 
-    entries, _ = key_file.read(_file())
+    entries = key_file.read(_file())
     if as_json:
         click.echo(json.dumps([_facts(entry) for entry in entries], indent=1))
     elif not entries:
@@ -88,11 +88,11 @@ def _file() -> "Path":
     return settings.path(settings.service.keys_file)
 
 
-def _facts(entry: "Entry") -> dict[str, Any]:
+def _facts(entry: "Key") -> dict[str, Any]:
     return entry.model_dump(mode="json", exclude={"sha256"})
 
 
-def _line(entry: "Entry") -> str:
+def _line(entry: "Key") -> str:
     expires = "never"
     if entry.expires_at:
         expires = "expired" if entry.expires_at <= datetime.now(UTC) else f"{entry.expires_at:%Y-%m-%d}"

@@ -46,8 +46,14 @@ def admit(call: Call, route: Route, keyring: Keyring | None, *, only_loopback: b
         _check_origin(call)
     if keyring is not None and route.scope is not None:
         key = keyring.check(call.fields.get(b"authorization"), call.fields.get(b"x-api-key"))
-        call.key_name, call.key_scopes = key.name, key.scopes
-        key.demand(route.scope)
+        call.key_name, call.key_scopes = key.name, key.allowed
+        if route.scope not in key.allowed:
+            raise RequestError(
+                403,
+                f"The API key {key.name!r} may {', '.join(sorted(key.allowed))}.",
+                f"a key with the scope {route.scope}.",
+                f"use another key; barometer keys create NAME --scope {route.scope} makes one.",
+            )
 
 
 def _join_repeated(call: Call) -> None:

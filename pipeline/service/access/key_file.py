@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ConfigError
 from pipeline.files import written_atomically
@@ -24,7 +25,7 @@ SECRET_BYTES = 32
 """256 random bits cannot be guessed, so a plain digest is enough to keep them."""
 
 
-class Entry(BaseModel):
+class Key(BaseModel):
     """What the file says of a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,19 +39,26 @@ class Entry(BaseModel):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
 
+    @cached_property
+    def allowed(self) -> frozenset[AccessScope]:
+        """What the key may do: everything with the scope admin."""
+        return frozenset(get_args(AccessScope) if "admin" in self.scopes else self.scopes)
+
+
+def _with_ids_of_their_own(keys: list[Key]) -> list[Key]:
+    if len({key.id for key in keys}) < len(keys):
+        raise ValueError("two keys have the same id")
+    return keys
+
 
 class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    keys: list[Entry] = []
+    keys: Annotated[list[Key], AfterValidator(_with_ids_of_their_own)] = []
 
 
-Identity = tuple[int, ...]
-"""Differs when the file does."""
-
-
-def read(path: Path) -> tuple[list[Entry], Identity | None]:
-    """Return the keys of a file and the file's identity; no keys and None when there is no file.
+def read(path: Path) -> list[Key]:
+    """Return the keys of a file; none when there is no file.
 
     Raises
     ------
@@ -59,30 +67,24 @@ def read(path: Path) -> tuple[list[Entry], Identity | None]:
     """
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
+            mode = os.fstat(file.fileno()).st_mode & 0o777
             content = file.read()
-        if status.st_mode & 0o077:
-            found = f"{path} has mode {status.st_mode & 0o777:o}: others can read who may ask the service."
+        if mode & 0o077:
+            found = f"{path} has mode {mode:o}: others can read who may ask the service."
             raise ConfigError(found, "mode 600.", f"chmod 600 '{path}'.")
         keys = _Content.model_validate_json(content).keys
     except FileNotFoundError:
-        return [], None
+        return []
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if len({key.id for key in keys}) < len(keys):
-        raise _unreadable(path, ValueError("two keys have the same id"))
-    return keys, identity(status)
+        # The text of a ValidationError quotes the file, so it is not repeated.
+        reason = "its content is not what barometer keys writes" if isinstance(error, ValidationError) else error
+        do = "restore it from a backup, or move it away and create new keys: barometer keys create."
+        raise ConfigError(f"{path} cannot be read: {reason}.", "the file that barometer keys wrote.", do) from None
+    return keys
 
 
-def identity(status: os.stat_result) -> Identity:
-    """Return a file's identity. A change of its mode counts too, by the time of the last change."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def create(
-    path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timedelta | None = None
-) -> tuple[Entry, str]:
-    """Add a key to a file. Return its entry and the key itself, which is stored nowhere.
+def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timedelta | None = None) -> tuple[Key, str]:
+    """Add a key to a file. Return its record and the key itself, which is stored nowhere.
 
     Raises
     ------
@@ -91,11 +93,11 @@ def create(
     """
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with _locked(path):
-        keys, _ = read(path)
+        keys = read(path)
         taken = {key.id for key in keys}
         now = datetime.now(UTC).replace(microsecond=0)
         try:
-            key = Entry(
+            key = Key(
                 id=next(found for found in iter(lambda: secrets.token_hex(4), None) if found not in taken),
                 name=name,
                 scopes=tuple(dict.fromkeys(scopes)),
@@ -113,8 +115,8 @@ def create(
     return key, f"bm_{key.id}_{secret}"
 
 
-def revoke(path: Path, key_id: str) -> Entry:
-    """Remove a key from a file and return its entry.
+def revoke(path: Path, key_id: str) -> Key:
+    """Remove a key from a file and return its record.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def revoke(path: Path, key_id: str) -> Entry:
         If the file cannot be read, or does not have the key.
     """
     with _locked(path):
-        keys, _ = read(path)
+        keys = read(path)
         revoked = next((key for key in keys if key.id == key_id), None)
         if revoked is None:
             raise ConfigError(
@@ -134,7 +136,7 @@ def revoke(path: Path, key_id: str) -> Entry:
     return revoked
 
 
-def _write(path: Path, keys: list[Entry]) -> None:
+def _write(path: Path, keys: list[Key]) -> None:
     with written_atomically(path) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(_Content(keys=keys).model_dump_json(indent=1), encoding="utf-8")
@@ -150,10 +152,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _unreadable(path: Path, error: Exception) -> ConfigError:
-    # The text of a ValidationError quotes the file, so it is not repeated.
-    reason = "its content is not what barometer keys writes" if isinstance(error, ValidationError) else error
-    do = "restore it from a backup, or move it away and create new keys: barometer keys create."
-    return ConfigError(f"{path} cannot be read: {reason}.", "the file that barometer keys wrote.", do)

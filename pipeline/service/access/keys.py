@@ -1,4 +1,4 @@
-"""API keys in the service: who asks, and whether they may. Keys change without a restart.
+"""API keys in the service: who asks. Keys change without a restart.
 
 `pipeline.service.access.admission` asks before a request goes on; `pipeline.service.access.key_file` has the file. The
 entry point is `Keyring`.
@@ -9,53 +9,24 @@ import hmac
 import logging
 import time
 from base64 import b64decode
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
 
 from pipeline.errors import ConfigError, RequestError
 from pipeline.service.access import key_file
-from pipeline.service.calls import AccessScope
+from pipeline.service.access.key_file import Key
 
 LOOK_SECONDS = 1.0
-"""How often the keyring looks whether the file has changed."""
-UNKNOWN_DIGEST = bytes(32)
-"""Compared with for an unknown id, so that the time taken does not tell which ids exist."""
+"""How often the keyring reads the file."""
+UNKNOWN = "0" * 64
+"""The digest that is compared with for an unknown id, so that the time taken does not tell which ids exist."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Who asks."""
-
-    name: str
-    scopes: frozenset[AccessScope]
-    """A key with the scope admin has them all."""
-    digest: bytes = field(repr=False, compare=False)
-    expires_at: float
-    """Seconds since the epoch; infinite for never."""
-
-    def demand(self, scope: AccessScope) -> None:
-        """Refuse what the key is not allowed to do.
-
-        Raises
-        ------
-        RequestError
-            403.
-        """
-        if scope not in self.scopes:
-            raise RequestError(
-                403,
-                f"The API key {self.name!r} may {', '.join(sorted(self.scopes))}.",
-                f"a key with the scope {scope}.",
-                f"use another key; barometer keys create NAME --scope {scope} makes one.",
-            )
-
-
 class Keyring:
-    """The keys of a file, read again when it changes.
+    """The keys of a file, read again once a second.
 
     While the file is broken, the keys that were read last stay valid; when it is removed, no key is.
 
@@ -69,9 +40,7 @@ class Keyring:
         self._path = path
         self._problem: str | None = None
         self._look_at = time.monotonic() + LOOK_SECONDS
-        self._seen: key_file.Identity | None = None
-        self._keys: dict[bytes, Key] = {}
-        self._take(*key_file.read(path))
+        self._keys = self._by_id(key_file.read(path))
 
     @property
     def problem(self) -> str | None:
@@ -97,45 +66,31 @@ class Keyring:
         prefix, _, rest = token.partition(b"_")
         key_id, _, secret = rest.partition(b"_")
         key = self._keys.get(key_id)
-        is_same = hmac.compare_digest(sha256(secret).digest(), key.digest if key else UNKNOWN_DIGEST)
+        is_same = hmac.compare_digest(sha256(secret).hexdigest(), key.sha256 if key else UNKNOWN)
         if key is None or not is_same or prefix != b"bm":
             raise _refused("The API key is unknown or was revoked." if token else "The request carries no API key.")
-        if key.expires_at <= time.time():
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
             raise _refused(f"The API key {key.name!r} has expired.")
         return key
 
     def _look_if_due(self) -> None:
-        """Read the file again if it has changed, at most once every `LOOK_SECONDS`."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
+        before, problem_before = self._keys, self._problem
         try:
-            seen = key_file.identity(self._path.stat())
-        except OSError:
-            seen = None
-        if seen == self._seen:
-            return
-        try:
-            self._take(*key_file.read(self._path))
+            self._keys = self._by_id(key_file.read(self._path))
         except ConfigError as error:
-            self._seen = seen
             self._problem = f"{error} The keys that were read before stay valid."
-            log.error("%s", self._problem)  # noqa: TRY400 - the error says it all
-        else:
-            log.info("The API keys were read again: %s", self._problem or f"{len(self._keys)} keys")
+        if self._problem and self._problem != problem_before:
+            log.error("%s", self._problem)
+        elif self._keys != before:
+            log.info("The API keys were read again: %d keys", len(self._keys))
 
-    def _take(self, entries: list[key_file.Entry], seen: key_file.Identity | None) -> None:
-        self._seen = seen
-        self._keys = {entry.id.encode(): _key(entry) for entry in entries}
-        self._problem = None
-        if not entries:
-            self._problem = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
-
-
-def _key(entry: key_file.Entry) -> Key:
-    scopes = frozenset(get_args(AccessScope) if "admin" in entry.scopes else entry.scopes)
-    expires_at = entry.expires_at.timestamp() if entry.expires_at else float("inf")
-    return Key(entry.name, scopes, bytes.fromhex(entry.sha256), expires_at)
+    def _by_id(self, keys: list[Key]) -> dict[bytes, Key]:
+        create = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
+        self._problem = None if keys else create
+        return {key.id.encode(): key for key in keys}
 
 
 def _token(authorization: bytes | None) -> bytes:
