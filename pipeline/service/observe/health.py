@@ -6,12 +6,10 @@ The entry point is `routes`.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
 from pipeline.service.access.keys import Keyring
 from pipeline.service.calls import JSON, TEXT, Call, Route, as_json
-from pipeline.service.latest import Latest
 from pipeline.service.model.current import Current
 from pipeline.service.observe.metrics import CONTENT_TYPE, Metrics
 from pipeline.service.openapi import Schema, answer, content, operation
@@ -30,7 +28,6 @@ def routes(
     current: Current, recorder: Recorder | None, keyring: Keyring | None, metrics: Metrics, document: Document
 ) -> list[Route]:
     """Return the routes that every contract has."""
-    encoded: Latest[Mapping[str, Any], bytes] = Latest(msgspec.json.encode)
 
     async def healthz(_call: Call) -> Response:
         return Response(b"ok\n", media_type=TEXT)
@@ -48,7 +45,7 @@ def routes(
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(_call: Call) -> Response:
-        return Response(encoded.of(document()), media_type=JSON)
+        return as_json(document())
 
     return [
         Route("GET", "/healthz", healthz, operation=_described("Whether the service lives", "text/plain", "ok\n")),
