@@ -126,13 +126,12 @@ def test_the_record_has_every_good_row_with_its_place_in_the_request(serving, lo
     asyncio.run(Predictor(sink, "azure").predict(call("id"), serving, some))
     expected = numbers(loaded, ROWS[:3])
     for record, row, at in zip(sink.records, (0, 2, 3), range(3), strict=True):
-        predicted_at, request_id, number, customer, product, features, week, satisfaction, *rest = record
-        assert abs(predicted_at - datetime.now(UTC).timestamp()) < 60
-        assert (request_id, number, features) == ("id", row, ROWS[at])
-        assert (customer, product) == some.keys[at]
-        assert week == some.weeks.get(at)
-        assert satisfaction == expected[at]
-        assert rest == [expected[at] >= 0.5, "champion", "1", "azure", True]
+        assert abs(record.predicted_at - datetime.now(UTC).timestamp()) < 60
+        assert (record.request_id, record.row, record.features) == ("id", row, ROWS[at])
+        assert (record.customer_id, record.product_id) == some.keys[at]
+        assert record.features_week == some.weeks.get(at)
+        assert (record.satisfaction, record.likely_satisfied) == (expected[at], expected[at] >= 0.5)
+        assert (record.role, record.model_version, record.contract, record.served) == ("champion", "1", "azure", True)
 
 
 def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded):
@@ -148,9 +147,8 @@ def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded
 
     answer = asyncio.run(and_its_shadow())
     assert {prediction.model_version for prediction in answer} == {"1"}
-    assert [(record[9], record[10], record[12]) for record in sink.records] == [("champion", "1", True)] * 2 + [
-        ("challenger", "2", False)
-    ] * 2
+    found = [(record.role, record.model_version, record.served) for record in sink.records]
+    assert found == [("champion", "1", True)] * 2 + [("challenger", "2", False)] * 2
 
 
 @pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
@@ -196,7 +194,7 @@ def test_nobody_waits_for_the_shadow_and_what_it_cannot_keep_up_with_is_left_out
         return answers
 
     assert [len(answer) for answer in asyncio.run(many())] == [100] * 4
-    assert [record[12] for record in sink.records].count(False) == 200
+    assert [record.served for record in sink.records].count(False) == 200
     assert predictor.shadow_failures == 2
 
 
@@ -226,7 +224,7 @@ def test_who_was_not_answered_is_not_recorded(loaded, serving, monkeypatch, rows
 
     gone, answered = asyncio.run(one_gives_up())
     assert isinstance(gone, asyncio.CancelledError)
-    assert [(record[1], record[2], record[7]) for record in sink.records] == [
+    assert [(record.request_id, record.row, record.satisfaction) for record in sink.records] == [
         ("here", row, prediction.satisfaction) for row, prediction in enumerate(answered)
     ]
 

@@ -122,7 +122,7 @@ def test_a_browser_asks_whether_its_copy_is_still_the_same(server: Server, setti
     assert httpx.get(url, headers={**dated, "if-none-match": '"other"'}).status_code == 200, "the tag counts first"
     before = file.stat()
     file.write_text("<p>a repeal")
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
     anew = httpx.get(url, headers={"if-none-match": tag})
     assert (anew.status_code, anew.text) == (200, "<p>a repeal")
 
