@@ -4,68 +4,59 @@ Used by `pipeline.weekly.check`. The entry point is `check_roles`.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConservationError
-from pipeline.models.pinned import Models, Routing
+from pipeline.models.pinned import Models
 from pipeline.models.routing import CHALLENGER, CHAMPION, is_challengers
 
 BATCH_ROWS = 65_536
-COLUMNS = ["customer_id", "role", "model_version", "trained_after_cutoff"]
+MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
-    """Check each row's role, version and flag against the plan, and in an A/B test the role against the split.
+    """Check each row's role, model version and flag against the plan and, in an A/B test, against the split.
 
     Raises
     ------
     ConservationError
         If a row was scored by another model than its customer's.
     """
-    challenger = models.routing.challenger if models.routing.mode == "ab" else None
-    allowed = {(CHAMPION, models.model_version, models.trained_after_cutoff)}
-    if challenger:
-        allowed.add((CHALLENGER, challenger.model_version, challenger.trained_after_cutoff))
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=COLUMNS):
-            _check_makers(batch, allowed, run_id)
-            if challenger:
-                _check_split(batch, models.routing, run_id)
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["customer_id", *MODEL]):
+            expected = _expected(models, batch.column("customer_id"))
+            differs = [
+                pc.fill_null(pc.not_equal(batch.column(name), expected[name]), fill_value=True) for name in MODEL
+            ]
+            wrong = reduce(pc.or_, differs)
+            if count := pc.sum(wrong).as_py():
+                row, other = batch.filter(wrong).slice(0, 1).to_pylist()[0], expected.filter(wrong).to_pylist()[0]
+                raise ConservationError(
+                    f"{count} predictions of the run {run_id} are by the wrong model, for example that of "
+                    f"{row['customer_id']!r} by {_described(row)}.",
+                    f"each by the model that its customer is routed to, here {_described(other)}.",
+                    "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+                )
 
 
-def _check_makers(batch: pa.RecordBatch, allowed: set[tuple[str, str, bool]], run_id: str) -> None:
-    found = pa.Table.from_batches([batch]).group_by(COLUMNS[1:]).aggregate([])
-    strange = {tuple(row.values()) for row in found.to_pylist()} - allowed
-    if strange:
-        raise _wrong(f"There are predictions by {_described(strange)}", f"only {_described(allowed)}", run_id)
+def _expected(models: Models, customers: pa.Array) -> pa.RecordBatch:
+    """Return the model that each row must be by, as the columns `MODEL`."""
+    routing, challenger = models.routing, models.routing.challenger or models
+    is_split = routing.mode == "ab"
+    drawn = is_challengers(customers, routing.fraction, routing.salt) if is_split else np.zeros(len(customers), bool)
+    ours = (CHAMPION, models.model_version, models.trained_after_cutoff)
+    theirs = (CHALLENGER, challenger.model_version, challenger.trained_after_cutoff)
+    columns = [pc.if_else(pa.array(drawn), *values) for values in zip(theirs, ours, strict=True)]
+    return pa.record_batch(columns, names=MODEL)
 
 
-def _check_split(batch: pa.RecordBatch, routing: Routing, run_id: str) -> None:
-    expected = pa.array(is_challengers(batch.column("customer_id"), routing.fraction, routing.salt))
-    wrong = batch.filter(pc.not_equal(pc.equal(batch.column("role"), CHALLENGER), expected))
-    if wrong.num_rows:
-        customer, role = (wrong.column(name)[0].as_py() for name in ("customer_id", "role"))
-        raise _wrong(
-            f"{wrong.num_rows} predictions are by the wrong model, for example that of {customer!r} by the {role}",
-            f"the challenger for a fraction of {routing.fraction:g} of the customers, as the split draws them",
-            run_id,
-        )
-
-
-def _described(makers: set[tuple[str, str, bool]]) -> str:
-    return " and ".join(
-        f"the {role}, version {version}{', trained after the cutoff' if after else ''}"
-        for role, version, after in sorted(makers, key=str)
-    )
-
-
-def _wrong(found: str, expected: str, run_id: str) -> ConservationError:
-    return ConservationError(
-        f"{found}, in the run {run_id}.",
-        f"{expected}.",
-        "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
-    )
+def _described(model: dict[str, Any]) -> str:
+    later = ", trained after the cutoff" if model["trained_after_cutoff"] else ""
+    return f"the {model['role']}, version {model['model_version']}{later}"

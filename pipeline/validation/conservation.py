@@ -32,12 +32,8 @@ def check_conserved(
 
     Parameters
     ----------
-    con
-        Any connection.
     shards, parts
         The snapshot's shards and their predictions, in the same order.
-    quarantine
-        The quarantine's file.
     subjects, quarantined
         The expected numbers, as handed over by the snapshot and its validation.
 

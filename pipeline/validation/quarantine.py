@@ -53,16 +53,7 @@ class Examined:
 def examine(
     settings: Settings, manifest: SnapshotManifest, files: Sequence[Path], parameters: Mapping[str, Any], path: Path
 ) -> Examined:
-    """Validate a snapshot's features, and write the quarantine's file.
-
-    Parameters
-    ----------
-    manifest, files
-        The snapshot and its shards.
-    parameters
-        The suite's parameters; see `pipeline.validation.suites`.
-    path
-        The quarantine's file, with `COLUMNS`.
+    """Validate the features in a snapshot's shards, and write the quarantine's file to `path`.
 
     Raises
     ------
@@ -120,10 +111,8 @@ def failures_of_rows(
 
     Parameters
     ----------
-    con
-        The connection that has `features`.
     rows
-        The number of its rows.
+        The number of rows of `features`.
     checks
         By name and column, the SQL condition that a bad row meets.
     index
@@ -165,10 +154,6 @@ def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequen
 
     Parameters
     ----------
-    con
-        The connection on which the queries run.
-    path
-        The Parquet file.
     columns
         Those of `COLUMNS` that the file has.
     rows
@@ -216,14 +201,7 @@ def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: S
 def reasons_query(failures: Sequence[Failure], queries: Sequence[str], index: Sequence[str]) -> str:
     """Return SQL for the `index` columns and `reasons`, a list of text, of each row that fails.
 
-    Parameters
-    ----------
-    failures
-        At least one failure.
-    queries
-        The SQL to use for each failure.
-    index
-        The columns that identify a row.
+    There is at least one failure. `queries` has the SQL to use for each of them.
     """
     named = ", ".join(index)
     faults = " UNION ALL ".join(

@@ -80,10 +80,6 @@ def load_suite(
 
     Parameters
     ----------
-    name
-        The suite's name in records and pages.
-    file
-        The JSON file.
     columns
         The columns of the table to validate.
     parameters

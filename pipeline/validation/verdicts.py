@@ -29,18 +29,7 @@ def write_verdict(
 ) -> list[dict[str, Any]]:
     """Write a stage's results to `validation/<stage>.json` in the run's folder, and the run's Data Docs.
 
-    Parameters
-    ----------
-    settings
-        The configuration.
-    run_id, folder
-        The run, and its folder.
-    stage
-        The stage; the results of an earlier attempt are replaced.
-    results
-        The outcome of each expectation.
-    sections
-        Great Expectations' page sections for each suite, as HTML.
+    The results of an earlier attempt are replaced. `sections` are Great Expectations' page sections for each suite.
 
     Returns
     -------
