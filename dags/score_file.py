@@ -16,18 +16,20 @@ with DAG(
     dag_display_name="Score a file",
     description="From a file of feature rows to one prediction for each row, in the file's order.",
     doc_md="""
-Scores the rows of one file with the current champion, and in an A/B test also with its challenger. The service starts a
-run for each `POST /batch-predictions`, and the command `barometer score FILE` for each file. A URI can be given here by
-hand.
+Scores the rows of one file with the current champion, and in an A/B test also with its challenger.
+The service starts a run for each `POST /batch-predictions`, and the command `barometer score FILE`
+for each file. A URI can be given here by hand.
 
-The results are in `files/<job>/` of the home, with one line for each row of the file, in its order. They never go to
-`predictions`. If a row cannot be read, or breaks a critical expectation on rows in `expectations/features.json`, its
-line has the reason, and the row is among the rejects; all other rows are scored. Expectations on the whole table do not
-apply, because there is no week. A job's files are deleted `service.results_days` days after it ends.
+The results are in `files/<job>/` of the home, with one line for each row of the file, in its order.
+They never go to `predictions`. If a row cannot be read, or breaks a critical expectation on rows in
+`expectations/features.json`, its line has the reason, and the row is among the rejects; all other
+rows are scored. Expectations on the whole table do not apply, because there is no week. A job's
+files are deleted `service.results_days` days after it ends.
 
-**When a run fails**, there are no results: the file as a whole cannot be used, or no model is in force. The log of the
-red task says what was found, what was expected and what to do. The client who handed the file in reads the same text.
-Clearing the task is always safe. A failed run with a note *cancelled by …* was cancelled by its owner.
+**When a run fails**, there are no results: the file as a whole cannot be used, or no model is in
+force. The log of the red task says what was found, what was expected and what to do. The client who
+handed the file in reads the same text. Clearing the task is always safe. A failed run with a note
+*cancelled by …* was cancelled by its owner.
 """,
     tags=["barometer", "predictions"],
     schedule=None,
@@ -72,10 +74,11 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
         },
         execution_timeout=timedelta(minutes=10),
         doc_md="""
-Finds the file, checks whether it may be read, and decides which model versions score it. Every later task uses these.
+Finds the file, checks whether it may be read, and decides which model versions score it. Every
+later task uses these.
 
-**If it fails:** the URI is not below a prefix of `service.file_sources`, the file was deleted because it expired, or
-there is no champion yet (`barometer train`).
+**If it fails:** the URI is not below a prefix of `service.file_sources`, the file was deleted
+because it expired, or there is no champion yet (`barometer train`).
 """,
     )
     read = Stage(
@@ -85,11 +88,12 @@ there is no champion yet (`barometer train`).
         inputs=handoffs(plan=plan),
         fan_out="shards",
         doc_md="""
-Reads the file as text, casts its columns to the model's types, and writes its rows in shards, in the file's order. Rows
-that cannot be read are kept with the reason.
+Reads the file as text, casts its columns to the model's types, and writes its rows in shards, in
+the file's order. Rows that cannot be read are kept with the reason.
 
-**If it fails:** the file lacks one of the model's columns, is cut short, too large or in another format; or the server
-at its URI does not return it. The client who handed it in has to correct it and hand it in again.
+**If it fails:** the file lacks one of the model's columns, is cut short, too large or in another
+format; or the server at its URI does not return it. The client who handed it in has to correct it
+and hand it in again.
 """,
     )
     validate = Stage(
@@ -98,10 +102,11 @@ at its URI does not return it. The client who handed it in has to correct it and
         function="pipeline.batch_jobs.validate:validate_rows",
         inputs=handoffs(plan=plan, file_rows=read),
         doc_md="""
-Runs those expectations in `expectations/features.json` that look at each row by itself. Rows that break a critical one
-are not scored.
+Runs those expectations in `expectations/features.json` that look at each row by itself. Rows that
+break a critical one are not scored.
 
-**If it fails:** the suite is broken, which stops the weekly run too. Correct it, then clear this task.
+**If it fails:** the suite is broken, which stops the weekly run too. Correct it, then clear this
+task.
 """,
     )
     score = Stage.partial(
@@ -111,10 +116,11 @@ are not scored.
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate),
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['file_rows']['shards'] }}",
         doc_md="""
-Scores one shard with the same code as the weekly run. There is one task for each shard, each in bounded memory.
+Scores one shard with the same code as the weekly run. There is one task for each shard, each in
+bounded memory.
 
-**If it fails:** a file of the model version has changed since it was registered. Promote another version and hand the
-file in again. If the task was killed too often, clear it.
+**If it fails:** a file of the model version has changed since it was registered. Promote another
+version and hand the file in again. If the task was killed too often, clear it.
 """,
     ).expand(shard=read.output)
     finish = Stage(
@@ -124,10 +130,11 @@ file in again. If the task was killed too often, clear it.
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate, scored=score),
         trigger_rule="none_failed",
         doc_md="""
-Checks that each row of the file was predicted or rejected exactly once, and writes results and rejects in the file's
-order. Deletes the files of expired jobs.
+Checks that each row of the file was predicted or rejected exactly once, and writes results and
+rejects in the file's order. Deletes the files of expired jobs.
 
-**If it fails:** a file disappeared or changed during the run. Clear *Read the file* and all tasks after it.
+**If it fails:** a file disappeared or changed during the run. Clear *Read the file* and all tasks
+after it.
 """,
     )
 

@@ -1,6 +1,6 @@
-"""Check that every row was scored by the model that its customer is routed to.
+"""Attribute predictions to the models that made them, and check that each is by its customer's model.
 
-Used by `pipeline.weekly.check`. The entry point is `check_roles`.
+Entry points: `attributed`, for scoring, and `check_roles`, for `pipeline.weekly.check`.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.errors import ConservationError
 from pipeline.models.pinned import Models
@@ -31,7 +32,11 @@ def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
     """
     for file in files:
         for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["customer_id", *MODEL]):
-            expected = _expected(models, batch.column("customer_id"))
+            customers, routing = batch.column("customer_id"), models.routing
+            by_challenger = np.zeros(len(batch), bool)
+            if routing.mode == "ab":
+                by_challenger = is_challengers(customers, routing.fraction, routing.salt)
+            expected = pa.record_batch(attributed(models, by_challenger))
             differs = [
                 pc.fill_null(pc.not_equal(batch.column(name), expected[name]), fill_value=True) for name in MODEL
             ]
@@ -46,15 +51,13 @@ def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
                 )
 
 
-def _expected(models: Models, customers: pa.Array) -> pa.RecordBatch:
-    """Return the model that each row must be by, as the columns `MODEL`."""
-    routing, challenger = models.routing, models.routing.challenger or models
-    is_split = routing.mode == "ab"
-    drawn = is_challengers(customers, routing.fraction, routing.salt) if is_split else np.zeros(len(customers), bool)
+def attributed(models: Models, by_challenger: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    """Return the columns of a prediction that say which model made it, for rows by the champion or the challenger."""
+    challenger = models.routing.challenger or models
     ours = (CHAMPION, models.model_version, models.trained_after_cutoff)
     theirs = (CHALLENGER, challenger.model_version, challenger.trained_after_cutoff)
-    columns = [pc.if_else(pa.array(drawn), *values) for values in zip(theirs, ours, strict=True)]
-    return pa.record_batch(columns, names=MODEL)
+    mask = pa.array(by_challenger)
+    return {name: pc.if_else(mask, *values) for name, *values in zip(MODEL, theirs, ours, strict=True)}
 
 
 def _described(model: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """A week's snapshot: its features, made from the sources by `features.sql` as of the cutoff.
 
-The SQL sees the sources only through the views of `pipeline.point_in_time.source_views`. What it returns is checked,
-cast to what a model sees, and written as shards. Entry points: `build_snapshot`, for the weekly run and for the past
-weeks of a training; and `cast_for_model`, for rows that come in a file.
+The SQL sees the sources only through the views of `pipeline.point_in_time.source_views`. What it
+returns is checked, cast to what a model sees, and written as shards. Entry points:
+`build_snapshot`, for the weekly run and for the past weeks of a training; and `cast_for_model`, for
+rows that come in a file.
 """
 
 import re

@@ -1,8 +1,9 @@
 """Read a week's sources: every file once, every line accounted for.
 
-A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home: good rows with their
-declared columns, and rejects in full, with line and reason. A rerun, a backfill or a training with the same bytes and
-the same declaration uses that file again. Entry points: `read_sources` and `first_reasons`.
+A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home:
+good rows with their declared columns, and rejects in full, with line and reason. A rerun, a
+backfill or a training with the same bytes and the same declaration uses that file again. Entry
+points: `read_sources` and `first_reasons`.
 """
 
 import json
@@ -40,7 +41,8 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new
+        (`pipeline.weekly.ingest`).
 
     Raises
     ------

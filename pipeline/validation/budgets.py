@@ -1,7 +1,7 @@
 """The error budgets: how many rejects of a source, and how many quarantined subjects, a run may have.
 
-Entry points: `check_rejects` and `check_quarantined` stop a run; `allowed_rejects` and `allowed_subjects` say how many
-are allowed.
+Entry points: `check_rejects` and `check_quarantined` stop a run; `allowed_rejects` and
+`allowed_subjects` say how many are allowed.
 """
 
 from pipeline.errors import BudgetError

@@ -34,7 +34,8 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_
 def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict[str, Any]]:
     """Yield the arguments of Great Expectations' `add_sql` for a data source on `con`'s tables and views.
 
-    It gets its own cursor, which shares everything with `con` except temporary objects and the session.
+    It gets its own cursor, which shares everything with `con` except temporary objects and the
+    session.
     """
     cursor = con.cursor()
     cursor.execute("SET TimeZone = ?", [timezone])

@@ -1,7 +1,8 @@
 """Great Expectations on DuckDB: validate one table or view against one suite.
 
-Great Expectations gives verdicts, counts, samples and a page. Its lists of failing rows are cut short for SQL tables,
-so failing rows are fetched with the query that it returns. The entry point is `validate`.
+Great Expectations gives verdicts, counts, samples and a page. Its lists of failing rows are cut
+short for SQL tables, so failing rows are fetched with the query that it returns. The entry point is
+`validate`.
 """
 
 import logging
@@ -58,8 +59,8 @@ class Evaluated(BaseModel):
     sections: str
     """Great Expectations' page sections, as HTML; see `pipeline.validation.data_docs`."""
     queries: list[tuple[Result, str]]
-    """For each expectation on rows that failed: SQL that returns the index columns, then the expectation's columns, of
-    the rows that fail."""
+    """For each expectation on rows that failed: SQL that returns the index columns, then the
+    expectation's columns, of the rows that fail."""
 
 
 def validate(

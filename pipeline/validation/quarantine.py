@@ -1,8 +1,9 @@
 """Quarantine: the subjects that are kept out of a run, and why; part of validating the features.
 
-Built-in checks find rows that no model may see: a subject with several rows, a number that is not finite, an empty key.
-The suite's critical expectations on rows find the others. If one row of a subject fails, all its rows are kept out. The
-entry point is `examine`, for the weekly run and for the weeks that train a model.
+Built-in checks find rows that no model may see: a subject with several rows, a number that is not
+finite, an empty key. The suite's critical expectations on rows find the others. If one row of a
+subject fails, all its rows are kept out. The entry point is `examine`, for the weekly run and for
+the weeks that train a model.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -157,8 +158,8 @@ def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequen
     columns
         Those of `COLUMNS` that the file has.
     rows
-        A query for the rows of each shard. They run one at a time, since the lists of reasons are in memory until the
-        last row of their shard is seen.
+        A query for the rows of each shard. They run one at a time, since the lists of reasons are
+        in memory until the last row of their shard is seen.
     """
     con.execute(f"CREATE TEMP TABLE quarantine ({', '.join(f'{name} {COLUMNS[name]}' for name in columns)})")
     for query in rows:

@@ -5,7 +5,8 @@
                        "kwargs": {"column": "amount", "min_value": 0},
                        "severity": "critical", "notes": "optional"}]}
 
-A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`. Great Expectations evaluates it.
+A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`. Great Expectations
+evaluates it.
 
 Entry points: `load_suite` and `week_parameters`.
 """
@@ -130,8 +131,8 @@ def refuse_stray_suites(settings: Settings) -> None:
 def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
     """Return a function that says of an expectation whether it looks at each row by itself, in these columns only.
 
-    It is False for an expectation on the whole table (which `mostly` also makes it), for one that compares rows, and
-    for one with a parameter, whose value comes from a week.
+    It is False for an expectation on the whole table (which `mostly` also makes it), for one that
+    compares rows, and for one with a parameter, whose value comes from a week.
     """
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations import expectation

@@ -1,7 +1,8 @@
 """The warehouse: connections, transactions, and the schema, which numbered SQL files define.
 
-All of the pipeline's SQL for the warehouse goes through here. Entry points: `engine`, which first brings the schema up
-to date, and `transaction`. For many rows there is `pipeline.warehouse.loading`.
+All of the pipeline's SQL for the warehouse goes through here. Entry points: `engine`, which first
+brings the schema up to date, and `transaction`. For many rows there is
+`pipeline.warehouse.loading`.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def transaction(settings: Settings) -> Iterator[Connection]:
     Raises
     ------
     DatabaseUnavailableError
-        If the server does not answer, or the connection is lost. The transaction may then be committed or not.
+        If the server does not answer, or the connection is lost. The transaction may then be
+        committed or not.
     """
     with available(), engine(settings).begin() as connection:
         yield connection

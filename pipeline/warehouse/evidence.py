@@ -1,7 +1,7 @@
 """Evidence of what a run kept out: the sources' rejects and the quarantined subjects, in full, in the warehouse.
 
-Evidence is committed on its own, so that it is there if the stage that found it stops the run. Entry points:
-`record_rejects`, `accept_rejects` and `record_quarantine`.
+Evidence is committed on its own, so that it is there if the stage that found it stops the run.
+Entry points: `record_rejects`, `accept_rejects` and `record_quarantine`.
 """
 
 from collections.abc import Iterator, Sequence

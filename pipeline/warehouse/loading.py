@@ -1,7 +1,7 @@
 """Load many rows into the warehouse. `adbc_ingest` loads ten times as many rows a second as INSERT.
 
-This is a module of its own because the service uses `pipeline.warehouse` without the ADBC driver. The entry point is
-`loading`.
+This is a module of its own because the service uses `pipeline.warehouse` without the ADBC driver.
+The entry point is `loading`.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """One read-only SQL statement on the warehouse, for `barometer query`.
 
-On the embedded server it runs as the analyst's role, which may only read. Entry points: `run_query` and `write`.
+On the embedded server it runs as the analyst's role, which may only read. Entry points: `run_query`
+and `write`.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Drop the tables of superseded runs once no reader can see them any more; part of publish.
 
-To drop a partition, PostgreSQL locks the table of its week for a moment. The attempt has a very short timeout. A table
-that cannot be dropped now is dropped after a later publish. A run's shadow scores are dropped with its predictions. The
-entry point is `drop_superseded`.
+To drop a partition, PostgreSQL locks the table of its week for a moment. The attempt has a very
+short timeout. A table that cannot be dropped now is dropped after a later publish. A run's shadow
+scores are dropped with its predictions. The entry point is `drop_superseded`.
 """
 
 from psycopg.errors import LockNotAvailable
@@ -60,9 +60,9 @@ def _drop(connection: Connection, run_id: str) -> None:
 def _is_needed(connection: Connection, facts: dict[str, str]) -> bool:
     """Return whether the run is being published, is published (again), or may be seen by an open transaction.
 
-    The pointer of the week was written by the transaction `xmin`, which published its present run. A session whose
-    snapshot predates that has an older `backend_xmin`. Sessions that this role may not inspect are assumed to be such
-    readers.
+    The pointer of the week was written by the transaction `xmin`, which published its present run.
+    A session whose snapshot predates that has an older `backend_xmin`. Sessions that this role may
+    not inspect are assumed to be such readers.
     """
     turn = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PUBLISHING})"), facts).scalar_one()
     query = text(

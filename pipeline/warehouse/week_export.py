@@ -1,8 +1,8 @@
 """A published week as Parquet, for any other warehouse; part of publish.
 
-`exports/predictions/<week>/manifest.json` names the run and its files, which lie beside it in a folder of the run. The
-manifest is replaced last and in one piece, so a reader that starts from it sees one run. The entry point is
-`export_week`.
+`exports/predictions/<week>/manifest.json` names the run and its files, which lie beside it in a
+folder of the run. The manifest is replaced last and in one piece, so a reader that starts from it
+sees one run. The entry point is `export_week`.
 """
 
 import json

@@ -6,8 +6,9 @@ It checks that
 - each row was scored by the model that its customer is routed to;
 - the suite `expectations/predictions.json` holds.
 
-Shadow scores are checked in the same way. If the challenger could not score, or its scores are not probabilities, that
-is a warning, and the week is published without shadow scores. The entry point is `check`.
+Shadow scores are checked in the same way. If the challenger could not score, or its scores are not
+probabilities, that is a warning, and the week is published without shadow scores. The entry point
+is `check`.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,8 +44,8 @@ def check(
     Raises
     ------
     ConservationError
-        If a shard or a subject is missing, is there twice or is unknown, if a file is not what was handed over, or if
-        a row was scored by another model than its customer's.
+        If a shard or a subject is missing, is there twice or is unknown, if a file is not what was
+        handed over, or if a row was scored by another model than its customer's.
     ExpectationError
         If a satisfaction is not between 0 and 1, or a critical expectation fails.
     """

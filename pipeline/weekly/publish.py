@@ -1,12 +1,13 @@
 """Publish, the eighth stage: make a checked week visible as a whole, without ever making a reader wait.
 
-A run's rows are loaded into a table of their own, which the views do not show, and its shadow scores into another. One
-short transaction then attaches both below `storage.predictions` and `storage.shadow_predictions`, and points the week
-at the run; the views follow that pointer. A transaction that is reading the superseded run keeps its rows until
-`pipeline.warehouse.superseded` finds that no reader needs them any more.
+A run's rows are loaded into a table of their own, which the views do not show, and its shadow
+scores into another. One short transaction then attaches both below `storage.predictions` and
+`storage.shadow_predictions`, and points the week at the run; the views follow that pointer. A
+transaction that is reading the superseded run keeps its rows until `pipeline.warehouse.superseded`
+finds that no reader needs them any more.
 
-Runs of one week take turns on an advisory lock, so the later commit wins. After a publish was killed, the next attempt
-replaces or completes what it left. The entry point is `publish`.
+Runs of one week take turns on an advisory lock, so the later commit wins. After a publish was
+killed, the next attempt replaces or completes what it left. The entry point is `publish`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -84,21 +85,28 @@ def _is_attached(connection: Connection, table: str) -> bool:
 
 def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
     """Load the predictions into the run's own tables, with the sums by product, in one transaction."""
-    with _one_row_each(plan), loading(settings) as cursor:
-        for kind in KINDS:  # an earlier attempt may have left either table
-            cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
-        _load_rows(cursor, plan, "predictions", checked.files)
-        _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
-        if checked.shadow_files:
-            _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
-            _check_shadow(cursor, plan, checked)
+    try:
+        with loading(settings) as cursor:
+            for kind in KINDS:  # an earlier attempt may have left either table
+                cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
+            _load_rows(cursor, plan, "predictions", checked.files)
+            _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
+            if checked.shadow_files:
+                _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
+                _check_shadow(cursor, plan, checked)
+    except dbapi.IntegrityError as error:
+        raise ConservationError(
+            f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
+            "one row for each subject, all of this run and week.",
+            "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+        ) from None
 
 
 def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
     """Load files into the run's table of one kind.
 
-    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL either: see
-    `pipeline.local.postgres.cluster`.)
+    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL
+    either: see `pipeline.local.postgres.cluster`.)
     """
     name = run_table(plan.run_id, kind)
     cursor.execute(
@@ -133,18 +141,6 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
         ) AS kept_out USING (product_id)
         """
     )
-
-
-@contextmanager
-def _one_row_each(plan: Plan) -> Iterator[None]:
-    try:
-        yield
-    except dbapi.IntegrityError as error:
-        raise ConservationError(
-            f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
-            "one row for each subject, all of this run and week.",
-            "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
-        ) from None
 
 
 def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:

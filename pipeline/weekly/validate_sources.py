@@ -1,9 +1,9 @@
 """Validate sources, the third stage: each source's rows against its suites, before they become features.
 
-The suite `expectations/sources/<source>.json` sees the rows that the source dates into the week, or all rows if it has
-no times. The suite `expectations/sources/whole/<source>.json` sees all rows that were read. Both may compare the
-number of rows with `recent_rows`, the median of the weeks before: a feed that is mostly empty, or doubled, then stops
-the run. The entry point is `validate_sources`.
+The suite `expectations/sources/<source>.json` sees the rows that the source dates into the week, or
+all rows if it has no times. The suite `expectations/sources/whole/<source>.json` sees all rows that
+were read. Both may compare the number of rows with `recent_rows`, the median of the weeks before: a
+feed that is mostly empty, or doubled, then stops the run. The entry point is `validate_sources`.
 """
 
 from collections.abc import Iterator
@@ -112,8 +112,8 @@ def _time_column(settings: Settings, source: str) -> str | None:
 def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str) -> float | None:
     """Return the median number of rows of the weeks before, None without history.
 
-    It is counted in the rows that were read, if they have times and reach back. Else it comes from the record of
-    published runs, which read as much each week.
+    It is counted in the rows that were read, if they have times and reach back. Else it comes from
+    the record of published runs, which read as much each week.
     """
     time = _time_column(settings, source)
     lookback = settings.sources[source].lookback_weeks
