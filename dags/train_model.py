@@ -1,4 +1,4 @@
-"""Train a model version: from past weeks' features and the labels known by then to an entry in the registry.
+"""Train a model version from past weeks, register it and, if asked, promote it.
 
 The stages are functions of `pipeline.training` and `pipeline.promotion`. The last line shows their
 order.

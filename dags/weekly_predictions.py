@@ -1,4 +1,4 @@
-"""The weekly predictions: every Monday at 00:00 in the company's time zone, for the week that has just ended.
+"""The weekly predictions: every Monday at 00:00 in the company's time zone, for the week before.
 
 The stages are the functions in `pipeline.weekly`. `RecordedStage` makes tasks of them and keeps the
 run's record. The last line shows their order.

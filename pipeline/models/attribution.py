@@ -23,7 +23,7 @@ MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
-    """Check each row's role, model version and flag against the plan and, in an A/B test, against the split.
+    """Check each row's role, model version and flag against the plan and the A/B split.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
 
 
 def attributed(models: Models, by_challenger: NDArray[np.bool_]) -> dict[str, pa.Array]:
-    """Return the columns of a prediction that say which model made it, for rows by the champion or the challenger."""
+    """Return the columns of predictions that say which model made each row."""
     challenger = models.routing.challenger or models
     ours = (CHAMPION, models.model_version, models.trained_after_cutoff)
     theirs = (CHALLENGER, challenger.model_version, challenger.trained_after_cutoff)

@@ -28,7 +28,7 @@ class Routing(Handoff):
     """The challenger's part in a run."""
 
     mode: Literal["off", "ab", "shadow"] = "off"
-    """ab: it serves a fraction of the customers. shadow: it scores every row, into `shadow_predictions`."""
+    """ab: it serves a fraction of the customers. shadow: it scores into `shadow_predictions`."""
     fraction: float = 0
     """In an A/B test, its share of the customers."""
     salt: str = ""

@@ -70,7 +70,7 @@ RETRIES: dict[str, Any] = {
         [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot mend it")]
     ),
 }
-"""Default arguments of every DAG. A task that died is tried again, a task that was refused for good is not."""
+"""Default arguments of every DAG: a task that died is retried, one that was refused for good is not."""
 
 
 class Stage(BaseOperator):
@@ -155,7 +155,7 @@ class Stage(BaseOperator):
         return handoff
 
     def _values(self, function: Callable[..., BaseModel], settings: Settings, context: Context) -> dict[str, Any]:
-        """Return the values of all arguments but the settings; handoffs as the types that the function names."""
+        """Return all arguments but the settings; handoffs get the types that the function declares."""
         hints = get_type_hints(function)
         handed = {
             name: TypeAdapter(hints[name]).validate_python(list(value) if isinstance(value, Sequence) else value)

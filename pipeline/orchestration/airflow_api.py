@@ -44,7 +44,7 @@ class DagRun(BaseModel):
 
 
 class AirflowApi:
-    """A session with the REST API of this home's Airflow. It logs in when first used, and again when a token expires.
+    """A session with this home's Airflow. It logs in when first used and when its token expires.
 
     Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as
     expected.

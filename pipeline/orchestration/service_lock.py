@@ -26,7 +26,7 @@ def running_in_process(settings: Settings) -> Iterator[bool]:
 
 @contextmanager
 def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> Iterator[None]:
-    """Count this process, for the block, among those that run DAGs; first call `when_alone` if there is no other.
+    """Count this process among those that run DAGs; first call `when_alone` if it is the only one.
 
     Use it inside `running_in_process`, so that the services do not run DAGs either.
     """
@@ -41,7 +41,7 @@ def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> It
 
 
 def take_for_services(settings: Settings) -> int | None:
-    """Return a descriptor that holds the services' lock, for them to inherit; None if the lock is taken."""
+    """Return a descriptor with the services' lock, for them to inherit; None if it is taken."""
     descriptor = _open(settings)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor

@@ -76,7 +76,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
 
 
 def _read(settings: Settings, name: str, located: Located | None) -> tuple[SourceFile, list[str]]:
-    """Return a file as ingested, and its undeclared columns. With None, read the source's table or query."""
+    """Read a file, or with None the source's table or query; return it and its undeclared columns."""
     if located is None:
         return _read_database(settings, name)
     with fetched(settings, located) as file:

@@ -38,12 +38,12 @@ class Tuned(Handoff):
     """The hyperparameters that the search chose."""
 
     family: str
-    """`logistic_regression`, `hist_gradient_boosting`, or `own`: a team's pipeline, for which nothing is searched."""
+    """`logistic_regression`, `hist_gradient_boosting`, or `own` for a team's own pipeline."""
     parameters: dict[str, float | int | str | bool]
     trials: Path
     """`pipeline.training.trials.Trials` as JSON."""
     left_out: list[str]
-    """What was not tried, and why, in words: then another machine may choose otherwise on the same data."""
+    """What was not tried, and why. If there is any, another machine may choose otherwise."""
     seconds: float
 
 

@@ -33,7 +33,7 @@ def check_rejects(settings: Settings, name: str, read: SourceRead) -> None:
 
 
 def allowed_rejects(source: Source, read: SourceRead) -> tuple[int, int]:
-    """Return how many lines the files with rejects have, and how many new rejects the source's budget allows."""
+    """Return the lines of the files with rejects, and the number of new rejects that is allowed."""
     lines = sum(file.rows + file.rejects for file in read.files if file.rejects)
     return lines, max(source.reject_rows, int(source.reject_fraction * lines))
 

@@ -21,7 +21,7 @@ from pipeline.validation.gx import Result, validate
 from pipeline.validation.suites import ACROSS_ROWS, load_suite
 
 COLUMNS = {"shard": "INTEGER", "row": "BIGINT", **dict.fromkeys(KEYS, "TEXT"), "reasons": "TEXT[]"}
-"""The columns of a quarantine's Parquet file, in DuckDB's types; `row` is the position in the shard, from 0."""
+"""The columns of a quarantine's Parquet file. `row` is the position in the shard, from 0."""
 SUITE = "features, built in"
 _LONGEST_VALUE = 200
 _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
@@ -179,7 +179,7 @@ def rows_kept_out(
 
 
 def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:
-    """Return the query to run on each shard. A query that must see all rows at once runs here, into a table."""
+    """Return the query to run on each shard. One that must see all rows runs here, into a table."""
     if failure.result.type not in _ACROSS_ROWS:
         return failure.query
     con.execute(

@@ -43,7 +43,7 @@ def engine(settings: Settings) -> Engine:
 
 @contextmanager
 def transaction(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection in a transaction, which commits if the block succeeds and rolls back if it fails.
+    """Yield a connection in a transaction, which commits if the block succeeds, else rolls back.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _engine(url: str) -> Engine:
 
 
 def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
-    """Apply the files `NNNN_name.sql` of `folder` that are not applied yet, in order, in the caller's transaction.
+    """Apply the new files `NNNN_name.sql` of `folder`, in order, in the caller's transaction.
 
     Raises
     ------

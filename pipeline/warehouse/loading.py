@@ -18,7 +18,7 @@ JSONB_VERSION = b"\x01"
 
 @contextmanager
 def loading(settings: Settings) -> Iterator[dbapi.Cursor]:
-    """Yield an ADBC cursor in its own transaction, which commits if the block succeeds and rolls back if it fails.
+    """Yield an ADBC cursor in a transaction, which commits if the block succeeds, else rolls back.
 
     For a column of type jsonb, pass bytes: `JSONB_VERSION` followed by the JSON text.
 

@@ -144,7 +144,7 @@ def show(connection: Connection, week: Week, run_id: str, *, predicted: int, qua
 
 
 def fail_run(settings: Settings, run_id: str, error: str) -> None:
-    """Close a run as failed, with the reason. If it fails again, the last reason counts; a published run stays so."""
+    """Close a run as failed, with the latest reason. A published run stays published."""
     with transaction(settings) as connection:
         connection.execute(
             text(

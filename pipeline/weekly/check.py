@@ -120,7 +120,7 @@ def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: 
 def _shadow(
     con: duckdb.DuckDBPyConnection, plan: Plan, parts: Sequence[Scored], conserved: Callable[..., int]
 ) -> tuple[list[Path], list[Result]]:
-    """Return the files of the shadow scores and the result of checking them; no files if any of them is unusable."""
+    """Return the files of the shadow scores, or none if any is unusable, and the check's result."""
     if plan.routing.mode != "shadow":
         return [], []
     shadows = [(part.shard, part.shadow) for part in parts if part.shadow]

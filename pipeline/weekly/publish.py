@@ -65,7 +65,7 @@ def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
 
 @contextmanager
 def _turn(settings: Settings, plan: Plan) -> Iterator[Connection]:
-    """Yield a connection that holds the week's lock, outside any transaction; the lock ends with the connection."""
+    """Yield a connection that holds the week's lock until it closes, outside any transaction."""
     with engine(settings).connect() as connection:
         with connection.begin():
             connection.execute(text(f"SELECT pg_advisory_lock({PUBLISHING})"), {"week": plan.week})
@@ -120,7 +120,7 @@ def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path
 
 def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
-    # Sums of doubles depend on the order. Read the rows in the order of the table, so that equal rows give equal means.
+    # Sums of doubles depend on the order: read rows in the table's, so equal rows give equal means.
     cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     cursor.execute("SET LOCAL synchronize_seqscans = off")
     cursor.execute(
@@ -144,7 +144,7 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
 
 
 def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
-    """Return the rows of the files, with the column `info`, if there is one, in the binary form of jsonb."""
+    """Return the rows of the files, with any column `info` in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
     place = schema.get_field_index("info")
     binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
@@ -162,7 +162,7 @@ def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
 
 
 def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
-    """Count the shadow scores in the warehouse. The table itself refuses duplicates and rows of other runs."""
+    """Count the shadow scores in the warehouse. The table itself refuses other runs and duplicates."""
     cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
     ((in_shadow,),) = cursor.fetchall()
     if in_shadow != checked.predicted:
@@ -174,7 +174,7 @@ def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
-    """Check in the warehouse that the subjects of the features are the rows loaded plus the quarantined."""
+    """Check in the warehouse that subjects = predictions + quarantined."""
     query = text(
         """
         SELECT
@@ -205,7 +205,7 @@ def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
 
 
 def _attach(connection: Connection, plan: Plan, kind: str) -> None:
-    """Attach the run's table to its week's, and that to the root. A run without shadow scores has no table of them.
+    """Attach the run's table, if there is one of this kind, to its week's, and that to the root.
 
     Unlike CREATE TABLE … PARTITION OF, attaching does not lock readers out.
     """

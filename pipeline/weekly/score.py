@@ -1,4 +1,4 @@
-"""Score, the sixth stage: one shard of features, scored by the pinned model version into one file of predictions.
+"""Score, the sixth stage: one shard of features to one file of predictions.
 
 Rows in quarantine are left out. Record batches stream from Parquet to Parquet, so memory does not
 grow with the shard. Apart from the run's id, the same shard, versions and routing give the same
@@ -103,7 +103,7 @@ def _info(batch: pa.RecordBatch) -> pa.Array:
 
 
 def _json_text(column: pa.Array) -> pa.Array:
-    r"""Return each text as a JSON string. A null becomes `null`, and U+0000, which PostgreSQL cannot hold, U+FFFD."""
+    r"""Return each text as a JSON string, null as `null`, and U+0000 (not in PostgreSQL) as U+FFFD."""
     for character, escaped in _ESCAPES.items():
         if pc.any(pc.match_substring(column, character)).as_py():
             column = pc.replace_substring(column, character, escaped)

@@ -1,4 +1,4 @@
-"""Validate features, the fifth stage: the snapshot against `expectations/features.json` and the built-in checks.
+"""Validate features, the fifth stage: the snapshot against its suite and built-in checks.
 
 A critical expectation on rows quarantines the subjects that fail it. A failing critical expectation
 on the whole table stops the run, and so do more quarantined subjects than the error budget allows;
