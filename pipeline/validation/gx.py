@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.duck import quoted
 from pipeline.validation.data_docs import rendered
@@ -26,8 +26,8 @@ class Result(BaseModel):
 
     suite: str
     type: str
-    kwargs: dict[str, Any]
-    severity: Severity
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    severity: Severity = "warning"
     status: Status
     observed: str
     expected: str

@@ -136,8 +136,6 @@ def _shadow(
     result = Result(
         suite="shadow",
         type="challenger_scores_everybody",
-        kwargs={},
-        severity="warning",
         status="failed" if failure else "passed",
         observed=failure or "it did",
         expected="a satisfaction from 0 to 1 for every subject that is served; without, the week has no shadow scores",

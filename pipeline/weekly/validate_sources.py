@@ -80,19 +80,9 @@ def _evaluated(
         suite = load_suite(name, files[name], list(settings.sources[source].columns), parameters)
         yield name, validate(con, source, suite, timezone=settings.timezone)
     if not any(file.exists() for file in files.values()):
-        yield f"sources/{source}", Evaluated(results=[_no_suite(f"sources/{source}")], sections="", queries=[])
-
-
-def _no_suite(name: str) -> Result:
-    return Result(
-        suite=name,
-        type="suite",
-        kwargs={},
-        severity="warning",
-        status="skipped",
-        observed="no suite",
-        expected="a suite, if the source is to be validated",
-    )
+        name, expected = f"sources/{source}", "a suite, if the source is to be validated"
+        result = Result(suite=name, type="suite", status="skipped", observed="no suite", expected=expected)
+        yield name, Evaluated(results=[result], sections="", queries=[])
 
 
 def _in_week(settings: Settings, week: Week, source: str) -> str:
