@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from pipeline.duck import parquet, quoted
 from pipeline.files import sha256_of_file, written_atomically
 from pipeline.manifests import KEYS, FeatureColumn, Shard
-from pipeline.settings import Settings
 
 HASH = "__hash"
 """The first 8 bytes of the md5 of customer_id, U+001F and product_id, as a big-endian number."""
@@ -26,11 +25,7 @@ def hash_of_key() -> str:
 
 
 def write_shards(
-    con: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    rows: Path,
-    columns: list[FeatureColumn],
-    folder: Path,
+    con: duckdb.DuckDBPyConnection, rows: Path, columns: list[FeatureColumn], folder: Path, shard_rows: int
 ) -> tuple[list[Shard], int]:
     """Write `rows` as files `shard-NNNN.parquet` of about `shard_rows` rows each; return them and how many subjects.
 
@@ -48,7 +43,7 @@ def write_shards(
     names = [*KEYS, *(column.name for column in columns)]
     # Sorting by all columns makes the order total even where a subject stands in several rows; it costs, so only then.
     order = ", ".join(map(quoted, names if subjects < total else names[:2]))
-    count = max(1, math.ceil(total / settings.resources.shard_rows))
+    count = max(1, math.ceil(total / shard_rows))
     selected = f"SELECT {', '.join(map(quoted, names))} FROM {parquet(rows)}"
     shards = [
         _write(

@@ -52,7 +52,7 @@ def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, fol
             query = company_query(con, settings.features_sql, sources.sources, offered)
             columns = _run(con, query, part)
             _check_keys(con, query, week, part)
-            shards, subjects = write_shards(con, settings, part, columns, folder)
+            shards, subjects = write_shards(con, part, columns, folder, settings.resources.shard_rows)
     finally:
         part.unlink(missing_ok=True)
     manifest = SnapshotManifest(
