@@ -1,4 +1,4 @@
-"""Stages as Airflow tasks. `dags/` wires what is defined here.
+"""Stages as Airflow tasks. The files in `dags/` wire them.
 
 A `Stage` calls a plain stage function with the settings, the handoffs of the tasks before it and
 the arguments that its DAG takes from the run, and hands the result on through XCom. It adds what
@@ -58,7 +58,7 @@ class Refused(SystemExit):
 
 
 class RefusedForGood(Refused):
-    """A stage failed with an error that no retry can mend."""
+    """A stage failed with an error that no retry can fix."""
 
 
 RETRIES: dict[str, Any] = {
@@ -67,7 +67,7 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
     "retry_policy": ExceptionRetryPolicy(
-        [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot mend it")]
+        [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot fix it")]
     ),
 }
 """Default arguments of every DAG: a task that died is retried, one that was refused for good is not."""
@@ -137,7 +137,7 @@ class Stage(BaseOperator):
         """Do nothing. A subclass may take note of what the stage returned and cost."""
 
     def failed(self, settings: Settings, arguments: dict[str, Any], error: TerminalError) -> None:
-        """Do nothing. A subclass may take note of an error that no retry can mend."""
+        """Do nothing. A subclass may take note of an error that no retry can fix."""
 
     def _run(self, context: Context) -> BaseModel:
         settings = load_settings()

@@ -60,7 +60,7 @@ def load_dag(dag_id: str) -> DAG:
         raise RunError(
             f"The DAG {dag_id} cannot be loaded: {bag.import_errors or 'it is not in ' + folder}.",
             "a DAG file that imports.",
-            "mend what is named.",
+            "correct the file, or remove it.",
         )
     return bag.dags[dag_id]
 

@@ -49,5 +49,5 @@ def asked_by(_settings: Settings, context: Context) -> str:
 
 
 def is_in_process(context: Context) -> bool:
-    """Return whether the run is one of `run_in_process`, where nobody can answer a question."""
+    """Return whether the run is one of `run_in_process`, which cannot ask a person."""
     return bool(context["dag_run"].triggering_user_name == "dag_test")  # as DAG.test writes

@@ -3,7 +3,7 @@
 A scheduler would pick up a run that a command executes, and run every task a second time. Therefore
 every process of the services holds an exclusive lock on one file, inherited from the supervisor,
 and a command holds a shared lock on it while it runs a DAG. The kernel releases a lock when the
-last process that holds it ends, in whatever way.
+last process that holds it ends.
 """
 
 import fcntl

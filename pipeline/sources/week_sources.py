@@ -134,7 +134,7 @@ def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) ->
             raise texts.error or SourceError(
                 f"Source {name}: {uri} cannot be cast: {error}.",
                 "values that can be written as text.",
-                "correct `columns` of the source, or what is delivered, and run the week again.",
+                "correct `columns` of the source, or its data, and run the week again.",
             ) from None
     if (written := pq.read_metadata(path).num_rows) != texts.lines:
         raise ConservationError(

@@ -80,7 +80,7 @@ def _evaluated(
         suite = load_suite(name, files[name], list(settings.sources[source].columns), parameters)
         yield name, validate(con, source, suite, timezone=settings.timezone)
     if not any(file.exists() for file in files.values()):
-        name, expected = f"sources/{source}", "a suite, if the source is to be validated"
+        name, expected = f"sources/{source}", "a suite, if you want the source to be validated"
         result = Result(suite=name, type="suite", status="skipped", observed="no suite", expected=expected)
         yield name, Evaluated(results=[result], sections="", queries=[])
 
