@@ -1,6 +1,6 @@
-"""Score a file: feature rows that somebody hands in, by today's champion; beside the weekly run and without a week.
+"""Score a file of feature rows that someone hands in, with today's champion. It belongs to no week.
 
-The stages are functions of `pipeline.batch_jobs`; the last line is the diagram.
+The stages are functions of `pipeline.batch_jobs`. The last line shows their order.
 """
 
 from datetime import timedelta
@@ -16,24 +16,26 @@ with DAG(
     dag_display_name="Score a file",
     description="From a file of feature rows to one prediction for each row, in the file's order.",
     doc_md="""
-Scores the rows of one file with the current champion (and in an A/B test its challenger). The service starts a run for
-each `POST /batch-predictions`, the command `barometer score FILE` for each file; a URI can be given here by hand.
+Scores the rows of one file with the current champion, and in an A/B test also with its challenger.
+The service starts a run for each `POST /batch-predictions`, and the command `barometer score FILE`
+for each file. A URI can be given here by hand.
 
-The results lie in `files/<job>/` of the home, with one line for each row of the file, in its order; they never come
-into `predictions`. A row that cannot be read, or breaks a critical row-level expectation of
-`expectations/features.json`, has the reason in its line and stands in the rejects; it costs no other row its
-prediction. Expectations on the table as a whole do not apply, since there is no week. `service.results_days` after its
-end a job's files are swept.
+The results are in `files/<job>/` of the home, with one line for each row of the file, in its order.
+They never go to `predictions`. If a row cannot be read, or breaks a critical expectation on rows in
+`expectations/features.json`, its line has the reason, and the row is among the rejects; all other
+rows are scored. Expectations on the whole table do not apply, because there is no week. A job's
+files are deleted `service.results_days` days after it ends.
 
-**When a run fails** there are no results: the file as a whole is not what it should be, or no model is in force. The
-red task's log says what was found, what was expected and what to do; whoever handed the file in reads the same words.
-Clearing the task is always safe. A failed run with a note *cancelled by …* was cancelled by its owner.
+**When a run fails**, there are no results: the file as a whole cannot be used, or no model is in
+force. The log of the red task says what was found, what was expected and what to do. The client who
+handed the file in reads the same text. Clearing the task is always safe. A failed run with a note
+*cancelled by …* was cancelled by its owner.
 """,
     tags=["barometer", "predictions"],
     schedule=None,
     catchup=False,
     max_active_runs=2,
-    max_active_tasks=2,  # the weekly run keeps its share of the machine
+    max_active_tasks=2,  # so that the weekly run keeps its share of the machine
     dagrun_timeout=timedelta(hours=12),
     default_args={"owner": "data team", "execution_timeout": timedelta(hours=3), **RETRIES},
     params={
@@ -42,7 +44,7 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
             type=["null", "string"],
             pattern=RECEIVED_PATTERN,
             title="File",
-            description="A file that was handed in, by its name below files/ of the home. The service fills this in.",
+            description="The name, below files/ of the home, of a file that was handed in. The service fills this in.",
         ),
         "uri": Param(
             None,
@@ -56,7 +58,7 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
             type=["null", "string"],
             enum=[None, *FORMATS],
             title="Format",
-            description="Of the file; empty: as its name says (.csv, .jsonl, .parquet, each also with .gz).",
+            description="The file's format. If empty: as its name says (.csv, .jsonl, .parquet, each also with .gz).",
         ),
     },
 ) as dag:
@@ -72,10 +74,11 @@ Clearing the task is always safe. A failed run with a note *cancelled by …* wa
         },
         execution_timeout=timedelta(minutes=10),
         doc_md="""
-Decides which file it is, whether it may be read, and which model versions score it; every later task uses these.
+Finds the file, checks whether it may be read, and decides which model versions score it. Every
+later task uses these.
 
-**If it fails:** the URI is not below a prefix of `service.file_sources`, the file was swept, or there is no champion
-yet (`barometer train`).
+**If it fails:** the URI is not below a prefix of `service.file_sources`, the file was deleted
+because it expired, or there is no champion yet (`barometer train`).
 """,
     )
     read = Stage(
@@ -85,11 +88,12 @@ yet (`barometer train`).
         inputs=handoffs(plan=plan),
         fan_out="shards",
         doc_md="""
-Reads the file as text, casts its columns as the model takes them, and writes its rows in shards, in the file's order.
-Rows that cannot be read are kept with the reason.
+Reads the file as text, casts its columns to the model's types, and writes its rows in shards, in
+the file's order. Rows that cannot be read are kept with the reason.
 
-**If it fails:** the file lacks one of the model's columns, is cut short, too large, or not of its format; or the server
-at its address does not answer with it. Whoever handed it in has to mend it and hand it in again.
+**If it fails:** the file lacks one of the model's columns, is cut short, too large or in another
+format; or the server at its URI does not return it. The client who handed it in has to correct it
+and hand it in again.
 """,
     )
     validate = Stage(
@@ -98,10 +102,11 @@ at its address does not answer with it. Whoever handed it in has to mend it and 
         function="pipeline.batch_jobs.row_validation:validate_rows",
         inputs=handoffs(plan=plan, file_rows=read),
         doc_md="""
-Runs those expectations of `expectations/features.json` that are about each row alone; rows that break a critical one
-are not scored.
+Runs those expectations in `expectations/features.json` that look at each row by itself. Rows that
+break a critical one are not scored.
 
-**If it fails:** the suite is broken, as it would be for the weekly run: mend it, then clear this task.
+**If it fails:** the suite is broken, which stops the weekly run too. Correct it, then clear this
+task.
 """,
     )
     score = Stage.partial(
@@ -111,10 +116,11 @@ are not scored.
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate),
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['file_rows']['shards'] }}",
         doc_md="""
-Turns one shard into predictions, by the same code as the weekly run. One task for each shard, each in bounded memory.
+Scores one shard with the same code as the weekly run. There is one task for each shard, each in
+bounded memory.
 
-**If it fails:** a file of the model version is not what was registered: promote another version and hand the file in
-again. Clear the task when it was killed too often.
+**If it fails:** a file of the model version has changed since it was registered. Promote another
+version and hand the file in again. If the task was killed too often, clear it.
 """,
     ).expand(shard=read.output)
     finish = Stage(
@@ -124,10 +130,11 @@ again. Clear the task when it was killed too often.
         inputs=handoffs(plan=plan, file_rows=read, rows_validated=validate, scored=score),
         trigger_rule="none_failed",
         doc_md="""
-Checks that each row of the file was predicted or rejected, exactly once, and writes results and rejects in the file's
-order. Sweeps the files of jobs that have expired.
+Checks that each row of the file was predicted or rejected exactly once, and writes results and
+rejects in the file's order. Deletes the files of expired jobs.
 
-**If it fails:** a file is gone or was changed while the run worked: clear *Read the file* with all that follows it.
+**If it fails:** a file disappeared or changed during the run. Clear *Read the file* and all tasks
+after it.
 """,
     )
 

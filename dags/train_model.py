@@ -1,6 +1,7 @@
-"""Train a model version: from past weeks' features and the labels known by then to an entry in the registry.
+"""Train a model version from past weeks, register it and, if asked, promote it.
 
-The stages are functions of `pipeline.training`; the last line is the diagram.
+The stages are functions of `pipeline.training` and `pipeline.promotion`. The last line shows their
+order.
 """
 
 from datetime import timedelta
@@ -28,20 +29,21 @@ with DAG(
     doc_md="""
 Trains a model version on past weeks, evaluates it on the latest of them and registers it in MLflow.
 
-The first version becomes the champion, from its training cutoff on; a later one is only registered, unless `promote` is
-ticked: then it has to pass the gate, and a person where that is configured. The param `version` names one that is
-registered already: nothing is trained, only its promotion is gone through.
-The param `as_of` names the last week that the model may know: `barometer train --as-of 2026-03-02` makes a model for
-backfilling the weeks after it.
+The first version becomes the champion, in force from its training cutoff on. A later version is
+only registered, unless `promote` is ticked: then it must pass the gate, and a person must approve
+it if `[promotion] approval` is on. If the param `version` names a registered version, nothing is
+trained, and only the promotion of that version runs. The param `as_of` names the last week that the
+model may know: `barometer train --as-of 2026-03-02` makes a model for backfilling the weeks after
+it.
 
-**When a run fails** before *Register the version*, nothing was registered; after it, nothing was promoted. The red
-task's log says what was found, what was expected and what to do. Training again is safe: the same data and code give
-another version with the same predictions.
+**When a run fails** before *Register the version*, nothing was registered; when it fails after it,
+nothing was promoted. The log of the red task says what was found, what was expected and what to do.
+Training again is safe: the same data and code give another version with the same predictions.
 """,
     tags=["barometer", "model"],
     schedule=None,
     catchup=False,
-    max_active_runs=4,  # one that waits for an approval must not hold up the others
+    max_active_runs=4,  # a run that waits for an approval must not hold up the others
     dagrun_timeout=timedelta(days=8),
     default_args={"owner": "data science", "execution_timeout": timedelta(hours=6), **RETRIES},
     params={
@@ -50,41 +52,41 @@ another version with the same predictions.
             type=["null", "string"],
             pattern=r"^\d{4}-\d{2}-\d{2}$",
             title="As of",
-            description="The Monday of the last week the model may know. Empty: the last complete week.",
+            description="The Monday of the last week the model may know. If empty: the last complete week.",
         ),
         "pipeline": Param(
             None,
             type=["null", "string"],
             title="Own pipeline",
-            description="A file that skops wrote, on the machine that trains: its scikit-learn pipeline is fitted"
-            " instead of searching for one.",
+            description="A file that skops wrote, on the machine that trains. Its scikit-learn pipeline is fitted, and"
+            " there is no search.",
         ),
         "promote": Param(
             default=False,
             type="boolean",
             title="Promote it",
-            description="Go on with the new version to the gate, the approval and the promotion.",
+            description="Continue with the gate, the approval and the promotion of the new version.",
         ),
         "version": Param(
             None,
             type=["null", "string"],
             pattern=r"^[1-9]\d*$",
             title="Version",
-            description="Train nothing; promote this version of the registry.",
+            description="Train nothing, and promote this registered version.",
         ),
         "role": Param(
             "champion",
             type="string",
             enum=["champion", "challenger"],
             title="Role",
-            description="What it is to be: the current version, or one beside it (see [routing]).",
+            description="champion: the current version. challenger: the version beside it (see [routing]).",
         ),
         "from_week": Param(
             None,
             type=["null", "string"],
             pattern=r"^\d{4}-\d{2}-\d{2}$",
             title="From week",
-            description="The Monday of the first week it is to be in force. Empty: the last complete week.",
+            description="The Monday of the first week in which it is in force. If empty: the last complete week.",
         ),
         "reason": Param(
             None, type=["null", "string"], title="Reason", description="Why, for the history of promotions."
@@ -105,8 +107,8 @@ another version with the same predictions.
         doc_md="""
 Decides the training cutoff and which weeks train, validate and test.
 
-**If it fails:** the week named has not ended yet, or there is too little history before it: see `[model]` in
-`pipeline.toml` (`training_weeks`, `maturity_weeks`).
+**If it fails:** the named week has not ended yet, or there is too little history before it. See
+`[model]` in `pipeline.toml` (`training_weeks`, `maturity_weeks`).
 """,
     )
     collect = Stage(
@@ -117,8 +119,8 @@ Decides the training cutoff and which weeks train, validate and test.
         doc_md="""
 Runs `features.sql` at each past cutoff and joins the labels that were known by the training cutoff.
 
-**If it fails:** `labels.sql` failed or returned too few labels for those weeks. Try it on its own; labels may not have
-arrived yet.
+**If it fails:** `labels.sql` failed or returned too few labels for those weeks. Run it by itself;
+perhaps the labels have not arrived yet.
 """,
     )
     tune = Stage(
@@ -127,12 +129,12 @@ arrived yet.
         function="pipeline.training.tune:tune",
         inputs=handoffs(plan=plan, training_set=collect),
         doc_md="""
-Tries candidates of a logistic regression and of gradient boosting by successive halving: many on few rows, the best on
-all. Each validates on train weeks after those it learnt from. The log tells of every candidate; the budget is `minutes`
-in `[tuning]`.
+Tries candidates of a logistic regression and of gradient boosting by successive halving: many on
+few rows, the best on all rows. Each candidate is validated on train weeks after those it learned
+from. The log lists every candidate. The time limit is `minutes` in `[tuning]`.
 
-**If it fails:** `[tuning.space]` names what the classifier does not take, or there are too few weeks or labels; the log
-says which.
+**If it fails:** `[tuning.space]` has a parameter that the classifier does not accept, or there are
+too few weeks or labels. The log says which.
 """,
     )
     fit = Stage(
@@ -141,11 +143,11 @@ says which.
         function="pipeline.training.fit:fit",
         inputs=handoffs(plan=plan, training_set=collect, tuned=tune),
         doc_md="""
-Fits the scikit-learn pipeline, preprocessing included, calibrates it on the validation weeks, compiles it to ONNX and
-compares the two on many rows, nulls and unseen categories among them.
+Fits the scikit-learn pipeline, preprocessing included, calibrates it on the validation weeks,
+compiles it to ONNX and compares the two on many rows, including nulls and unseen categories.
 
-**If it fails:** the training set has only one class of labels or no usable feature (look at `labels.sql`), or the two
-differ, so that the version is refused: the log names the column.
+**If it fails:** the training set has only one class of labels or no usable feature (see
+`labels.sql`), or the two differ, so the version is refused. The log names the column.
 """,
     )
     evaluate = Stage(
@@ -166,11 +168,11 @@ Measures the compiled model on the test weeks, which neither fitting nor calibra
         inputs=handoffs(plan=plan, evaluated=evaluate),
         outlets=[Asset(name="model_version", uri="barometer://registry/model", group="barometer")],
         doc_md="""
-Writes the version to MLflow (scikit-learn as skops, ONNX, signature, metrics, digests). The first version becomes the
-champion.
+Writes the version to MLflow (scikit-learn as skops, ONNX, signature, metrics, digests). The first
+version becomes the champion.
 
-**If it fails:** MLflow's database does not answer. Clear the task once it is back: registering twice finds the
-same version.
+**If it fails:** MLflow's database does not answer. Clear the task when it is back. Registering
+twice finds the same version.
 """,
     )
 
@@ -182,10 +184,11 @@ same version.
         links=[Page("Training report", "training/{plan[training_id]}.html")],
         execution_timeout=timedelta(hours=1),
         doc_md="""
-Writes the page that tells what the version learned from, what cleaning left out, how the search went and how good the
-version is; read it before approving a promotion.
+Writes a page about the version: what it learned from, what cleaning left out, how the search went
+and how good the version is. Read it before you approve a promotion.
 
-**If it fails:** the version is registered all the same. Clear the task: the page is made from files alone.
+**If it fails:** the version is registered nevertheless. Clear the task; the page is made from files
+only.
 """,
     )
 
@@ -205,12 +208,13 @@ version is; read it before approving a promotion.
         trigger_rule="none_failed",
         execution_timeout=timedelta(hours=1),
         doc_md="""
-Compares the version with the champion on the version's own test weeks, and checks its files, its features, its
-calibration, its products and segments, its speed, and that it has not seen the answer. The verdict stands in
-`model_promotions`.
+Compares the version with the champion on the version's own test weeks. Checks its files, features,
+calibration, products, segments and speed, and that no feature gives the answer away. The verdict is
+in `model_promotions`.
 
-**If it fails:** the version is refused; the log says which check failed, by how much. Train a better one, or change the
-limits in `[promotion]` of `pipeline.toml` with good reason, and trigger the run again with its `version`.
+**If it fails:** the version is refused; the log says which check failed, and by how much. Train a
+better version. Or, with good reason, change the limits in `[promotion]` of `pipeline.toml`, and
+trigger the run again with its `version`.
 """,
     )
     approve = Approval(
@@ -218,12 +222,13 @@ limits in `[promotion]` of `pipeline.toml` with good reason, and trigger the run
         task_display_name="Ask a person",
         inputs=handoffs(gated=gate),
         doc_md="""
-Where `[promotion] approval` is on, waits for a person's answer: *Browse → Required Actions*, or the tab *Required
-Actions* of this task. *Reject* ends the run without a promotion; the answer, by whom and the comment stand in
-`model_promotions`. Where it is off, the task passes at once.
+If `[promotion] approval` is on, waits for a person's answer: *Browse → Required Actions*, or the
+tab *Required Actions* of this task. *Reject* ends the run without a promotion. The answer, the
+person and the comment are recorded in `model_promotions`. If approval is off, the task passes at
+once.
 
-**If it fails:** nobody answered within seven days, or the run is not one of the services of `make up`, so that nobody
-can answer. Trigger the run again with the version.
+**If it fails:** there was no answer within seven days; or a command runs the DAG without the
+services of `make up`, so that it cannot ask. Trigger the run again with the version.
 """,
     )
     promote = Stage(
@@ -233,10 +238,12 @@ can answer. Trigger the run again with the version.
         inputs=handoffs(gated=gate, approved=approve),
         execution_timeout=timedelta(minutes=10),
         doc_md="""
-Moves the alias in MLflow, with an entry in `model_promotions` written before and completed after it.
+Moves the alias in MLflow. An entry in `model_promotions` is written before and completed
+afterwards.
 
-**If it fails:** the champion or the version has changed since the gate, so ask for the promotion again; or a database
-does not answer: clear the task once it is back. Trying again is harmless.
+**If it fails:** the champion or the version has changed since the gate, or a database does not
+answer. In the first case ask for the promotion again, in the second clear the task when the
+database is back. Trying again is harmless.
 """,
     )
 

@@ -1,4 +1,4 @@
-"""Manifests, as JSON files: what was read from the sources, and what a snapshot and a training set hold."""
+"""Manifests, as JSON files: the sources that were read, a snapshot, a training set."""
 
 import json
 from datetime import datetime
@@ -67,7 +67,7 @@ class SourceRead(_Manifest):
     files: list[SourceFile]
     new_rejects: int
     timeless: bool
-    """Whether the source declares neither event_time nor arrived_at, so that nothing can be hidden from past weeks."""
+    """Declares neither event_time nor arrived_at, so past weeks see all of its rows."""
     undeclared_columns: list[str]
 
     @property
@@ -93,7 +93,7 @@ class FeatureColumn(_Manifest):
 
     name: str
     kind: ColumnKind
-    """number: float32 (booleans as 0 and 1); category: text; info: text, which is carried along and not scored."""
+    """number: float32 (booleans as 0 and 1); category: text; info: text that is not scored."""
 
 
 class Shard(_Manifest):
@@ -170,7 +170,7 @@ class TrainingWeek(_Manifest):
 
 
 class WeekCleaning(_Manifest):
-    """The outcome of a past week's features and labels on their way into a training set. The numbers add up.
+    """What happened to a past week's features and labels on the way into a training set.
 
     `feature_rows` = `quarantined_rows` + `unlabelled_rows` + `rows`, and
     `labels` = `labels_without_row` + `labels_of_quarantined` + `rows`.
@@ -192,7 +192,7 @@ class WeekCleaning(_Manifest):
     """Labels whose subject features.sql does not return."""
     labels_of_quarantined: int
     failures: list[str]
-    """Critical expectations on the whole table that the week fails, so that the weekly run would have stopped."""
+    """Critical expectations on the whole table that the week fails and that would stop a weekly run."""
 
 
 class LabelCounts(_Manifest):
@@ -207,7 +207,7 @@ class LabelCounts(_Manifest):
 
 
 class TrainingSetManifest(_Manifest):
-    """The features of past weeks, as of each week's cutoff, with the labels known by the training cutoff."""
+    """The features of past weeks, as of their cutoffs, with labels known by the training cutoff."""
 
     cutoff: datetime
     columns: list[FeatureColumn]

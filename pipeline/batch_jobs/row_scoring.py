@@ -5,14 +5,13 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.batch_jobs.file_rows import ROW
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.files import sha256_of_file
+from pipeline.models.attribution import attributed
 from pipeline.models.predictions import Scored, kept_batches, served, write
-from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.models.scorer import SCORES_SCHEMA
 from pipeline.settings import Settings
 
@@ -42,7 +41,5 @@ def score_shard(
 def _predictions(
     plan: FilePlan, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
 ) -> pa.RecordBatch:
-    mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan
-    roles = pc.if_else(mask, CHALLENGER, CHAMPION)
-    versions = pc.if_else(mask, challenger.model_version, plan.model_version)
-    return pa.record_batch([batch.column(ROW), *scores.columns, roles, versions], schema=SCHEMA)
+    columns = {ROW: batch.column(ROW), **attributed(plan, by_challenger)}
+    return pa.record_batch(columns | dict(zip(scores.schema.names, scores.columns, strict=True)), schema=SCHEMA)

@@ -1,71 +1,65 @@
-"""Check that every row was scored by the model that its customer is routed to.
+"""Attribute predictions to the models that made them, and check that each is by its customer's model.
 
-Used by `pipeline.weekly.check`. The entry point is `check_roles`.
+Entry points: `attributed`, for scoring, and `check_roles`, for `pipeline.weekly.check`.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.errors import ConservationError
-from pipeline.models.pinned import Models, Routing
+from pipeline.models.pinned import Models
 from pipeline.models.routing import CHALLENGER, CHAMPION, is_challengers
 
 BATCH_ROWS = 65_536
-COLUMNS = ["customer_id", "role", "model_version", "trained_after_cutoff"]
+MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
-    """Check each row's role, version and flag against the plan, and in an A/B test the role against the split.
+    """Check each row's role, model version and flag against the plan and the A/B split.
 
     Raises
     ------
     ConservationError
         If a row was scored by another model than its customer's.
     """
-    challenger = models.routing.challenger if models.routing.mode == "ab" else None
-    allowed = {(CHAMPION, models.model_version, models.trained_after_cutoff)}
-    if challenger:
-        allowed.add((CHALLENGER, challenger.model_version, challenger.trained_after_cutoff))
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=COLUMNS):
-            _check_makers(batch, allowed, run_id)
-            if challenger:
-                _check_split(batch, models.routing, run_id)
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["customer_id", *MODEL]):
+            customers, routing = batch.column("customer_id"), models.routing
+            by_challenger = np.zeros(len(batch), bool)
+            if routing.mode == "ab":
+                by_challenger = is_challengers(customers, routing.fraction, routing.salt)
+            expected = pa.record_batch(attributed(models, by_challenger))
+            differs = [
+                pc.fill_null(pc.not_equal(batch.column(name), expected[name]), fill_value=True) for name in MODEL
+            ]
+            wrong = reduce(pc.or_, differs)
+            if count := pc.sum(wrong).as_py():
+                row, other = batch.filter(wrong).slice(0, 1).to_pylist()[0], expected.filter(wrong).to_pylist()[0]
+                raise ConservationError(
+                    f"{count} predictions of the run {run_id} are by the wrong model, for example that of "
+                    f"{row['customer_id']!r} by {_described(row)}.",
+                    f"each by the model that its customer is routed to, here {_described(other)}.",
+                    "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+                )
 
 
-def _check_makers(batch: pa.RecordBatch, allowed: set[tuple[str, str, bool]], run_id: str) -> None:
-    found = pa.Table.from_batches([batch]).group_by(COLUMNS[1:]).aggregate([])
-    strange = {tuple(row.values()) for row in found.to_pylist()} - allowed
-    if strange:
-        raise _wrong(f"There are predictions by {_described(strange)}", f"only {_described(allowed)}", run_id)
+def attributed(models: Models, by_challenger: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    """Return the columns of predictions that say which model made each row."""
+    challenger = models.routing.challenger or models
+    ours = (CHAMPION, models.model_version, models.trained_after_cutoff)
+    theirs = (CHALLENGER, challenger.model_version, challenger.trained_after_cutoff)
+    mask = pa.array(by_challenger)
+    return {name: pc.if_else(mask, *values) for name, *values in zip(MODEL, theirs, ours, strict=True)}
 
 
-def _check_split(batch: pa.RecordBatch, routing: Routing, run_id: str) -> None:
-    expected = pa.array(is_challengers(batch.column("customer_id"), routing.fraction, routing.salt))
-    wrong = batch.filter(pc.not_equal(pc.equal(batch.column("role"), CHALLENGER), expected))
-    if wrong.num_rows:
-        customer, role = (wrong.column(name)[0].as_py() for name in ("customer_id", "role"))
-        raise _wrong(
-            f"{wrong.num_rows} predictions are by the wrong model, for example that of {customer!r} by the {role}",
-            f"the challenger for a fraction of {routing.fraction:g} of the customers, as the split draws them",
-            run_id,
-        )
-
-
-def _described(makers: set[tuple[str, str, bool]]) -> str:
-    return " and ".join(
-        f"the {role}, version {version}{', trained after the cutoff' if after else ''}"
-        for role, version, after in sorted(makers, key=str)
-    )
-
-
-def _wrong(found: str, expected: str, run_id: str) -> ConservationError:
-    return ConservationError(
-        f"{found}, in the run {run_id}.",
-        f"{expected}.",
-        "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
-    )
+def _described(model: dict[str, Any]) -> str:
+    later = ", trained after the cutoff" if model["trained_after_cutoff"] else ""
+    return f"the {model['role']}, version {model['model_version']}{later}"

@@ -1,7 +1,7 @@
 """The model versions of a run: chosen once by its first task, and used by every later one.
 
-Used by the weekly run and by the scoring of a file of rows. Entry points: `Models`, `pinned`, `todays_routing` and
-`with_challenger`.
+Used by the weekly run and by the scoring of a file of rows. Entry points: `Models`, `pinned`,
+`todays_routing` and `with_challenger`.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ class Routing(Handoff):
     """The challenger's part in a run."""
 
     mode: Literal["off", "ab", "shadow"] = "off"
-    """ab: it serves a fraction of the customers. shadow: it scores every row, into `shadow_predictions`."""
+    """ab: it serves a fraction of the customers. shadow: it scores into `shadow_predictions`."""
     fraction: float = 0
     """In an A/B test, its share of the customers."""
     salt: str = ""
@@ -85,7 +85,8 @@ def with_challenger(
     Raises
     ------
     ModelError
-        If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow scores.
+        If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow
+        scores.
     """
     try:
         with blaming_challenger(version):

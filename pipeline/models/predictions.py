@@ -64,7 +64,7 @@ class Scored(Handoff):
 
 
 def kept_batches(features: Path, quarantine: Path, shard: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a shard's file that are not in quarantine, in order, at most `batch_rows` at a time."""
+    """Yield the rows of a shard's file that are not in quarantine, in order."""
     rows = pq.read_table(quarantine, columns=["row"], filters=[("shard", "=", shard)])
     quarantined = np.sort(rows.column("row").to_numpy())
     position = 0
@@ -78,7 +78,7 @@ def kept_batches(features: Path, quarantine: Path, shard: int, batch_rows: int) 
 
 
 def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the file by row groups. When pyarrow reads all of them in one call, it keeps them in memory."""
+    """Yield the file by row groups. In one call for all of them, pyarrow would keep them in memory."""
     with pq.ParquetFile(features) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
@@ -95,7 +95,7 @@ def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
 
 
 def served(models: Models, features: Path, threshold: float) -> Predict:
-    """Return the function that scores what people are served: by the champion, or in an A/B test by either model.
+    """Return the function that scores the served predictions, by one model or in an A/B test by two.
 
     Parameters
     ----------

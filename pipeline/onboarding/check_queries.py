@@ -109,7 +109,7 @@ def _suite_findings(
     if examined.quarantined:
         failed = ", ".join(result.title for result in examined.about_rows)
         found = f"{examined.quarantined:,} of {snapshot.subjects:,} subjects would be kept out: {failed}."
-        allowed = allowed_subjects(settings, snapshot.subjects)
+        allowed = allowed_subjects(settings.budget, snapshot.subjects)
         severity = problem if examined.quarantined > allowed else remark
         yield severity(
             "features.json", found, f"correct the data, the SQL or the suite; the budget is {allowed:,} subjects."

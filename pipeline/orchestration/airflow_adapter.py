@@ -1,10 +1,11 @@
-"""Stages as Airflow tasks. `dags/` wires what is defined here.
+"""Stages as Airflow tasks. The files in `dags/` wire them.
 
-A `Stage` calls a plain stage function with the settings, the handoffs of the tasks before it and the arguments that its
-DAG takes from the run, and hands the result on through XCom. It adds what only an orchestrator can know: whether an
-error deserves a retry, and what a stage cost.
+A `Stage` calls a plain stage function with the settings, the handoffs of the tasks before it and
+the arguments that its DAG takes from the run, and hands the result on through XCom. It adds what
+only an orchestrator can know: whether an error deserves a retry, and what a stage cost.
 
-Only the modules `airflow_*` and `recorded_stage` import Airflow. Entry points: `Stage`, `handoffs`, `Page`, `RETRIES`.
+Only the modules `airflow_*` and `recorded_stage` import Airflow. Entry points: `Stage`, `handoffs`,
+`Page`, `RETRIES`.
 """
 
 import logging
@@ -47,7 +48,8 @@ log = logging.getLogger(__name__)
 class Refused(SystemExit):
     """A stage failed with an error that is in the log and that a person can act on.
 
-    It is a SystemExit because that is the only exception whose traceback Airflow keeps out of the task's log.
+    It is a SystemExit because that is the only exception whose traceback Airflow keeps out of the
+    task's log.
     """
 
     def __init__(self, error: BarometerError) -> None:
@@ -56,7 +58,7 @@ class Refused(SystemExit):
 
 
 class RefusedForGood(Refused):
-    """A stage failed with an error that no retry can mend."""
+    """A stage failed with an error that no retry can fix."""
 
 
 RETRIES: dict[str, Any] = {
@@ -65,10 +67,10 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
     "retry_policy": ExceptionRetryPolicy(
-        [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot mend it")]
+        [RetryRule([RefusedForGood, KeyboardInterrupt], RetryAction.FAIL, reason="a retry cannot fix it")]
     ),
 }
-"""Default arguments of every DAG. A task that died is tried again, a task that was refused for good is not."""
+"""Default arguments of every DAG: a task that died is retried, one that was refused for good is not."""
 
 
 class Stage(BaseOperator):
@@ -77,17 +79,19 @@ class Stage(BaseOperator):
     Parameters
     ----------
     function
-        `module:name` of the stage function. It is imported only when the task runs, so that parsing a DAG stays fast.
+        `module:name` of the stage function. It is imported only when the task runs, so that parsing
+        a DAG stays fast.
     inputs
         The function's arguments that are handoffs of other tasks; see `handoffs`.
     arguments
-        Its other arguments: for each a function of the settings and the context, as `pipeline.orchestration.dag_params`
-        has them.
+        Its other arguments: for each a function of the settings and the context, as
+        `pipeline.orchestration.dag_params` has them.
     shard
         The shard, for a task that is mapped over shards.
     fan_out
-        Name of the count in the handoff that the next task is mapped over. The task's return value is then the list
-        of numbers below it. (Airflow maps over return values only, so handoffs have a key of their own.)
+        Name of the count in the handoff that the next task is mapped over. The task's return value
+        is then the list of numbers below it. (Airflow maps over return values only, so handoffs
+        have a key of their own.)
     links
         Links shown beside the task.
     when
@@ -133,7 +137,7 @@ class Stage(BaseOperator):
         """Do nothing. A subclass may take note of what the stage returned and cost."""
 
     def failed(self, settings: Settings, arguments: dict[str, Any], error: TerminalError) -> None:
-        """Do nothing. A subclass may take note of an error that no retry can mend."""
+        """Do nothing. A subclass may take note of an error that no retry can fix."""
 
     def _run(self, context: Context) -> BaseModel:
         settings = load_settings()
@@ -151,7 +155,7 @@ class Stage(BaseOperator):
         return handoff
 
     def _values(self, function: Callable[..., BaseModel], settings: Settings, context: Context) -> dict[str, Any]:
-        """Return the values of all arguments but the settings; handoffs as the types that the function names."""
+        """Return all arguments but the settings; handoffs get the types that the function declares."""
         hints = get_type_hints(function)
         handed = {
             name: TypeAdapter(hints[name]).validate_python(list(value) if isinstance(value, Sequence) else value)
@@ -195,7 +199,8 @@ class Page(BaseOperatorLink):
     name
         The link's text.
     path
-        The page's path below the site's root. Its fields are filled from the task's handoffs: `{plan[week]}`.
+        The page's path below the site's root. Its fields are filled from the task's handoffs:
+        `{plan[week]}`.
     """
 
     def __init__(self, name: str, path: str) -> None:

@@ -1,20 +1,20 @@
 """A client of Airflow's REST API, for commands and for the service: trigger a DAG run, follow it, end it.
 
-It logs in as the user `operator`. Nothing here imports Airflow, because the service, which must stay small, uses it
-too. The entry point is `AirflowApi`.
+It logs in as the user `operator`. Nothing here imports Airflow, because the service, which must
+stay small, uses it too. The entry point is `AirflowApi`.
 """
 
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
+from pydantic import BaseModel, BeforeValidator, Field
 
 from pipeline.errors import RunError, ServerError
 from pipeline.local.credentials import credentials
@@ -30,24 +30,24 @@ PAGE = 100
 """Airflow returns at most this many entries at once."""
 
 
-@dataclass(frozen=True)
-class DagRun:
+class DagRun(BaseModel):
     """A DAG run."""
 
-    run_id: str
+    run_id: str = Field(validation_alias="dag_run_id")
     state: str
     """queued, running, success or failed."""
-    conf: dict[str, Any]
+    conf: Annotated[dict[str, Any], BeforeValidator(lambda conf: conf or {})] = {}
     """Its params, as given."""
-    note: str
-    queued_at: datetime | None
-    ended_at: datetime | None
+    note: Annotated[str, BeforeValidator(lambda note: note or "")] = ""
+    queued_at: datetime | None = None
+    ended_at: datetime | None = Field(None, validation_alias="end_date")
 
 
 class AirflowApi:
-    """A session with the REST API of this home's Airflow. It logs in when first used, and again when a token expires.
+    """A session with this home's Airflow. It logs in when first used and when its token expires.
 
-    Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as expected.
+    Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as
+    expected.
     """
 
     def __init__(self, settings: Settings, timeout_seconds: float = 30) -> None:
@@ -105,14 +105,14 @@ class AirflowApi:
         answer = self._request("GET", address)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        return _dag_run(self._checked(answer, "GET", address))
+        return DagRun.model_validate(self._checked(answer, "GET", address))
 
     def dag_runs(self, dag_id: str, prefix: str, limit: int) -> list[DagRun]:
         """Return up to `limit` runs (at most `PAGE`) whose id begins with `prefix`, latest first."""
         options: dict[str, Any] = {"limit": limit, "order_by": "-run_after"}
         options |= {"run_id_prefix_pattern": prefix} if prefix else {}
         found = self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=options)["dag_runs"]
-        return [_dag_run(run) for run in found]
+        return [DagRun.model_validate(run) for run in found]
 
     def fail(self, dag_id: str, run_id: str, note: str) -> None:
         """End a run as failed, with a note that says why. Airflow stops its tasks."""
@@ -210,17 +210,3 @@ class AirflowApi:
 
 def _address(dag_id: str, run_id: str) -> str:
     return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
-
-
-def _dag_run(run: dict[str, Any]) -> DagRun:
-    def instant(name: str) -> datetime | None:
-        return datetime.fromisoformat(run[name]) if run.get(name) else None
-
-    return DagRun(
-        run_id=run["dag_run_id"],
-        state=run["state"],
-        conf=run.get("conf") or {},
-        note=run.get("note") or "",
-        queued_at=instant("queued_at"),
-        ended_at=instant("end_date"),
-    )

@@ -1,8 +1,8 @@
 """Airflow's connections, for the sources that name one.
 
-Airflow looks a connection up in its own order: a configured secrets backend, the variable `AIRFLOW_CONN_…`, the
-metadata database. The task that reads the source does it, so the secret is in no file of ours, and Airflow masks it in
-the task's log. The entry point is `lend_connections`.
+Airflow looks a connection up in its own order: a configured secrets backend, the variable
+`AIRFLOW_CONN_…`, the metadata database. The task that reads the source does it, so the secret is in
+no file of ours, and Airflow masks it in the task's log. The entry point is `lend_connections`.
 """
 
 import sqlalchemy as sa
@@ -13,8 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.sources.database import lend_look_up
 
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
-"""SQLAlchemy's driver for Airflow's connection types, where the names differ. A connection's extra `sqlalchemy_scheme`
-overrides it, as for Airflow's own hooks."""
+"""SQLAlchemy's driver for Airflow's connection types, where the names differ. A connection's extra
+`sqlalchemy_scheme` overrides it, as for Airflow's own hooks."""
 _NO_PARAMETERS = {"sqlalchemy_scheme"}
 
 

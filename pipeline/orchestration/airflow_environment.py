@@ -1,7 +1,7 @@
-"""The environment variables of Airflow's processes. `airflow.cfg` at the root refers to every value made here.
+"""The environment variables of Airflow's processes, to which `airflow.cfg` at the root refers.
 
-Nothing here imports Airflow, because the variables must be set before its first import. The entry point is
-`airflow_environment`.
+Nothing here imports Airflow, because the variables must be set before its first import. The entry
+point is `airflow_environment`.
 """
 
 import json

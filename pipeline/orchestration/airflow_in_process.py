@@ -1,6 +1,7 @@
 """A whole DAG run in this process, one task after the other; for commands, without Airflow's services.
 
-The entry point is `run_in_process`. `airflow_environment` must be in force before this module is imported.
+The entry point is `run_in_process`. `airflow_environment` must be in force before this module is
+imported.
 """
 
 from pathlib import Path
@@ -59,7 +60,7 @@ def load_dag(dag_id: str) -> DAG:
         raise RunError(
             f"The DAG {dag_id} cannot be loaded: {bag.import_errors or 'it is not in ' + folder}.",
             "a DAG file that imports.",
-            "mend what is named.",
+            "correct the file, or remove it.",
         )
     return bag.dags[dag_id]
 

@@ -1,4 +1,4 @@
-"""What a stage function takes from its DAG run: params, the week, who asked. DAG files bind these to its arguments.
+"""What a stage takes from its DAG run: params, the week, who asked. DAG files bind it to arguments.
 
 Each is a function of the settings and Airflow's context (Airflow itself is not imported here).
 """
@@ -16,7 +16,7 @@ Argument = Callable[[Settings, Any], Any]
 
 
 def param(name: str, kind: Callable[[Any], Any] | None = None) -> Argument:
-    """Return the argument that is a param of the run; with `kind`, converted by it, or None if it is empty."""
+    """Return the argument for a param of the run. `kind` converts it, unless it is empty: then None."""
 
     def value(_settings: Settings, context: Context) -> Any:
         given = context["params"][name]
@@ -28,7 +28,7 @@ def param(name: str, kind: Callable[[Any], Any] | None = None) -> Argument:
 
 
 def week_of_run(settings: Settings, context: Context) -> Week:
-    """Return the week that the run is for: the param `week`, else its logical date's, else the last complete one."""
+    """Return the run's week: the param `week`, else the logical date's, else the last complete one."""
     run = context["dag_run"]
     logical = run.logical_date
     by_hand = run.run_type == "manual"
@@ -49,5 +49,5 @@ def asked_by(_settings: Settings, context: Context) -> str:
 
 
 def is_in_process(context: Context) -> bool:
-    """Return whether the run is one of `run_in_process`, where nobody can answer a question."""
+    """Return whether the run is one of `run_in_process`, which cannot ask a person."""
     return bool(context["dag_run"].triggering_user_name == "dag_test")  # as DAG.test writes

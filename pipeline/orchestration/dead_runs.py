@@ -1,7 +1,8 @@
 """Close runs that died with the process that executed them.
 
-A command that was killed leaves its DAG run as running in Airflow's tables, and its run as running in
-`prediction_runs`. Entry points: `close_dead_runs`, if no such process can be alive, and `close_dead_runs_if_alone`.
+A command that was killed leaves its DAG run as running in Airflow's tables, and its run as running
+in `prediction_runs`. Entry points: `close_dead_runs`, if no such process can be alive, and
+`close_dead_runs_if_alone`.
 """
 
 from functools import partial

@@ -1,9 +1,10 @@
-"""Stages that keep their run's record: the one place where facts, costs and the end of a stage reach `prediction_runs`.
+"""Stages that keep their run's record, `prediction_runs`: its facts, costs and failures.
 
-A stage of the weekly run only returns its handoff. `pipeline.orchestration.run_facts` takes from it what the record
-needs, and it is written here, together with the stage's cost, in one transaction. Stages themselves write only
-evidence that must be committed before they stop a run: rejects, quarantine, a failing verdict. (`publish` marks its run
-as published in the transaction that makes the week visible.)
+A stage of the weekly run only returns its handoff. `pipeline.orchestration.run_facts` takes from it
+what the record needs, and it is written here, together with the stage's cost, in one transaction.
+Stages themselves write only evidence that must be committed before they stop a run: rejects,
+quarantine, a failing verdict. (`publish` marks its run as published in the transaction that makes
+the week visible.)
 
 Entry points: `RecordedStage`, and `record_death` for a DAG's `on_failure_callback`.
 """
@@ -31,7 +32,8 @@ class RecordedStage(Stage):
     Parameters
     ----------
     shards
-        The mapped task before this one, if any. Its tasks run at the same time, so this stage records them as one.
+        The mapped task before this one, if any. Its tasks run at the same time, so this stage
+        records them as one.
     """
 
     template_fields: Sequence[str] = (*Stage.template_fields, "shard_costs")
@@ -84,7 +86,7 @@ def record_death(context: Context) -> None:
 
 
 def _of_all(shards: Sequence[ResourceUse]) -> ResourceUse:
-    """Return the cost of shards as one: from the first one's start to the last one's end, and the highest peak."""
+    """Return the cost of all shards: from the first start to the last end, with the highest peak."""
     start = min(shard.started_at for shard in shards)
     end = max(shard.started_at + shard.seconds for shard in shards)
     return ResourceUse(start, end - start, max(shard.peak_mib for shard in shards))

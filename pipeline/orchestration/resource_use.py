@@ -26,8 +26,8 @@ class ResourceUse:
 def measured() -> Iterator[ResourceUse]:
     """Yield a `ResourceUse` that holds the block's cost when it ends, also with an error.
 
-    On Linux a process can reset its peak, so each stage of a run in one process has its own. Elsewhere the peak is that
-    of the whole process so far.
+    On Linux a process can reset its peak, so each stage of a run in one process has its own.
+    Elsewhere the peak is that of the whole process so far.
     """
     use = ResourceUse(time.time())
     own_peak = _forget_peak()

@@ -1,8 +1,9 @@
 """Locks that keep the services of `make up` and commands from running DAGs of a home at the same time.
 
-A scheduler would pick up a run that a command executes, and run every task a second time. Therefore every process of
-the services holds an exclusive lock on one file, inherited from the supervisor, and a command holds a shared lock on
-it while it runs a DAG. The kernel releases a lock when the last process that holds it ends, in whatever way.
+A scheduler would pick up a run that a command executes, and run every task a second time. Therefore
+every process of the services holds an exclusive lock on one file, inherited from the supervisor,
+and a command holds a shared lock on it while it runs a DAG. The kernel releases a lock when the
+last process that holds it ends.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ def running_in_process(settings: Settings) -> Iterator[bool]:
 
 @contextmanager
 def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> Iterator[None]:
-    """Count this process, for the block, among those that run DAGs; first call `when_alone` if there is no other.
+    """Count this process among those that run DAGs; first call `when_alone` if it is the only one.
 
     Use it inside `running_in_process`, so that the services do not run DAGs either.
     """
@@ -40,7 +41,7 @@ def counted_among_runs(settings: Settings, when_alone: Callable[[], None]) -> It
 
 
 def take_for_services(settings: Settings) -> int | None:
-    """Return a descriptor that holds the services' lock, for them to inherit; None if the lock is taken."""
+    """Return a descriptor with the services' lock, for them to inherit; None if it is taken."""
     descriptor = _open(settings)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from pipeline.duck import parquet, quoted
 from pipeline.files import sha256_of_file, written_atomically
 from pipeline.manifests import KEYS, FeatureColumn, Shard
-from pipeline.settings import Settings
 
 HASH = "__hash"
 """The column of the key's hash: see `pipeline.point_in_time.subject_hash`."""
@@ -21,11 +20,7 @@ GROUP_ROWS = 65_536
 
 
 def write_shards(
-    con: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    rows: Path,
-    columns: list[FeatureColumn],
-    folder: Path,
+    con: duckdb.DuckDBPyConnection, rows: Path, columns: list[FeatureColumn], folder: Path, shard_rows: int
 ) -> tuple[list[Shard], int]:
     """Write shards `shard-NNNN.parquet` of about `shard_rows` rows each; return them and the number of subjects.
 
@@ -41,7 +36,7 @@ def write_shards(
     names = [*KEYS, *(column.name for column in columns)]
     # If a subject has several rows, only sorting by all columns gives one order. It costs time, so only then.
     order = ", ".join(map(quoted, names if subjects < total else names[:2]))
-    count = max(1, math.ceil(total / settings.resources.shard_rows))
+    count = max(1, math.ceil(total / shard_rows))
     selected = f"SELECT {', '.join(map(quoted, names))} FROM {parquet(rows)}"
     shards = [
         _write(

@@ -1,8 +1,9 @@
 """A week's snapshot: its features, made from the sources by `features.sql` as of the cutoff.
 
-The SQL sees the sources only through the views of `pipeline.point_in_time.source_views`. What it returns is checked,
-cast to what a model sees, and written as shards. Entry points: `build_snapshot`, for the weekly run and for the past
-weeks of a training; and `cast_for_model`, for rows that come in a file.
+The SQL sees the sources only through the views of `pipeline.point_in_time.source_views`. What it
+returns is checked, cast to what a model sees, and written as shards. Entry points:
+`build_snapshot`, for the weekly run and for the past weeks of a training; and `cast_for_model`, for
+rows that come in a file.
 """
 
 import re
@@ -33,7 +34,7 @@ _NUMBERS = {
 
 
 def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, folder: Path) -> Path:
-    """Run `features.sql` at the week's cutoff and write the snapshot into `folder`; return its manifest's path.
+    """Run `features.sql` at the week's cutoff, write the snapshot and return its manifest's path.
 
     Equal sources and equal SQL give equal bytes, with any number of threads.
 
@@ -52,7 +53,7 @@ def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, fol
             query = company_query(con, settings.features_sql, sources.sources, offered)
             columns = _run(con, query, part)
             _check_keys(con, query, week, part)
-            shards, subjects = write_shards(con, settings, part, columns, folder)
+            shards, subjects = write_shards(con, part, columns, folder, settings.resources.shard_rows)
     finally:
         part.unlink(missing_ok=True)
     manifest = SnapshotManifest(
@@ -71,7 +72,7 @@ def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, fol
 
 
 def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> list[FeatureColumn]:
-    """Write the query's result to one Parquet file, cast to what a model sees, with a hash of the keys."""
+    """Write the query's result to a Parquet file, cast to what a model sees, with the keys' hash."""
     try:
         described = con.execute(f"DESCRIBE {query.sql}", query.parameters).fetchall()
         kinds = {str(name): str(kind) for name, kind, *_ in described}
@@ -88,7 +89,7 @@ def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> lis
 
 
 def _columns(query: CompanyQuery, names: list[str], kinds: dict[str, str]) -> list[FeatureColumn]:
-    """Return the columns other than the keys, with their kinds; raise a `FeatureError` if they break the contract."""
+    """Return the columns other than the keys, or raise a `FeatureError`."""
     if wrong := [key for key in KEYS if kinds.get(key) != "VARCHAR"]:
         raise _broken(
             query,
@@ -132,7 +133,7 @@ def _kind(query: CompanyQuery, name: str, kind: str) -> ColumnKind:
 
 
 def cast_for_model(column: FeatureColumn, kind: str) -> str:
-    """Return SQL that casts a column of a DuckDB type to what a model sees: text, or float32 (inf if too large)."""
+    """Return SQL that casts a column to what a model sees: text or float32 (inf if too large)."""
     name = quoted(column.name)
     if column.kind != "number":
         return f"CAST({name} AS VARCHAR) AS {name}"

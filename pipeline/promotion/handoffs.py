@@ -6,7 +6,7 @@ from pipeline.handoff import Handoff
 
 
 class Gated(Handoff):
-    """A promotion that the gate lets pass."""
+    """A promotion that passed the gate."""
 
     promotion_id: int
     """Its entry in `model_promotions`."""
@@ -16,15 +16,15 @@ class Gated(Handoff):
     asked_by: str
     reason: str
     checks: list[str]
-    """Each check's name and its outcome, in words."""
+    """The name and outcome of each check."""
 
 
 class Approved(Handoff):
-    """Whether the promotion is to be carried out."""
+    """Whether the promotion may be carried out."""
 
     approved: bool
     decided_by: str
-    """The approver; who asked, where no approval is configured."""
+    """The approver; or who asked for it, if no approval is configured."""
     comment: str = ""
 
 

@@ -1,8 +1,8 @@
 """A published week's report: one self-contained HTML page, and the list of all weeks.
 
-The page needs no other file: it opens from a mail or a share as well as from a server. All its numbers come from one
-transaction of the warehouse that sees one published run, and each shows the SQL it came from. The entry point is
-`write_report`.
+The page needs no other file: it opens from a mail or a share as well as from a server. All its
+numbers come from one transaction of the warehouse that sees one published run, and each shows the
+SQL it came from. The entry point is `write_report`.
 """
 
 import json

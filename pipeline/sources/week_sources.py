@@ -1,8 +1,9 @@
 """Read a week's sources: every file once, every line accounted for.
 
-A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home: good rows with their
-declared columns, and rejects in full, with line and reason. A rerun, a backfill or a training with the same bytes and
-the same declaration uses that file again. Entry points: `read_sources` and `first_reasons`.
+A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home:
+good rows with their declared columns, and rejects in full, with line and reason. A rerun, a
+backfill or a training with the same bytes and the same declaration uses that file again. Entry
+points: `read_sources` and `first_reasons`.
 """
 
 import json
@@ -40,7 +41,8 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new
+        (`pipeline.weekly.ingest`).
 
     Raises
     ------
@@ -74,7 +76,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
 
 
 def _read(settings: Settings, name: str, located: Located | None) -> tuple[SourceFile, list[str]]:
-    """Return a file as ingested, and its undeclared columns. With None, read the source's table or query."""
+    """Read a file, or with None the source's table or query; return it and its undeclared columns."""
     if located is None:
         return _read_database(settings, name)
     with fetched(settings, located) as file:
@@ -132,7 +134,7 @@ def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) ->
             raise texts.error or SourceError(
                 f"Source {name}: {uri} cannot be cast: {error}.",
                 "values that can be written as text.",
-                "correct `columns` of the source, or what is delivered, and run the week again.",
+                "correct `columns` of the source, or its data, and run the week again.",
             ) from None
     if (written := pq.read_metadata(path).num_rows) != texts.lines:
         raise ConservationError(

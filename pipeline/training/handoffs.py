@@ -1,4 +1,4 @@
-"""What one stage of a training hands to the next: addresses and counts, never data."""
+"""What one stage of a training hands to the next: paths and counts, never data."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,20 +7,20 @@ from pipeline.handoff import Handoff
 
 
 class TrainingPlan(Handoff):
-    """What a training will do, decided once in its first task and pinned."""
+    """What a training will do, decided once by its first task."""
 
     training_id: str
     """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
     as_of: str
-    """The week at whose end the training stands."""
+    """The last week that the training may know."""
     cutoff: datetime
-    """That week's end, in UTC: nothing that became known at or after it is used."""
+    """That week's end, in UTC. Nothing that became known at or after it is used."""
     weeks: list[str]
-    """The past weeks that have matured by then, oldest first."""
+    """The past weeks whose labels have matured by then, oldest first."""
     folder: Path
     """The training's own folder under the home: `training/<training_id>`."""
     pipeline: Path | None = None
-    """A team's own pipeline, a copy in that folder, to fit instead of searching for one."""
+    """A team's own pipeline, copied to that folder, which is fitted without a search."""
 
 
 class TrainingSet(Handoff):
@@ -38,22 +38,22 @@ class Tuned(Handoff):
     """The hyperparameters that the search chose."""
 
     family: str
-    """`logistic_regression`, `hist_gradient_boosting`, or `own`: a team's pipeline, for which nothing is searched."""
+    """`logistic_regression`, `hist_gradient_boosting`, or `own` for a team's own pipeline."""
     parameters: dict[str, float | int | str | bool]
     trials: Path
     """`pipeline.training.trials.Trials` as JSON."""
     left_out: list[str]
-    """What was not tried, and why, in words: then another machine may choose otherwise on the same data."""
+    """What was not tried, and why. If there is any, another machine may choose otherwise."""
     seconds: float
 
 
 class Fitted(Handoff):
-    """A fitted and calibrated pipeline, exported to ONNX and found equal there."""
+    """A fitted and calibrated pipeline, exported to ONNX and compared with it."""
 
     model: Path
-    """Folder of the version's files, not sealed yet."""
+    """The folder of the version's files, not sealed yet."""
     facts: Path
-    """JSON: what `bundle.json` will say of it."""
+    """JSON: the facts for its `bundle.json`."""
     parity_rows: int
     """Rows on which scikit-learn and ONNX were compared."""
 
@@ -73,6 +73,6 @@ class Registered(Handoff):
     version: str
     is_champion: bool
     from_week: str | None
-    """The week from which the version is in force; None when another one is in force by then."""
+    """The first week in which the version is in force; None if another one is."""
     reason: str
     metrics: dict[str, float]

@@ -1,1 +1,1 @@
-"""Great Expectations on DuckDB, verdicts and Data Docs, error budgets, quarantine, and the conservation law."""
+"""Great Expectations on DuckDB, verdicts, Data Docs, error budgets, quarantine, conservation."""

@@ -1,12 +1,13 @@
 """The error budgets: how many rejects of a source, and how many quarantined subjects, a run may have.
 
-Entry points: `check_rejects` and `check_quarantined` stop a run; `allowed_rejects` and `allowed_subjects` say how many
-are allowed.
+Entry points: `check_rejects` and `check_quarantined` stop a run; `allowed_rejects` and
+`allowed_subjects` say how many are allowed.
 """
 
 from pipeline.errors import BudgetError
 from pipeline.manifests import SourceRead
 from pipeline.settings import Settings, Source
+from pipeline.settings.tables import Budget
 from pipeline.sources.week_sources import first_reasons
 from pipeline.validation.data_docs import run_page
 
@@ -33,7 +34,7 @@ def check_rejects(settings: Settings, name: str, read: SourceRead) -> None:
 
 
 def allowed_rejects(source: Source, read: SourceRead) -> tuple[int, int]:
-    """Return how many lines the files with rejects have, and how many new rejects the source's budget allows."""
+    """Return the lines of the files with rejects, and the number of new rejects that is allowed."""
     lines = sum(file.rows + file.rejects for file in read.files if file.rejects)
     return lines, max(source.reject_rows, int(source.reject_fraction * lines))
 
@@ -46,7 +47,7 @@ def check_quarantined(settings: Settings, week: str, run_id: str, *, quarantined
     BudgetError
         With the place where the reasons are.
     """
-    budget, allowed = settings.budget, allowed_subjects(settings, subjects)
+    budget, allowed = settings.budget, allowed_subjects(settings.budget, subjects)
     if quarantined > allowed:
         raise BudgetError(
             f"{quarantined} of the {subjects} subjects of {week} are quarantined. The reasons are in the "
@@ -58,6 +59,6 @@ def check_quarantined(settings: Settings, week: str, run_id: str, *, quarantined
         )
 
 
-def allowed_subjects(settings: Settings, subjects: int) -> int:
+def allowed_subjects(budget: Budget, subjects: int) -> int:
     """Return how many of this many subjects may be quarantined."""
-    return int(max(settings.budget.quarantine_rows, settings.budget.quarantine_fraction * subjects))
+    return int(max(budget.quarantine_rows, budget.quarantine_fraction * subjects))

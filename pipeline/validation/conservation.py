@@ -28,16 +28,12 @@ def check_conserved(
     subjects: int,
     quarantined: int,
 ) -> int:
-    """Return the number of predicted subjects, after checking that each subject is predicted once or quarantined.
+    """Check that each subject is predicted once or quarantined; return the number predicted.
 
     Parameters
     ----------
-    con
-        Any connection.
     shards, parts
         The snapshot's shards and their predictions, in the same order.
-    quarantine
-        The quarantine's file.
     subjects, quarantined
         The expected numbers, as handed over by the snapshot and its validation.
 
@@ -47,7 +43,7 @@ def check_conserved(
         If a subject is missing, is there twice or is unknown.
     """
     found = {"subjects": 0, "predicted": 0, "quarantined": 0}
-    # All rows of a subject are in one shard, so shards are counted one by one and memory does not grow with the week.
+    # All rows of a subject are in one shard, so shards are counted one by one, in bounded memory.
     for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
         counted = _counted(con, number, shard, part, quarantine)
         found = {kind: total + counted[kind] for kind, total in found.items()}

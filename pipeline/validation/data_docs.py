@@ -1,8 +1,9 @@
-"""Data Docs: for each run, a page with every expectation, and a page for each suite by Great Expectations.
+"""Data Docs: for each run a page with all expectations, and a page for each suite.
 
-The pages are in `site/data_docs/<run_id>/`. Each is written atomically, so a reader never sees half a page. Great
-Expectations' sections are placed in a page of ours, because its own page loads styles, scripts and a logo from a dozen
-other hosts. Entry points: `write_pages` and `run_page`; `rendered` is for `pipeline.validation.gx`.
+The pages are in `site/data_docs/<run_id>/`. Each is written atomically, so a reader never sees half
+a page. Great Expectations' sections are placed in a page of ours, because its own page loads
+styles, scripts and a logo from a dozen other hosts. Entry points: `write_pages` and `run_page`;
+`rendered` is for `pipeline.validation.gx`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

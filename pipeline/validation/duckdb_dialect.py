@@ -25,8 +25,8 @@ from pipeline.duck import quoted
 
 registry.register("duckdb.buffered", __name__, "Dialect")
 for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_engine"]:
-    # Together with Great Expectations, these modules outlive the interpreter, and DuckDB prints sixty lines about the
-    # objects they still hold. Release the objects before.
+    # Together with Great Expectations, these modules outlive the interpreter, and DuckDB prints
+    # sixty lines about the objects they still hold. Release the objects before.
     atexit.register(vars(sys.modules[_name]).clear)
 
 
@@ -34,7 +34,8 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "duckdb_
 def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict[str, Any]]:
     """Yield the arguments of Great Expectations' `add_sql` for a data source on `con`'s tables and views.
 
-    It gets its own cursor, which shares everything with `con` except temporary objects and the session.
+    It gets its own cursor, which shares everything with `con` except temporary objects and the
+    session.
     """
     cursor = con.cursor()
     cursor.execute("SET TimeZone = ?", [timezone])
@@ -46,13 +47,13 @@ def gx_arguments(con: duckdb.DuckDBPyConnection, timezone: str) -> Iterator[dict
             "kwargs": {"creator": lambda: held[0], "poolclass": StaticPool},
         }
     finally:
-        # Great Expectations keeps its last data source until the process ends, and DuckDB reports objects that are
-        # left then. So the data source must not hold the cursor.
+        # Great Expectations keeps its last data source until the process ends, and DuckDB reports
+        # objects that are left then. So the data source must not hold the cursor.
         held.pop().close()
 
 
 class _ExecutionContext(PGExecutionContext_psycopg2):
-    """Reads results at once, because Great Expectations fetches them after other statements on the connection."""
+    """Reads results at once, since Great Expectations fetches them after running other statements."""
 
     def post_exec(self) -> None:
         super().post_exec()  # type: ignore[no-untyped-call]

@@ -1,7 +1,8 @@
 """Great Expectations on DuckDB: validate one table or view against one suite.
 
-Great Expectations gives verdicts, counts, samples and a page. Its lists of failing rows are cut short for SQL tables,
-so failing rows are fetched with the query that it returns. The entry point is `validate`.
+Great Expectations gives verdicts, counts, samples and a page. Its lists of failing rows are cut
+short for SQL tables, so failing rows are fetched with the query that it returns. The entry point is
+`validate`.
 """
 
 import logging
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.duck import quoted
 from pipeline.validation.data_docs import rendered
@@ -25,8 +26,8 @@ class Result(BaseModel):
 
     suite: str
     type: str
-    kwargs: dict[str, Any]
-    severity: Severity
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    severity: Severity = "warning"
     status: Status
     observed: str
     expected: str
@@ -58,8 +59,8 @@ class Evaluated(BaseModel):
     sections: str
     """Great Expectations' page sections, as HTML; see `pipeline.validation.data_docs`."""
     queries: list[tuple[Result, str]]
-    """For each expectation on rows that failed: SQL that returns the index columns, then the expectation's columns, of
-    the rows that fail."""
+    """For each expectation on rows that failed: SQL that returns the index columns, then the
+    expectation's columns, of the rows that fail."""
 
 
 def validate(
@@ -69,12 +70,8 @@ def validate(
 
     Parameters
     ----------
-    con
-        The connection that has the table; it must not be a temporary one.
     table
-        Its name in the schema `main`.
-    suite
-        The expectations.
+        Its name in the schema `main`. It must not be a temporary one.
     timezone
         The company's time zone.
     index
@@ -89,12 +86,13 @@ def validate(
     numbered = {item.expectation_config.meta["number"]: item for item in outcome.results}
     results, queries = [], []
     for number, spec in suite.expectations.items():
-        result = _result(suite, number, numbered[number])
+        result = _evaluated(suite, number, numbered[number])
         results.append(result)
         query = _query(table, spec, numbered[number], index)
         if result.status == "failed" and query:
             queries.append((result, query))
-    skipped = [_skipped(suite.name, spec) for spec in suite.skipped.values()]
+    unknown = "no history to compare with yet"
+    skipped = [_result(suite.name, spec, "skipped", unknown) for spec in suite.skipped.values()]
     return Evaluated(results=[*results, *skipped], sections=rendered(outcome), queries=queries)
 
 
@@ -154,20 +152,25 @@ def _expectation(suite: Suite, number: int) -> Any:
         raise suite.error(number, f"its arguments are wrong: {reason}.") from None
 
 
-def _result(suite: Suite, number: int, item: Any) -> Result:
-    spec = suite.expectations[number]
-    failure = _exception(item.exception_info)
-    if failure:
+def _evaluated(suite: Suite, number: int, item: Any) -> Result:
+    if failure := _exception(item.exception_info):
         raise suite.error(number, f"it cannot be evaluated: {failure}")
+    unexpected = item.result.get("unexpected_count") if _is_about_rows(item.result) else None
+    status: Status = "passed" if item.success else "failed"
+    return _result(suite.name, suite.expectations[number], status, _observed(item.result), unexpected)
+
+
+def _result(suite: str, spec: ExpectationSpec, status: Status, observed: str, unexpected: int | None = None) -> Result:
+    arguments = ", ".join(f"{key}={value!r}" for key, value in spec.kwargs.items() if value is not None)
     return Result(
-        suite=suite.name,
+        suite=suite,
         type=spec.type,
         kwargs=spec.kwargs,
         severity=spec.severity,
-        status="passed" if item.success else "failed",
-        observed=_observed(item.result),
-        expected=_expected(spec),
-        unexpected_rows=item.result.get("unexpected_count") if _is_about_rows(item.result) else None,
+        status=status,
+        observed=observed,
+        expected=f"{spec.type}({arguments})",
+        unexpected_rows=unexpected,
     )
 
 
@@ -189,23 +192,6 @@ def _observed(result: dict[str, Any]) -> str:
         return f"{text}, for example {sample}" if sample else text
     observed = result.get("observed_value")
     return str(observed) if observed is not None else sample or "nothing"
-
-
-def _expected(spec: ExpectationSpec) -> str:
-    arguments = {key: value for key, value in spec.kwargs.items() if value is not None}
-    return f"{spec.type}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
-
-
-def _skipped(suite: str, spec: ExpectationSpec) -> Result:
-    return Result(
-        suite=suite,
-        type=spec.type,
-        kwargs=spec.kwargs,
-        severity=spec.severity,
-        status="skipped",
-        observed="no history to compare with yet",
-        expected=_expected(spec),
-    )
 
 
 def _query(table: str, spec: ExpectationSpec, item: Any, index: Sequence[str]) -> str | None:

@@ -1,8 +1,9 @@
 """Quarantine: the subjects that are kept out of a run, and why; part of validating the features.
 
-Built-in checks find rows that no model may see: a subject with several rows, a number that is not finite, an empty key.
-The suite's critical expectations on rows find the others. If one row of a subject fails, all its rows are kept out. The
-entry point is `examine`, for the weekly run and for the weeks that train a model.
+Built-in checks find rows that no model may see: a subject with several rows, a number that is not
+finite, an empty key. The suite's critical expectations on rows find the others. If one row of a
+subject fails, all its rows are kept out. The entry point is `examine`, for the weekly run and for
+the weeks that train a model.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from pipeline.validation.gx import Result, validate
 from pipeline.validation.suites import ACROSS_ROWS, load_suite
 
 COLUMNS = {"shard": "INTEGER", "row": "BIGINT", **dict.fromkeys(KEYS, "TEXT"), "reasons": "TEXT[]"}
-"""The columns of a quarantine's Parquet file, in DuckDB's types; `row` is the position in the shard, from 0."""
+"""The columns of a quarantine's Parquet file. `row` is the position in the shard, from 0."""
 SUITE = "features, built in"
 _LONGEST_VALUE = 200
 _ACROSS_ROWS = {"subject_is_there_once", *ACROSS_ROWS}
@@ -53,16 +54,7 @@ class Examined:
 def examine(
     settings: Settings, manifest: SnapshotManifest, files: Sequence[Path], parameters: Mapping[str, Any], path: Path
 ) -> Examined:
-    """Validate a snapshot's features, and write the quarantine's file.
-
-    Parameters
-    ----------
-    manifest, files
-        The snapshot and its shards.
-    parameters
-        The suite's parameters; see `pipeline.validation.suites`.
-    path
-        The quarantine's file, with `COLUMNS`.
+    """Validate the features in a snapshot's shards, and write the quarantine's file to `path`.
 
     Raises
     ------
@@ -120,10 +112,8 @@ def failures_of_rows(
 
     Parameters
     ----------
-    con
-        The connection that has `features`.
     rows
-        The number of its rows.
+        The number of rows of `features`.
     checks
         By name and column, the SQL condition that a bad row meets.
     index
@@ -165,15 +155,11 @@ def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequen
 
     Parameters
     ----------
-    con
-        The connection on which the queries run.
-    path
-        The Parquet file.
     columns
         Those of `COLUMNS` that the file has.
     rows
-        A query for the rows of each shard. They run one at a time, since the lists of reasons are in memory until the
-        last row of their shard is seen.
+        A query for the rows of each shard. They run one at a time, since the lists of reasons are
+        in memory until the last row of their shard is seen.
     """
     con.execute(f"CREATE TEMP TABLE quarantine ({', '.join(f'{name} {COLUMNS[name]}' for name in columns)})")
     for query in rows:
@@ -193,7 +179,7 @@ def rows_kept_out(
 
 
 def _query_by_shard(con: duckdb.DuckDBPyConnection, failure: Failure, number: int) -> str:
-    """Return the query to run on each shard. A query that must see all rows at once runs here, into a table."""
+    """Return the query to run on each shard. One that must see all rows runs here, into a table."""
     if failure.result.type not in _ACROSS_ROWS:
         return failure.query
     con.execute(
@@ -216,14 +202,7 @@ def _quarantined(shard: int, file: Path, failures: Sequence[Failure], queries: S
 def reasons_query(failures: Sequence[Failure], queries: Sequence[str], index: Sequence[str]) -> str:
     """Return SQL for the `index` columns and `reasons`, a list of text, of each row that fails.
 
-    Parameters
-    ----------
-    failures
-        At least one failure.
-    queries
-        The SQL to use for each failure.
-    index
-        The columns that identify a row.
+    There is at least one failure. `queries` has the SQL to use for each of them.
     """
     named = ", ".join(index)
     faults = " UNION ALL ".join(

@@ -5,7 +5,8 @@
                        "kwargs": {"column": "amount", "min_value": 0},
                        "severity": "critical", "notes": "optional"}]}
 
-A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`. Great Expectations evaluates it.
+A value in `kwargs` may be a parameter, `{"$PARAMETER": "recent_rows * 0.5"}`. Great Expectations
+evaluates it.
 
 Entry points: `load_suite` and `week_parameters`.
 """
@@ -80,10 +81,6 @@ def load_suite(
 
     Parameters
     ----------
-    name
-        The suite's name in records and pages.
-    file
-        The JSON file.
     columns
         The columns of the table to validate.
     parameters
@@ -132,10 +129,10 @@ def refuse_stray_suites(settings: Settings) -> None:
 
 
 def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
-    """Return a function that says of an expectation whether it looks at each row by itself, in these columns only.
+    """Return a function that says whether an expectation looks at single rows, in these columns only.
 
-    It is False for an expectation on the whole table (which `mostly` also makes it), for one that compares rows, and
-    for one with a parameter, whose value comes from a week.
+    It is False for an expectation on the whole table (which `mostly` also makes it), for one that
+    compares rows, and for one with a parameter, whose value comes from a week.
     """
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations import expectation
@@ -162,7 +159,7 @@ def concerns_rows_of(columns: list[str]) -> Callable[[ExpectationSpec], bool]:
 
 
 def named_columns(kwargs: Mapping[str, Any]) -> list[str]:
-    """Return the columns that an expectation looks at, in the order in which Great Expectations selects them."""
+    """Return the columns that an expectation looks at, in the order of Great Expectations."""
     named = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
     return [name for name in (*named, *kwargs.get("column_list", [])) if isinstance(name, str)]
 

@@ -1,7 +1,7 @@
 """The verdict of a stage that validates: what every expectation found, as a file of the run and as pages.
 
-Used by the three stages that validate, before they let the run go on or stop it. Entry points: `write_verdict`,
-`verdicts_so_far`, `counts` and `stop_on`.
+Used by the three stages that validate, before they let the run go on or stop it. Entry points:
+`write_verdict`, `verdicts_so_far`, `counts` and `stop_on`.
 """
 
 import json
@@ -29,18 +29,8 @@ def write_verdict(
 ) -> list[dict[str, Any]]:
     """Write a stage's results to `validation/<stage>.json` in the run's folder, and the run's Data Docs.
 
-    Parameters
-    ----------
-    settings
-        The configuration.
-    run_id, folder
-        The run, and its folder.
-    stage
-        The stage; the results of an earlier attempt are replaced.
-    results
-        The outcome of each expectation.
-    sections
-        Great Expectations' page sections for each suite, as HTML.
+    The results of an earlier attempt are replaced. `sections` are Great Expectations' page sections
+    for each suite.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """The warehouse: connections, transactions, and the schema, which numbered SQL files define.
 
-All of the pipeline's SQL for the warehouse goes through here. Entry points: `engine`, which first brings the schema up
-to date, and `transaction`. For many rows there is `pipeline.warehouse.loading`.
+All of the pipeline's SQL for the warehouse goes through here. Entry points: `engine`, which first
+brings the schema up to date, and `transaction`. For many rows there is
+`pipeline.warehouse.loading`.
 """
 
 from collections.abc import Iterator
@@ -42,12 +43,13 @@ def engine(settings: Settings) -> Engine:
 
 @contextmanager
 def transaction(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection in a transaction, which commits if the block succeeds and rolls back if it fails.
+    """Yield a connection in a transaction, which commits if the block succeeds, else rolls back.
 
     Raises
     ------
     DatabaseUnavailableError
-        If the server does not answer, or the connection is lost. The transaction may then be committed or not.
+        If the server does not answer, or the connection is lost. The transaction may then be
+        committed or not.
     """
     with available(), engine(settings).begin() as connection:
         yield connection
@@ -82,7 +84,7 @@ def _engine(url: str) -> Engine:
 
 
 def migrate(connection: Connection, folder: Path = MIGRATIONS) -> None:
-    """Apply the files `NNNN_name.sql` of `folder` that are not applied yet, in order, in the caller's transaction.
+    """Apply the new files `NNNN_name.sql` of `folder`, in order, in the caller's transaction.
 
     Raises
     ------

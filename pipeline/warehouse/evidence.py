@@ -1,7 +1,7 @@
-"""Evidence of what a run kept out: the sources' rejects and the quarantined subjects, in full, in the warehouse.
+"""Evidence of what a run kept out: rejects and quarantined subjects, in full, in the warehouse.
 
-Evidence is committed on its own, so that it is there if the stage that found it stops the run. Entry points:
-`record_rejects`, `accept_rejects` and `record_quarantine`.
+Evidence is committed on its own, so that it is there if the stage that found it stops the run.
+Entry points: `record_rejects`, `accept_rejects` and `record_quarantine`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ def _bytes(raw: pa.Array) -> pa.Array:
 
 
 def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> None:
-    """Mark the rejects of these files as within the run's error budget, so that they never count again."""
+    """Mark the rejects of these files as accepted by the run, so that they never count again."""
     with transaction(settings) as connection:
         connection.execute(
             text(
@@ -136,7 +136,7 @@ def _quarantined_subjects(manifest: SnapshotManifest, folder: Path, quarantine: 
 
 
 def _number(name: str) -> str:
-    """Return a number as JSON; as text if JSON has no such number (NaN, infinity), or PostgreSQL's has not (-0)."""
+    """Return SQL for a number as JSON, or as text if JSON or jsonb cannot hold it (NaN, infinity, -0)."""
     number = quoted(name)
     is_plain = f"isfinite({number}) AND NOT ({number} = 0 AND signbit({number}))"
     return f"CASE WHEN {is_plain} THEN to_json({number}) ELSE to_json({number}::TEXT) END"

@@ -1,7 +1,7 @@
 """Load many rows into the warehouse. `adbc_ingest` loads ten times as many rows a second as INSERT.
 
-This is a module of its own because the service uses `pipeline.warehouse` without the ADBC driver. The entry point is
-`loading`.
+This is a module of its own because the service uses `pipeline.warehouse` without the ADBC driver.
+The entry point is `loading`.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ JSONB_VERSION = b"\x01"
 
 @contextmanager
 def loading(settings: Settings) -> Iterator[dbapi.Cursor]:
-    """Yield an ADBC cursor in its own transaction, which commits if the block succeeds and rolls back if it fails.
+    """Yield an ADBC cursor in a transaction, which commits if the block succeeds, else rolls back.
 
     For a column of type jsonb, pass bytes: `JSONB_VERSION` followed by the JSON text.
 

@@ -1,6 +1,7 @@
 """One read-only SQL statement on the warehouse, for `barometer query`.
 
-On the embedded server it runs as the analyst's role, which may only read. Entry points: `run_query` and `write`.
+On the embedded server it runs as the analyst's role, which may only read. Entry points: `run_query`
+and `write`.
 """
 
 import json
@@ -16,10 +17,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.errors import ConfigError, DatabaseUnavailableError
+from pipeline.errors import ConfigError
 from pipeline.local.postgres.databases import databases
 from pipeline.settings import Settings
-from pipeline.warehouse import GONE, engine
+from pipeline.warehouse import engine, unavailable
 
 Format = Literal["table", "csv", "json", "parquet"]
 TABLE_ROWS = 1000
@@ -143,13 +144,8 @@ def _draw(table: pa.Table, out: BinaryIO) -> None:
 
 
 def _refusal(error: psycopg.Error) -> Exception:
-    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or GONE[0]).startswith(GONE):
-        return DatabaseUnavailableError(
-            f"The warehouse does not answer: {error}",
-            "a connection.",
-            "try again; if it lasts, see that the server runs (barometer status).",
-        )
-    return _refused(str(error).strip())
+    is_lost = isinstance(error, psycopg.OperationalError) and unavailable(error, error.sqlstate) is not error
+    return unavailable(error, error.sqlstate) if is_lost else _refused(str(error).strip())
 
 
 def _refused(reason: str) -> ConfigError:

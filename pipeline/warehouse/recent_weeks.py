@@ -16,7 +16,7 @@ RECENT_WEEKS = 8
 
 
 def recent_rows(settings: Settings, week: Week, source: str) -> float | None:
-    """Return the median number of rows that the weeks before read from a source, or None without history."""
+    """Return the median of the weeks' rows read from a source, or None without history."""
     reads = _recent(settings, week, "sources -> CAST(:source AS text)", source=source)
     return median(sum(file["rows"] for file in read["files"]) for read in reads) if reads else None
 

@@ -1,7 +1,8 @@
 """Repeated deliveries: another week's file under this week's name, or the same part twice.
 
-Called by `pipeline.weekly.ingest`, which has read the files. Only sources whose rows have times are checked, because a
-list of products may well be the same next week. The entry point is `refuse_repeats`.
+Called by `pipeline.weekly.ingest`, which has read the files. Only sources whose rows have times are
+checked, because a list of products may well be the same next week. The entry point is
+`refuse_repeats`.
 """
 
 from itertools import product
@@ -17,7 +18,8 @@ from pipeline.warehouse import transaction
 def refuse_repeats(settings: Settings, manifest: SourcesManifest) -> None:
     """Refuse a file of the week that is, byte for byte, another file of its source.
 
-    It is compared with the other files that were read, and with the files of earlier weeks' published runs.
+    It is compared with the other files that were read, and with the files of earlier weeks'
+    published runs.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """The record of runs, `prediction_runs`: every statement that writes it, and the look-ups of one run.
 
 `pipeline.orchestration.recorded_stage` fills a run's record. To write: `open_run`, `record_stages`,
-`committed_before_stop`, `show`, `fail_run` and `fail_unfinished`. To read: `run` and `published_run`.
+`committed_before_stop`, `show`, `fail_run` and `fail_unfinished`. To read: `run` and
+`published_run`.
 """
 
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ class RunRecord(BaseModel):
 def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: Any) -> str:
     """Record a new running run of the week, with `facts` as further columns; return its id, `<week>.<n>`.
 
-    A run that the same DAG run has begun and not ended is marked as abandoned: the first task is running again.
+    A run that the same DAG run has begun and not ended is marked as abandoned: the first task is
+    running again.
     """
     with transaction(settings) as connection:
         _lock_week(connection, week)
@@ -142,7 +144,7 @@ def show(connection: Connection, week: Week, run_id: str, *, predicted: int, qua
 
 
 def fail_run(settings: Settings, run_id: str, error: str) -> None:
-    """Close a run as failed, with the reason. If it fails again, the last reason counts; a published run stays so."""
+    """Close a run as failed, with the latest reason. A published run stays published."""
     with transaction(settings) as connection:
         connection.execute(
             text(

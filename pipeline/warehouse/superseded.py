@@ -1,8 +1,8 @@
 """Drop the tables of superseded runs once no reader can see them any more; part of publish.
 
-To drop a partition, PostgreSQL locks the table of its week for a moment. The attempt has a very short timeout. A table
-that cannot be dropped now is dropped after a later publish. A run's shadow scores are dropped with its predictions. The
-entry point is `drop_superseded`.
+To drop a partition, PostgreSQL locks the table of its week for a moment. The attempt has a very
+short timeout. A table that cannot be dropped now is dropped after a later publish. A run's shadow
+scores are dropped with its predictions. The entry point is `drop_superseded`.
 """
 
 from psycopg.errors import LockNotAvailable
@@ -34,7 +34,7 @@ def drop_superseded(connection: Connection) -> None:
 
 
 def run_table(run_id: str, kind: str = "predictions") -> str:
-    """Return the name of the table, in the schema `storage`, of a run, or of a week if one is given instead."""
+    """Return the name in the schema `storage` of the table of a run (or of a week)."""
     return f"{kind}_{run_id.replace('-', '').replace('.', '_')}"
 
 
@@ -45,7 +45,7 @@ def _drop(connection: Connection, run_id: str) -> None:
         with connection.begin():
             if _is_needed(connection, facts):
                 return
-            # One message with the COMMIT, so that readers never wait for this process, which may be slow or die.
+            # One message with the COMMIT: readers never wait for this process, which may die.
             connection.exec_driver_sql(
                 f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
                 f" DELETE FROM storage.satisfaction_by_product WHERE run_id = {literal(run_id)};"
@@ -58,11 +58,11 @@ def _drop(connection: Connection, run_id: str) -> None:
 
 
 def _is_needed(connection: Connection, facts: dict[str, str]) -> bool:
-    """Return whether the run is being published, is published (again), or may be seen by an open transaction.
+    """Return whether the run is published or being published, or an open transaction may see it.
 
-    The pointer of the week was written by the transaction `xmin`, which published its present run. A session whose
-    snapshot predates that has an older `backend_xmin`. Sessions that this role may not inspect are assumed to be such
-    readers.
+    The pointer of the week was written by the transaction `xmin`, which published its present run.
+    A session whose snapshot predates that has an older `backend_xmin`. Sessions that this role may
+    not inspect are assumed to be such readers.
     """
     turn = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PUBLISHING})"), facts).scalar_one()
     query = text(

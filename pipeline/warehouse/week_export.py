@@ -1,8 +1,8 @@
 """A published week as Parquet, for any other warehouse; part of publish.
 
-`exports/predictions/<week>/manifest.json` names the run and its files, which lie beside it in a folder of the run. The
-manifest is replaced last and in one piece, so a reader that starts from it sees one run. The entry point is
-`export_week`.
+`exports/predictions/<week>/manifest.json` names the run and its files, which lie beside it in a
+folder of the run. The manifest is replaced last and in one piece, so a reader that starts from it
+sees one run. The entry point is `export_week`.
 """
 
 import json
@@ -16,7 +16,7 @@ from pipeline.files import sha256_of_file, write_text, written_atomically
 
 
 def export_week(home: Path, week: str, run_id: str, files: Sequence[Path]) -> Path:
-    """Export the predictions of the week's run, unless they are exported already; return the week's manifest."""
+    """Export the run's predictions, unless they are exported; return the week's manifest."""
     manifest = home / "exports" / "predictions" / week / "manifest.json"
     if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["run_id"] == run_id:
         return manifest

@@ -6,8 +6,9 @@ It checks that
 - each row was scored by the model that its customer is routed to;
 - the suite `expectations/predictions.json` holds.
 
-Shadow scores are checked in the same way. If the challenger could not score, or its scores are not probabilities, that
-is a warning, and the week is published without shadow scores. The entry point is `check`.
+Shadow scores are checked in the same way. If the challenger could not score, or its scores are not
+probabilities, that is a warning, and the week is published without shadow scores. The entry point
+is `check`.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,8 +44,8 @@ def check(
     Raises
     ------
     ConservationError
-        If a shard or a subject is missing, is there twice or is unknown, if a file is not what was handed over, or if
-        a row was scored by another model than its customer's.
+        If a shard or a subject is missing, is there twice or is unknown, if a file is not what was
+        handed over, or if a row was scored by another model than its customer's.
     ExpectationError
         If a satisfaction is not between 0 and 1, or a critical expectation fails.
     """
@@ -119,7 +120,7 @@ def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: 
 def _shadow(
     con: duckdb.DuckDBPyConnection, plan: Plan, parts: Sequence[Scored], conserved: Callable[..., int]
 ) -> tuple[list[Path], list[Result]]:
-    """Return the files of the shadow scores and the result of checking them; no files if any of them is unusable."""
+    """Return the files of the shadow scores, or none if any is unusable, and the check's result."""
     if plan.routing.mode != "shadow":
         return [], []
     shadows = [(part.shard, part.shadow) for part in parts if part.shadow]
@@ -135,8 +136,6 @@ def _shadow(
     result = Result(
         suite="shadow",
         type="challenger_scores_everybody",
-        kwargs={},
-        severity="warning",
         status="failed" if failure else "passed",
         observed=failure or "it did",
         expected="a satisfaction from 0 to 1 for every subject that is served; without, the week has no shadow scores",

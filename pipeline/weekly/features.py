@@ -1,6 +1,7 @@
 """Features, the fourth stage: the week's snapshot, made by `pipeline.point_in_time.snapshot` or reused.
 
-A week that is published keeps its snapshot unless the run rebuilds it. The entry point is `features`.
+A week that is published keeps its snapshot unless the run rebuilds it. The entry point is
+`features`.
 """
 
 from uuid import uuid4

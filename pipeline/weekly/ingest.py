@@ -1,7 +1,7 @@
 """Ingest, the second stage: read the week's sources, and check their rejects against the error budgets.
 
-Rejects are recorded before anything is made from the rows. The files are read by `pipeline.sources.week_sources`. The
-entry point is `ingest`.
+Rejects are recorded before anything is made from the rows. The files are read by
+`pipeline.sources.week_sources`. The entry point is `ingest`.
 """
 
 from pathlib import Path
@@ -42,7 +42,8 @@ def ingest(settings: Settings, plan: Plan) -> Ingested:
 def _settle_rejects(settings: Settings, run_id: str, manifest: SourcesManifest) -> SourcesManifest:
     """Record the rejects, and accept them if every source is within its budget.
 
-    A reject counts once, however often its file is read. Once a run has accepted it, it is no longer new.
+    A reject counts once, however often its file is read. Once a run has accepted it, it is no
+    longer new.
     """
     bad = {name: [file for file in read.files if file.rejects] for name, read in manifest.sources.items()}
     new = {name: record_rejects(settings, run_id, name, files) for name, files in bad.items() if files}

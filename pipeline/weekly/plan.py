@@ -1,7 +1,8 @@
 """Plan, the first stage: open the run's record and pin what the run uses.
 
-Decided here, once: the week, the model version (by the as-of rule), the challenger's part, and whether the published
-snapshot is reused. Every later stage only reads the `Plan`. The entry point is `plan`.
+Decided here, once: the week, the model version (by the as-of rule), the challenger's part, and
+whether the published snapshot is reused. Every later stage only reads the `Plan`. The entry point
+is `plan`.
 """
 
 from pathlib import Path
@@ -34,7 +35,8 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
     Raises
     ------
     ModelError
-        If no model version is in force, or the named version or the challenger of an A/B test cannot score.
+        If no model version is in force, or the named version or the challenger of an A/B test
+        cannot score.
     """
     run_id = runs.open_run(
         settings,

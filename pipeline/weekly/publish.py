@@ -1,12 +1,13 @@
 """Publish, the eighth stage: make a checked week visible as a whole, without ever making a reader wait.
 
-A run's rows are loaded into a table of their own, which the views do not show, and its shadow scores into another. One
-short transaction then attaches both below `storage.predictions` and `storage.shadow_predictions`, and points the week
-at the run; the views follow that pointer. A transaction that is reading the superseded run keeps its rows until
-`pipeline.warehouse.superseded` finds that no reader needs them any more.
+A run's rows are loaded into a table of their own, which the views do not show, and its shadow
+scores into another. One short transaction then attaches both below `storage.predictions` and
+`storage.shadow_predictions`, and points the week at the run; the views follow that pointer. A
+transaction that is reading the superseded run keeps its rows until `pipeline.warehouse.superseded`
+finds that no reader needs them any more.
 
-Runs of one week take turns on an advisory lock, so the later commit wins. After a publish was killed, the next attempt
-replaces or completes what it left. The entry point is `publish`.
+Runs of one week take turns on an advisory lock, so the later commit wins. After a publish was
+killed, the next attempt replaces or completes what it left. The entry point is `publish`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,7 @@ def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
 
 @contextmanager
 def _turn(settings: Settings, plan: Plan) -> Iterator[Connection]:
-    """Yield a connection that holds the week's lock, outside any transaction; the lock ends with the connection."""
+    """Yield a connection that holds the week's lock until it closes, outside any transaction."""
     with engine(settings).connect() as connection:
         with connection.begin():
             connection.execute(text(f"SELECT pg_advisory_lock({PUBLISHING})"), {"week": plan.week})
@@ -84,21 +85,28 @@ def _is_attached(connection: Connection, table: str) -> bool:
 
 def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
     """Load the predictions into the run's own tables, with the sums by product, in one transaction."""
-    with _one_row_each(plan), loading(settings) as cursor:
-        for kind in KINDS:  # an earlier attempt may have left either table
-            cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
-        _load_rows(cursor, plan, "predictions", checked.files)
-        _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
-        if checked.shadow_files:
-            _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
-            _check_shadow(cursor, plan, checked)
+    try:
+        with loading(settings) as cursor:
+            for kind in KINDS:  # an earlier attempt may have left either table
+                cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
+            _load_rows(cursor, plan, "predictions", checked.files)
+            _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
+            if checked.shadow_files:
+                _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
+                _check_shadow(cursor, plan, checked)
+    except dbapi.IntegrityError as error:
+        raise ConservationError(
+            f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
+            "one row for each subject, all of this run and week.",
+            "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+        ) from None
 
 
 def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
     """Load files into the run's table of one kind.
 
-    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL either: see
-    `pipeline.local.postgres.cluster`.)
+    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL
+    either: see `pipeline.local.postgres.cluster`.)
     """
     name = run_table(plan.run_id, kind)
     cursor.execute(
@@ -112,7 +120,7 @@ def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path
 
 def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
-    # Sums of doubles depend on the order. Read the rows in the order of the table, so that equal rows give equal means.
+    # Sums of doubles depend on the order: read rows in the table's, so equal rows give equal means.
     cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     cursor.execute("SET LOCAL synchronize_seqscans = off")
     cursor.execute(
@@ -135,20 +143,8 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     )
 
 
-@contextmanager
-def _one_row_each(plan: Plan) -> Iterator[None]:
-    try:
-        yield
-    except dbapi.IntegrityError as error:
-        raise ConservationError(
-            f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
-            "one row for each subject, all of this run and week.",
-            "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
-        ) from None
-
-
 def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
-    """Return the rows of the files, with the column `info`, if there is one, in the binary form of jsonb."""
+    """Return the rows of the files, with any column `info` in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
     place = schema.get_field_index("info")
     binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
@@ -166,7 +162,7 @@ def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
 
 
 def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
-    """Count the shadow scores in the warehouse. The table itself refuses duplicates and rows of other runs."""
+    """Count the shadow scores in the warehouse. The table itself refuses other runs and duplicates."""
     cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
     ((in_shadow,),) = cursor.fetchall()
     if in_shadow != checked.predicted:
@@ -178,7 +174,7 @@ def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:
-    """Check in the warehouse that the subjects of the features are the rows loaded plus the quarantined."""
+    """Check in the warehouse that subjects = predictions + quarantined."""
     query = text(
         """
         SELECT
@@ -209,7 +205,7 @@ def _switch(connection: Connection, plan: Plan, checked: Checked) -> None:
 
 
 def _attach(connection: Connection, plan: Plan, kind: str) -> None:
-    """Attach the run's table to its week's, and that to the root. A run without shadow scores has no table of them.
+    """Attach the run's table, if there is one of this kind, to its week's, and that to the root.
 
     Unlike CREATE TABLE … PARTITION OF, attaching does not lock readers out.
     """

@@ -1,7 +1,7 @@
-"""Report, the last stage: the published week as a page for people, made by `pipeline.reporting.week_report`.
+"""Report, the last stage: the page about the published week (`pipeline.reporting.week_report`).
 
-The report always shows the week's published run, also if a newer run has superseded this one. The entry point is
-`report`.
+The report always shows the week's published run, also if a newer run has superseded this one. The
+entry point is `report`.
 """
 
 import logging

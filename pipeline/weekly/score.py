@@ -1,11 +1,12 @@
-"""Score, the sixth stage: one shard of features, scored by the pinned model version into one file of predictions.
+"""Score, the sixth stage: one shard of features to one file of predictions.
 
-Rows in quarantine are left out. Record batches stream from Parquet to Parquet, so memory does not grow with the shard.
-Apart from the run's id, the same shard, versions and routing give the same bytes.
+Rows in quarantine are left out. Record batches stream from Parquet to Parquet, so memory does not
+grow with the shard. Apart from the run's id, the same shard, versions and routing give the same
+bytes.
 
-In an A/B test the challenger scores the rows of its customers, into the same file. In shadow mode it scores every row
-into a second file, once the first is complete. If it fails there, the failure is recorded and the champion's
-predictions are published as usual. The entry point is `score`.
+In an A/B test the challenger scores the rows of its customers, into the same file. In shadow mode
+it scores every row into a second file, once the first is complete. If it fails there, the failure
+is recorded and the champion's predictions are published as usual. The entry point is `score`.
 """
 
 import json
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import KEYS, SnapshotManifest
+from pipeline.models.attribution import attributed
 from pipeline.models.predictions import (
     PREDICTIONS_SCHEMA,
     SHADOW_SCHEMA,
@@ -30,7 +32,6 @@ from pipeline.models.predictions import (
     served,
     write,
 )
-from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
@@ -77,19 +78,16 @@ def _score_in_shadow(plan: Plan, challenger: Scorer, batches: Iterable[pa.Record
 def _rows(
     plan: Plan, schema: pa.Schema, batch: pa.RecordBatch, scores: pa.RecordBatch, by_challenger: NDArray[np.bool_]
 ) -> pa.RecordBatch:
-    mask, challenger = pa.array(by_challenger), plan.routing.challenger or plan
     columns = {
         "week": pa.repeat(pa.scalar(Week.parse(plan.week).monday, pa.date32()), batch.num_rows),
-        "role": pc.if_else(mask, CHALLENGER, CHAMPION),
-        "model_version": pc.if_else(mask, challenger.model_version, plan.model_version),
         "run_id": pa.repeat(plan.run_id, batch.num_rows),
-        "trained_after_cutoff": pc.if_else(mask, challenger.trained_after_cutoff, plan.trained_after_cutoff),
+        **attributed(plan, by_challenger),
+        **{name: batch.column(name).cast(pa.string()) for name in KEYS},
+        **{name: scores.column(name) for name in scores.schema.names},
     }
-    columns |= {name: batch.column(name).cast(pa.string()) for name in KEYS}
-    columns |= {name: scores.column(name) for name in scores.schema.names}
     if "info" in schema.names:
         columns["info"] = _info(batch)
-    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+    return pa.record_batch(columns, schema=schema)
 
 
 def _info(batch: pa.RecordBatch) -> pa.Array:
@@ -105,7 +103,7 @@ def _info(batch: pa.RecordBatch) -> pa.Array:
 
 
 def _json_text(column: pa.Array) -> pa.Array:
-    r"""Return each text as a JSON string. A null becomes `null`, and U+0000, which PostgreSQL cannot hold, U+FFFD."""
+    r"""Return each text as a JSON string, null as `null`, and U+0000 (not in PostgreSQL) as U+FFFD."""
     for character, escaped in _ESCAPES.items():
         if pc.any(pc.match_substring(column, character)).as_py():
             column = pc.replace_substring(column, character, escaped)

@@ -1,9 +1,9 @@
-"""Validate features, the fifth stage: the snapshot against `expectations/features.json` and the built-in checks.
+"""Validate features, the fifth stage: the snapshot against its suite and built-in checks.
 
-A critical expectation on rows quarantines the subjects that fail it. A failing critical expectation on the whole table
-stops the run, and so do more quarantined subjects than the error budget allows; the evidence is committed first. The
-suite may compare the number of subjects with `recent_subjects`, the median of the weeks before. The entry point is
-`validate_features`.
+A critical expectation on rows quarantines the subjects that fail it. A failing critical expectation
+on the whole table stops the run, and so do more quarantined subjects than the error budget allows;
+the evidence is committed first. The suite may compare the number of subjects with
+`recent_subjects`, the median of the weeks before. The entry point is `validate_features`.
 """
 
 from pipeline.manifests import SnapshotManifest

@@ -1,9 +1,9 @@
 """Validate sources, the third stage: each source's rows against its suites, before they become features.
 
-The suite `expectations/sources/<source>.json` sees the rows that the source dates into the week, or all rows if it has
-no times. The suite `expectations/sources/whole/<source>.json` sees all rows that were read. Both may compare the
-number of rows with `recent_rows`, the median of the weeks before: a feed that is mostly empty, or doubled, then stops
-the run. The entry point is `validate_sources`.
+The suite `expectations/sources/<source>.json` sees the rows that the source dates into the week, or
+all rows if it has no times. The suite `expectations/sources/whole/<source>.json` sees all rows that
+were read. Both may compare the number of rows with `recent_rows`, the median of the weeks before: a
+feed that is mostly empty, or doubled, then stops the run. The entry point is `validate_sources`.
 """
 
 from collections.abc import Iterator
@@ -80,19 +80,9 @@ def _evaluated(
         suite = load_suite(name, files[name], list(settings.sources[source].columns), parameters)
         yield name, validate(con, source, suite, timezone=settings.timezone)
     if not any(file.exists() for file in files.values()):
-        yield f"sources/{source}", Evaluated(results=[_no_suite(f"sources/{source}")], sections="", queries=[])
-
-
-def _no_suite(name: str) -> Result:
-    return Result(
-        suite=name,
-        type="suite",
-        kwargs={},
-        severity="warning",
-        status="skipped",
-        observed="no suite",
-        expected="a suite, if the source is to be validated",
-    )
+        name, expected = f"sources/{source}", "a suite, if you want the source to be validated"
+        result = Result(suite=name, type="suite", status="skipped", observed="no suite", expected=expected)
+        yield name, Evaluated(results=[result], sections="", queries=[])
 
 
 def _in_week(settings: Settings, week: Week, source: str) -> str:
@@ -112,8 +102,8 @@ def _time_column(settings: Settings, source: str) -> str | None:
 def _recent_rows(con: duckdb.DuckDBPyConnection, settings: Settings, week: Week, source: str) -> float | None:
     """Return the median number of rows of the weeks before, None without history.
 
-    It is counted in the rows that were read, if they have times and reach back. Else it comes from the record of
-    published runs, which read as much each week.
+    It is counted in the rows that were read, if they have times and reach back. Else it comes from
+    the record of published runs, which read as much each week.
     """
     time = _time_column(settings, source)
     lookback = settings.sources[source].lookback_weeks

@@ -51,7 +51,7 @@ def test_rows_by_their_models_pass(tmp_path: Path, plan: Plan) -> None:
 @pytest.mark.parametrize("mode", ["off", "ab", "shadow"])
 def test_a_row_by_nobody_the_plan_knows_is_refused(tmp_path: Path, plan: Plan, mode: str, strange: dict) -> None:
     routed = with_challenger(plan, mode) if mode != "off" else plan
-    with pytest.raises(ConservationError, match="There are predictions by the"):
+    with pytest.raises(ConservationError, match="by the wrong model"):
         check_roles(routed, routed.run_id, served(tmp_path, routed, c1=strange))
 
 

@@ -1,11 +1,12 @@
 """The record of runs: numbered by week, filled by the stages, closed once."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import BarometerError, BudgetError, ConfigError, DatabaseUnavailableError
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from tests.company import FIRST_WEEK
@@ -60,6 +61,17 @@ def test_a_retried_stage_replaces_what_it_cost_and_found(warehouse_settings: Set
     assert record.stage_seconds == {"score": 2.25, "check": 1}
     assert record.stage_peak_mib == {"score": 100, "check": 50}
     assert (record.validation, record.subjects) == ([{"seconds": 2.25}], 3)
+
+
+@pytest.mark.parametrize(("error", "subjects"), [(BudgetError, 3), (DatabaseUnavailableError, None), (None, None)])
+def test_evidence_is_committed_only_if_an_error_stops_the_run(
+    warehouse_settings: Settings, error: type[BarometerError] | None, subjects: int | None
+):
+    run_id = opened(warehouse_settings)
+    with contextlib.suppress(BarometerError), runs.committed_before_stop(warehouse_settings, run_id, subjects=3):
+        if error:
+            raise error("found", "expected", "do")
+    assert runs.run(warehouse_settings, run_id).subjects == subjects
 
 
 def test_a_run_is_closed_once(warehouse_settings: Settings):

@@ -34,7 +34,7 @@ def listing(settings: Settings, run: RunRecord) -> dict[str, Any]:
         },
         "quarantined": kept_out.count_subjects(settings, run.run_id),
         "subjects": run.subjects,
-        "allowed_subjects": None if run.subjects is None else allowed_subjects(settings, run.subjects),
+        "allowed_subjects": None if run.subjects is None else allowed_subjects(settings.budget, run.subjects),
         "reasons": {row["reason"]: row["subjects"] for row in kept_out.subjects_by_reason(settings, run.run_id)},
     }
 
