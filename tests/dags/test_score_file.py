@@ -64,7 +64,7 @@ def test_a_file_that_is_none_of_rows_is_refused_without_its_place(
 
 
 def test_a_name_that_says_no_format_is_refused_before_anything_runs(installation, tmp_path: Path):
-    with pytest.raises(ConfigError, match="does not say its format"):
+    with pytest.raises(ConfigError, match="does not show a format"):
         score_file(installation, str(tmp_path / "rows.xlsx"))
     with pytest.raises(ConfigError, match="No such file"):
         score_file(installation, str(tmp_path / "rows.csv"))
