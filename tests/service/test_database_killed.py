@@ -3,6 +3,7 @@
 The server is a real embedded one of a home of its own, killed with SIGKILL by its pid.
 """
 
+import fcntl
 import http.client
 import json
 import socket
@@ -125,7 +126,8 @@ def kill(home: Path) -> None:
 def killed_and_its_port_taken(home: Path) -> Iterator[int]:
     """Kill the home's server and, before anybody can start it again, listen in its place; yields the port."""
     port = embedded.attach(home).port
-    with embedded._locked(home / "postgres/start.lock"):
+    with (home / "postgres/start.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as all who start or stop the server take it
         kill(home)
         taken: list[socket.socket] = []
         until(lambda: taken or _listening(port, taken))
