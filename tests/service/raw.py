@@ -30,9 +30,9 @@ class Reply:
 class Connection:
     """A connection to a server on this machine; it takes what is sent in pieces of 64 KiB, with a pause after each."""
 
-    def __init__(self, port: int, pause_seconds: float = 0) -> None:
+    def __init__(self, port: int, pause_seconds: float = 0, timeout_seconds: float = 15) -> None:
         self._pause_seconds = pause_seconds
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=15)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self._read = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:

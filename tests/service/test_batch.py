@@ -133,7 +133,7 @@ def test_a_body_is_what_its_media_type_says(settings, media_type, encoding, suff
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1 << 20])
 def test_a_form_may_come_in_parts_of_any_size(settings, size):
     content = ROWS + b"\r\n--Limit-\r\n--Limit-Y\r\n" * 3
-    body = form((NOTE, b"before"), (FILE, content), (NOTE, b"after"))
+    body = form((NOTE, b"before"), (FILE, content), (NOTE, b"after"), (NOTE.replace("note", "file"), b"no file"))
     taken_in = taken(settings, body, size, content_type=AS_FORM)
     assert (taken_in.suffix, taken_in.arrived.read_bytes()) == ("csv", content)
 

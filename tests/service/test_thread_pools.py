@@ -81,8 +81,7 @@ def asked(server: Server, silence: Silence) -> Iterator[Callable[[bytes, int], l
 
 
 def asked_patiently(port: int, what: bytes) -> Reply:
-    with Connection(port) as connection:
-        connection._socket.settimeout(120)
+    with Connection(port, timeout_seconds=120) as connection:
         return connection.send(what).reply()
 
 

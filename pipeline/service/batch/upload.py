@@ -218,7 +218,7 @@ async def _take_from_form(call: Call, body: AsyncGenerator[bytes, None], arrivin
     except (MultiPartException, ValueError) as error:  # a ValueError of some charsets
         raise _unreadable(str(error).removesuffix(".")) from None
     try:
-        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+        file = next((value for _, value in form.multi_items() if isinstance(value, UploadFile)), None)
         if file is None or not reader.is_whole:
             raise _unreadable("There is no file in it" if reader.is_whole else "It ends too early")
         media_type = (file.content_type or "").partition(";")[0].strip().lower()
