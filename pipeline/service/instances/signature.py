@@ -66,7 +66,7 @@ class Signature:
     cells
         The type of one that is a list of values in the model's order.
     values, keys
-        From an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
+        Functions from an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
 
     Raises
     ------
@@ -92,18 +92,12 @@ class Signature:
         self._body = msgspec.json.Decoder(envelope(self.instance))
 
     def fast(self, body: bytes, most_rows: int) -> Instances | None:
-        """Return the instances of `{"instances": […]}`; None if anything in it needs a closer look.
-
-        Raises
-        ------
-        RequestError
-            413 or 422, if there are too many instances or none.
-        """
+        """Return the instances of `{"instances": […]}`, if not too many (413); None if anything needs a closer look."""
         try:
             rows = self._body.decode(body).instances
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        return any_of(Instances([*map(self.values, limited(rows, most_rows))], [*map(self.keys, rows)]))
+        return not_empty(Instances([*map(self.values, limited(rows, most_rows))], [*map(self.keys, rows)]))
 
     def example(self) -> dict[str, Any]:
         """Return an instance that the model takes."""
@@ -111,39 +105,21 @@ class Signature:
 
 
 def limited(rows: _Rows, most: int) -> _Rows:
-    """Return the rows, if they are not too many.
-
-    Raises
-    ------
-    RequestError
-        413.
-    """
+    """Return the rows; raise 413 if they are too many."""
     if len(rows) > most:
         raise RequestError(413, f"The request has {len(rows)} rows.", f"at most {most}.", "send several requests.")
     return rows
 
 
-def any_of(instances: Instances) -> Instances:
-    """Return the instances, if there are any.
-
-    Raises
-    ------
-    RequestError
-        422.
-    """
+def not_empty(instances: Instances) -> Instances:
+    """Return the instances; raise 422 if there are none."""
     if not instances.rows:
         raise RequestError(422, "The request has no instances.", "at least one.", "send one.")
     return instances
 
 
 def number(cell: str, name: str) -> float | bool | None:
-    """Return the number in a text: empty is missing, true and false are themselves.
-
-    Raises
-    ------
-    RequestError
-        If there is none.
-    """
+    """Return the number in a text, true or false, or None for an empty one; raise 422 for any other."""
     if not cell:
         return None
     if (lower := cell.strip().lower()) in {"true", "false"}:
