@@ -40,7 +40,7 @@ def vertex_paths(environ: Mapping[str, str]) -> tuple[str, str]:
     Raises
     ------
     ConfigError
-        If they are no paths.
+        If one is not a path.
     """
     paths = {name: environ.get(name, default) for name, default in VERTEX_PATHS.items()}
     for name, path in paths.items():

@@ -87,7 +87,7 @@ def _cells(line: bytes) -> list[str] | RequestError:
     try:
         return next(csv.reader((line.decode(),), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        return RequestError(422, f"A line is no CSV: {error}.", "a line of CSV in UTF-8.", "mend that line.")
+        return RequestError(422, f"A line is not CSV: {error}.", "a line of CSV in UTF-8.", "correct that line.")
 
 
 def write(found: Sequence[Prediction], instances: Instances) -> Response:

@@ -28,7 +28,7 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     Raises
     ------
     ConfigError
-        If the environment names what is no path.
+        If the environment names a route that is not a path.
     """
     health, predict = vertex_paths(os.environ)
     vertex = Standard("vertex", current, predictor, service.rows, health=health, predict=predict)

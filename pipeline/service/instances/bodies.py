@@ -14,17 +14,17 @@ from pipeline.service.instances.wording import cut
 
 
 def decode(body: bytes, kind: Any) -> Any:
-    """Return a body of JSON as a msgspec type; raise 400 if it is no JSON, 422 if it has another form."""
+    """Return a body of JSON as a msgspec type; raise 400 if it is not JSON, 422 if it has another form."""
     check_utf_8(body)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         found = f"The body has another form: {cut(str(error))}."
         at = re.search(r" - at `\$\.(\w+)", str(error))
-        expected, do = "the form that /docs shows.", "mend the body."
+        expected, do = "the form that /docs shows.", "correct the body."
         raise RequestError(422, found, expected, do, field=at[1] if at else None) from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise _malformed(f"The body is no JSON: {cut(str(error))}.", "JSON in UTF-8.") from None
+        raise _malformed(f"The body is not JSON: {cut(str(error))}.", "JSON in UTF-8.") from None
 
 
 def check_utf_8(text: bytes) -> None:
@@ -32,7 +32,7 @@ def check_utf_8(text: bytes) -> None:
     try:
         text.decode()
     except UnicodeDecodeError as error:
-        raise _malformed(f"What should be JSON is not UTF-8 at byte {error.start}.", "JSON in UTF-8.") from None
+        raise _malformed(f"The JSON is not UTF-8 at byte {error.start}.", "JSON in UTF-8.") from None
 
 
 def raw_rows(body: bytes) -> list[msgspec.Raw]:
@@ -89,7 +89,7 @@ def csv_rows(call: Call) -> tuple[list[str] | None, list[list[str]]]:
         text = call.content.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _malformed(f"The body is no CSV: {error}.", "CSV in UTF-8.") from None
+        raise _malformed(f"The body is not CSV: {error}.", "CSV in UTF-8.") from None
     if call.media.parameters.get("header") == "absent":
         return None, rows
     if not rows:
@@ -98,4 +98,4 @@ def csv_rows(call: Call) -> tuple[list[str] | None, list[list[str]]]:
 
 
 def _malformed(found: str, expected: str) -> RequestError:
-    return RequestError(400, found, expected, "mend the body.")
+    return RequestError(400, found, expected, "correct the body.")

@@ -201,7 +201,7 @@ class Reader:
 
 
 def _decoded(row: msgspec.Raw) -> Any:
-    """Return a row's value; None if it is no JSON."""
+    """Return a row's value; None if it is not JSON."""
     for decoder in (msgspec.json.decode, _decode_infinite):
         with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return decoder(row)

@@ -79,7 +79,7 @@ def request_of(call: Call) -> tuple[Request, bytes]:
     """Return a body's JSON, and the bytes behind it; raise 400 or 422 as `bodies.decode`, 422 for unknown outputs."""
     length = call.fields.get(JSON_BYTES)
     if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.content)):
-        raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
+        raise _wrong("the header Inference-Header-Content-Length is beyond this body", "the length of its JSON")
     end = len(call.content) if length is None else int(length)
     request: Request = decode(null_for_nan(call.content[:end]), Request)
     for name in request.wanted:
@@ -104,7 +104,7 @@ def instances_of(request: Request, behind: bytes, reader: Reader) -> Instances:
             columns.append(_from_json(tensor, rows))
             continue
         if type(size) is not int or not 0 <= size <= len(behind) - start:
-            found = "its binary_data_size is no length of the bytes behind the JSON"
+            found = "its binary_data_size is not a length within the bytes behind the JSON"
             raise _wrong(found, "the number of its own bytes", tensor.name)
         columns.append(_from_bytes(tensor, rows, behind[start : start + size]))
         start += size
@@ -155,9 +155,9 @@ def _from_json(tensor: Tensor, rows: int) -> list[Any]:
     if tensor.datatype in RANGES:
         least, most = RANGES[tensor.datatype]
         kind = "a number" if tensor.datatype == "FP16" else "a whole number"
-        for row, cell in enumerate(data):  # the signature refuses what is no number
+        for row, cell in enumerate(data):  # the signature refuses all but numbers
             if isinstance(cell, int | float) and not (least <= cell <= most and (kind == "a number" or cell % 1 == 0)):
-                raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
+                raise _wrong(f"a value is not {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
     return data
 
 
@@ -184,7 +184,7 @@ def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
             raise _wrong("a text is not in UTF-8", "text in UTF-8", tensor.name, len(found)) from None
         at = end
     if at != len(content) or len(found) != rows:
-        raise _wrong("its bytes are no texts of its shape", f"{rows} texts, each behind its length", tensor.name)
+        raise _wrong("its bytes are not the texts of its shape", f"{rows} texts, each behind its length", tensor.name)
     return found
 
 
@@ -199,4 +199,4 @@ def _to_bytes(datatype: str, values: Sequence[Any]) -> bytes:
 
 def _wrong(found: str, expected: str, name: str | None = None, row: int | None = None) -> RequestError:
     where = "Of an input" if name is not None else "In the request"
-    return RequestError(422, f"{where} {found}.", f"{expected}.", "mend the request.", field=name, row=row)
+    return RequestError(422, f"{where} {found}.", f"{expected}.", "correct the request.", field=name, row=row)
