@@ -158,7 +158,7 @@ class Reader:
                 given = msgspec.convert(row, self.signature.partial)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise explain(error, [*self.signature.names, *KEYS], self._wanted) from None
-        values, keys = self.signature.values(given), self.signature.keys(given)
+        values, keys = self.signature.values_of(given), self.signature.keys_of(given)
         return self._completed(values, keys) if msgspec.UNSET in values else (values, keys, None)
 
     def _completed(self, values: Sequence[Any], keys: tuple[str | None, str | None]) -> _One:
@@ -174,7 +174,7 @@ class Reader:
         except msgspec.ValidationError as error:
             found = f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}"
             raise bad(found, "a snapshot of the model's own features, or all features in the request") from None
-        pairs = zip(values, self.signature.values(filled), strict=True)
+        pairs = zip(values, self.signature.values_of(filled), strict=True)
         return tuple(known if value is msgspec.UNSET else value for value, known in pairs), keys, week
 
     def _wanted(self, name: str | None) -> str:

@@ -65,7 +65,7 @@ class Signature:
         The type of one that may leave features out (`msgspec.UNSET`).
     cells
         The type of one that is a list of values in the model's order.
-    values, keys
+    values_of, keys_of
         Functions from an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
 
     Raises
@@ -87,8 +87,8 @@ class Signature:
                 "give the columns of features.sql other names and train anew.",
             ) from None
         self.cells: Any = tuple[tuple(map(_type, features))]  # type: ignore[misc]
-        self.values = _getter([f"f{at}" for at in range(len(self.names))])
-        self.keys = _getter(KEYS)
+        self.values_of = _getter([f"f{at}" for at in range(len(self.names))])
+        self.keys_of = _getter(KEYS)
         self._body = msgspec.json.Decoder(envelope(self.instance))
 
     def fast(self, body: bytes, most_rows: int) -> Instances | None:
@@ -97,7 +97,7 @@ class Signature:
             rows = self._body.decode(body).instances
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        return not_empty(Instances([*map(self.values, limited(rows, most_rows))], [*map(self.keys, rows)]))
+        return not_empty(Instances([*map(self.values_of, limited(rows, most_rows))], [*map(self.keys_of, rows)]))
 
     def example(self) -> dict[str, Any]:
         """Return an instance that the model takes."""
@@ -136,13 +136,12 @@ def number(cell: str, name: str) -> float | bool | None:
 def _struct(features: Sequence[Feature], *, required: bool) -> Any:
     fields: list[Any] = []
     for at, feature in enumerate(features):
-        kind: Any = Annotated[_type(feature), msgspec.Meta(**_description(feature))]
+        kind: Any = Annotated[_type(feature), _schema(feature)]
         if required:
             fields.append((f"f{at}", kind, msgspec.field(name=feature.name)))
         else:
             fields.append((f"f{at}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=feature.name)))
-    what_for = "For an A/B test, for the record, and to complete the features that are left out."
-    fields += [(key, Annotated[str | None, msgspec.Meta(description=what_for)], None) for key in KEYS]
+    fields += [(key, Annotated[str | None, _KEY], None) for key in KEYS]
     return msgspec.defstruct("Instance", fields, forbid_unknown_fields=True, gc=False, kw_only=True)
 
 
@@ -150,11 +149,20 @@ def _type(feature: Feature) -> Any:
     return _Number if feature.kind == "number" else str | None
 
 
-def _description(feature: Feature) -> dict[str, Any]:
-    """Return what the schema says of a feature beside its type."""
+def _schema(feature: Feature) -> msgspec.Meta:
+    """Return what the schema of a feature has beside its type; `type` is for readers of the document."""
+    examples = [_example(feature), None]
+    if feature.kind == "number":
+        return msgspec.Meta(examples=examples, extra_json_schema={"type": ["number", "boolean", "null"]})
     known = ", ".join(feature.categories[:SHOWN_CATEGORIES])
-    met = {"description": f"Met in training: {known}. Others count as unseen, null as missing."}
-    return {"examples": [_example(feature), None]} | (met if feature.kind == "category" else {})
+    description = f"Met in training: {known}. Others count as unseen, null as missing."
+    return msgspec.Meta(description=description, examples=examples, extra_json_schema={"type": ["string", "null"]})
+
+
+_KEY = msgspec.Meta(
+    description="For an A/B test, for the record, and to complete the features that are left out.",
+    extra_json_schema={"type": ["string", "null"]},
+)
 
 
 def _example(feature: Feature) -> float | str:

@@ -130,7 +130,7 @@ def _features(document: Json) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "kind": " or ".join(kind["type"] for kind in schema.get("anyOf", [])),
+            "kind": " or ".join(kinds) if isinstance(kinds := schema.get("type", ""), list) else kinds,
             "description": schema.get("description", ""),
         }
         for name, schema in instance.get("properties", {}).items()
