@@ -83,19 +83,17 @@ def operation(
 
     Parameters
     ----------
-    summary
-        What it does, in a line.
+    summary, description
+        What it does: in a line; in more words, as Markdown.
     responses
-        By status: `answer(…)`, or an error's meaning, whose body is the route's own form of error; an empty meaning is
-        that of openapi.yaml. The front's errors (401, 413, 503, …) are added by `document`.
+        By status: `answer(…)`; or the meaning of an error, which has the route's own form. The meaning may be empty:
+        openapi.yaml has one. `document` adds the front's errors (401, 413, 503, …).
     tag
         The group it is listed in.
-    description
-        More, as Markdown.
     request
         `content(…)` of the body, by media type.
     parameters
-        `parameter(…)`; those of the path are added by `document` unless given.
+        `parameter(…)`; `document` adds those of the path that are not given.
     """
     found: Schema = {"summary": summary, "tags": [tag], "parameters": list(parameters), "responses": dict(responses)}
     if description:
@@ -159,18 +157,17 @@ def _whole(
 
 def _of_the_front(route: Route, settings: Settings) -> set[int]:
     """Return the statuses that a request can get before, or instead of, the endpoint's response."""
-    found = {400, 431, 500}
-    if settings.service.host in LOOPBACK:
-        found |= {421}
-    if not route.is_streaming:
-        found |= {408}
-    if route.scope:
-        found |= {401, 403, 503} if settings.service.auth == "keys" else {503}
-    if route.method != "GET":
-        found |= {403}  # from another site's page
-    if route.method == "POST":
-        found |= {413, 415}
-    return found
+    has_key = route.scope is not None and settings.service.auth == "keys"
+    found = {
+        401: has_key,
+        403: has_key or route.method != "GET",  # from another site's page
+        408: not route.is_streaming,
+        413: route.method == "POST",
+        415: route.method == "POST",
+        421: settings.service.host in LOOPBACK,
+        503: route.scope is not None,
+    }
+    return {400, 431, 500} | {status for status, may_be in found.items() if may_be}
 
 
 def _response(route: Route, status: int, given: str | Schema) -> Schema:

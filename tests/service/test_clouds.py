@@ -1,4 +1,4 @@
-"""What each cloud's platform lays down for its containers, and that the configuration wins over it."""
+"""The settings that each cloud's platform expects of its containers; the configuration wins over them."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def configured(company, tmp_path):
     return made
 
 
-def laid(settings, **environ):
+def overrides(settings, **environ):
     found = contract_overrides(settings, environ).service
     return found.host, found.port, found.auth, found.model_folder
 
@@ -27,10 +27,10 @@ def test_our_own_contract_takes_nothing_from_a_platform(configured):
     assert contract_overrides(settings, environ) == settings
 
 
-def test_sagemaker_lays_down_port_folder_and_limits(configured):
+def test_sagemaker_sets_port_folder_and_limits(configured):
     settings = configured(contract="sagemaker")
-    assert laid(settings) == ("0.0.0.0", 8080, "platform", "/opt/ml/model")
-    assert laid(settings, SAGEMAKER_BIND_TO_PORT="8081")[1] == 8081
+    assert overrides(settings) == ("0.0.0.0", 8080, "platform", "/opt/ml/model")
+    assert overrides(settings, SAGEMAKER_BIND_TO_PORT="8081")[1] == 8081
     real_time = contract_overrides(settings, {}).service
     assert (real_time.body_bytes, real_time.request_seconds) == (6 * 2**20, 60)
     batch = contract_overrides(settings, {"SAGEMAKER_BATCH": "True", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"}).service
@@ -38,17 +38,17 @@ def test_sagemaker_lays_down_port_folder_and_limits(configured):
     assert contract_overrides(settings, {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).service.body_bytes == 100 * 2**20
 
 
-def test_vertex_says_port_and_model_in_its_environment(configured):
+def test_vertex_sets_port_and_model_in_its_environment(configured):
     settings = configured(contract="vertex")
     environ = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "gs://bucket/model"}
-    assert laid(settings, **environ) == ("0.0.0.0", 9000, "platform", "gs://bucket/model")
-    assert laid(settings) == ("0.0.0.0", 8080, "platform", None)
+    assert overrides(settings, **environ) == ("0.0.0.0", 9000, "platform", "gs://bucket/model")
+    assert overrides(settings) == ("0.0.0.0", 8080, "platform", None)
     assert vertex_paths({}) == ("/health", "/predict")
 
 
-def test_azure_says_the_model_in_its_environment(configured):
+def test_azure_sets_the_model_in_its_environment(configured):
     settings = configured(contract="azure")
-    assert laid(settings, AZUREML_MODEL_DIR="/var/azureml-app/models/1") == (
+    assert overrides(settings, AZUREML_MODEL_DIR="/var/azureml-app/models/1") == (
         "0.0.0.0",
         5001,
         "platform",
@@ -57,12 +57,12 @@ def test_azure_says_the_model_in_its_environment(configured):
 
 
 @pytest.mark.parametrize("contract", ["sagemaker", "vertex", "azure"])
-def test_what_is_configured_wins(configured, contract):
+def test_the_configuration_wins(configured, contract):
     settings = configured(
         contract=contract, host="127.0.0.1", port=1234, auth="keys", model_folder="/mine", body_bytes=5
     )
     environ = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "gs://x", "AZUREML_MODEL_DIR": "/x"}
-    assert laid(settings, **environ) == ("127.0.0.1", 1234, "keys", "/mine")
+    assert overrides(settings, **environ) == ("127.0.0.1", 1234, "keys", "/mine")
     assert contract_overrides(settings, environ).service.body_bytes == 5
 
 
@@ -78,7 +78,7 @@ def test_what_is_configured_wins(configured, contract):
         ("sagemaker", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "6.5"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_named(configured, contract, name, text):
+def test_an_impossible_variable_is_named(configured, contract, name, text):
     with pytest.raises(ConfigError, match=name):
         contract_overrides(configured(contract=contract), {name: text})
 

@@ -1,4 +1,4 @@
-"""What each contract says: its routes, its forms of error, media types, a bad row in the middle."""
+"""Each contract: its routes, its form of errors, its media types, a bad row among good ones."""
 
 import json
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_a_contract_has_its_own_routes_and_no_other(clients):
             assert client.get(path).status_code == 200, (contract, path)
 
 
-def test_without_a_model_a_platform_is_told_so(empty_clients):
+def test_without_a_model_a_probe_and_a_prediction_answer_503(empty_clients):
     probes = {"barometer": ["/ping", "/health", "/v2/health/ready"], "sagemaker": ["/ping"], "vertex": ["/health"]}
     for contract, paths in (probes | {"azure": ["/"]}).items():
         for path in paths:
@@ -120,7 +120,7 @@ def test_a_cloud_answers_any_junk_among_the_rows_in_its_place(contract, row, cli
 
 
 @pytest.mark.parametrize("contract", PATHS)
-def test_a_cloud_names_the_status_of_what_is_wrong_with_a_whole_request(contract, clients):
+def test_a_cloud_refuses_a_request_that_is_wrong_as_a_whole(contract, clients):
     client, path = clients[contract], PATHS[contract]
     one = objects(GOOD[:1])
     for body, status in [
@@ -147,7 +147,7 @@ def test_a_cloud_names_the_status_of_what_is_wrong_with_a_whole_request(contract
 # Amazon SageMaker
 
 
-def test_sagemaker_pings_and_asks_how_to_send(clients, serve):
+def test_sagemaker_is_answered_its_ping_and_its_execution_parameters(clients, serve):
     ping = clients["sagemaker"].get("/ping")
     assert (ping.status_code, ping.content) == (200, b"")
     small = clients["sagemaker"].get("/execution-parameters").json()
@@ -178,7 +178,7 @@ def test_sagemaker_pings_and_asks_how_to_send(clients, serve):
     ],
 )
 @pytest.mark.parametrize("accept", ["*/*", CSV, LINES, JSON])
-def test_no_line_loses_the_others_in_sagemaker(kind, body, accept, clients, numbers):
+def test_a_bad_line_does_not_affect_the_others_in_sagemaker(kind, body, accept, clients, numbers):
     answered = invoked(clients["sagemaker"], body, kind, accept=accept)
     assert answered.status_code == 200, answered.text
     wanted = kind if accept == "*/*" else accept
@@ -192,14 +192,14 @@ def test_no_line_loses_the_others_in_sagemaker(kind, body, accept, clients, numb
     assert all(row["error"] for row in found[1:6])
 
 
-def test_sagemaker_fills_a_request_with_any_number_of_lines(clients, numbers):
+def test_sagemaker_may_send_more_lines_than_service_rows(clients, numbers):
     lines = as_csv(GOOD[:1] * 1000, None)
     assert len(lines) < 20_000, "the limit of bytes is what counts"
     found = of_csv(invoked(clients["sagemaker"], lines, CSV))
     assert [row["satisfaction"] for row in found] == numbers[:1] * 1000
 
 
-def test_sagemaker_says_what_is_wrong_with_a_header(clients):
+def test_sagemaker_refuses_a_wrong_header(clients):
     header = f"{CSV}; header=present"
     for column, field in (("price", "price"), ("kind", "kind"), ("customer_id", "amount")):
         answered = invoked(clients["sagemaker"], as_csv(GOOD, ["kind", "is_busy", "events", column]), header)
@@ -233,7 +233,7 @@ def test_azure_limits_the_rows_of_a_frame_good_or_bad(clients):
 
 @pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
 @pytest.mark.parametrize("beside", ["NaN", "1"])
-def test_azure_takes_no_infinite_number_for_a_missing_one(beyond, beside, clients):
+def test_azure_refuses_an_infinite_number_and_reads_nan_as_missing(beyond, beside, clients):
     rows = [["beside", "beyond", True, "a"], GOOD[0]]
     for given in ({"columns": FEATURES, "data": rows}, rows, objects(rows)):
         body = json.dumps({"input_data": given}).replace('"beside"', beside).replace('"beyond"', beyond)
@@ -259,7 +259,7 @@ def test_azure_takes_one_form_at_a_time(clients):
 # Google Vertex AI
 
 
-def test_vertex_is_asked_at_the_paths_of_its_environment(serve, monkeypatch, numbers):
+def test_vertex_answers_at_the_paths_of_its_environment(serve, monkeypatch, numbers):
     path = "/v1/endpoints/1234/deployedModels/56"
     monkeypatch.setenv("AIP_HEALTH_ROUTE", path)
     monkeypatch.setenv("AIP_PREDICT_ROUTE", f"{path}:predict")

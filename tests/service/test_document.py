@@ -1,4 +1,4 @@
-"""The OpenAPI document itself: its instances are those that the signature takes, and it is whole for every contract."""
+"""The OpenAPI document: its schema takes the instances that the signature takes, and it is whole for every contract."""
 
 import re
 from typing import Any
@@ -102,7 +102,7 @@ def test_every_operation_is_whole(serve, contract):
                     jsonschema.validate(content["example"], schema)
 
 
-def test_where_keys_are_required_it_says_so_of_what_needs_one(serve):
+def test_if_keys_are_required_each_operation_that_needs_one_has_a_security_scheme(serve):
     said = httpx.get(f"{serve(auth='keys').url}/openapi.json").json()
     schemes = [{name: []} for name in said["components"]["securitySchemes"]]
     assert schemes
@@ -139,7 +139,7 @@ def test_it_is_made_once_for_a_model_version(watched, path, monkeypatch):
     assert EXTRA.name not in first.text
 
 
-def test_the_examples_words_are_those_that_the_service_says(serve):
+def test_the_words_of_the_example_are_words_of_the_service(serve):
     rows = [{"events": n, "amount": n, "is_busy": None, "kind": "a"} for n in range(60)]
     made = httpx.post(f"{serve().url}/predict", json={"instances": rows}).json()["predictions"]
     said = {re.sub("[0-9]+", "n", row["words"], count=1) for row in made if row["satisfied"] == EXAMPLE.satisfied}

@@ -1,4 +1,4 @@
-"""The same 10,000 feature rows: batch scoring from Parquet, and every way to ask every contract, give equal numbers."""
+"""Batch scoring from Parquet and every request form of every contract give equal numbers for the same 10,000 rows."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.service.asking import EVERY_WAY, FEATURES, WAYS, Row
 
 ROWS = 10_000
 REQUESTS = (1, 2, 63, 64, 65, 900, 8905)
-"""Rows of each request, about the size from which a request has a batch to itself; the last one is `service.rows`."""
+"""Rows of each request, around the size from which a request is a batch of its own; the last one is `service.rows`."""
 assert sum(REQUESTS) == ROWS
 KINDS = ["a", "b", "c", None, "never seen", "ünïcode ✓ \U0001f600", 'quo"te, comma', " ", "a ", "NaN", "null", "1"]
 
@@ -51,7 +51,7 @@ def rows(table: pa.Table) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def by_batch(table: pa.Table, model_folder: Path, company: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
-    """What the weekly run makes of them."""
+    """The weekly run's scores of them."""
     settings: Settings = company_settings(company, tmp_path_factory.mktemp("batch"))
     digest = sha256_of_file(model_folder / BUNDLE_FILE)
     plan = make_plan(settings).model_copy(update={"bundle": model_folder, "bundle_digest": digest})
@@ -86,7 +86,7 @@ def test_every_way_to_ask_gives_the_numbers_of_the_batch(
 
 
 def test_the_rows_tell_features_apart(by_batch: pa.Table, rows: list[Row]) -> None:
-    """Else equal numbers would say little: a value swapped, lost or misread would not be noticed."""
+    """Otherwise a value that is swapped, lost or misread would not change the numbers."""
     satisfaction = by_batch.column("satisfaction").to_numpy()
     assert len(set(satisfaction.tolist())) > 100
     for at, name in enumerate(FEATURES):

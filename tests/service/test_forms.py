@@ -1,4 +1,4 @@
-"""The forms of bodies and answers, for our own contract and SageMaker's: each media type in, each one out."""
+"""The forms of bodies and answers, in our own contract and in SageMaker's: each form in, and each form out."""
 
 import json
 from collections.abc import Iterator

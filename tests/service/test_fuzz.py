@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever route: never a 500, and an error always in the route's own form, as documented."""
+"""Any bytes to any route: never a 500, and every error in the route's own form, as documented."""
 
 import http.client
 import json
@@ -85,7 +85,7 @@ def whole(company, tmp_path_factory, server_url) -> Iterator[Server]:
 
 
 class Asked:
-    """A service of a contract, and what it says of itself."""
+    """A service of a contract, and its description of itself."""
 
     def __init__(self, server: Server) -> None:
         self.routes = [route for route in server.application.routes if route.method == "POST"]
@@ -227,6 +227,6 @@ def test_known_tricks(asked, kind):
 
 def test_good_bodies_are_answered_after_all_that(asked):
     for route in asked.routes:
-        if route.operation is not None and not route.streams:
+        if route.operation is not None and not route.is_streaming:
             for kind, body in examples(asked, route):
                 assert asked.check(route, body, kind) == 200

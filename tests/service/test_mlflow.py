@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: its forms, its words for errors, and what pandas writes for missing values."""
+"""MLflow's scoring protocol: its forms, its form of errors, and the missing values that pandas writes."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def invoked(client: httpx.Client, body: Any, kind: str = JSON, path: str = "/inv
     return client.post(path, content=content, headers={"content-type": kind})
 
 
-def test_mlflow_tells_that_it_is_up_and_what_it_is_like(client):
+def test_mlflows_probes_and_version_are_answered(client):
     import mlflow
 
     for path in ("/ping", "/health"):
@@ -74,7 +74,7 @@ def test_mlflow_refuses_other_forms(body, client):
 
 @pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
 @pytest.mark.parametrize("beside", ["NaN", "1"])
-def test_mlflow_takes_no_infinite_number_for_a_missing_one(beyond, beside, client):
+def test_mlflow_refuses_an_infinite_number_and_reads_nan_as_missing(beyond, beside, client):
     rows = [GOOD[0], ["beside", "beyond", True, "a"]]
     forms = {
         "dataframe_split": {"columns": FEATURES, "data": rows},
@@ -107,7 +107,7 @@ def test_mlflow_names_the_row_and_the_field(client):
     assert (answered.status_code, "row 1, field amount" in answered.json()["message"]) == (422, True)
 
 
-def test_mlflow_refuses_in_its_own_words(client):
+def test_mlflow_refuses_in_its_own_form(client):
     for body, kind, status, code in [
         (b"{", JSON, 400, "BAD_REQUEST"),
         (b"", JSON, 400, "BAD_REQUEST"),
@@ -133,7 +133,7 @@ def test_mlflow_csv_may_say_that_it_has_no_header(client, numbers):
     assert [row["satisfaction"] for row in found] == numbers
 
 
-def test_nan_is_taken_for_missing_where_pandas_writes_it(client, serve, numbers):
+def test_nan_is_read_as_missing_where_pandas_writes_it(client, serve, numbers):
     nan = float("nan")
     rows = [[nan if cell is None else cell for cell in row] for row in GOOD]
     frame = {"columns": FEATURES, "index": [0, 1, 2], "data": rows}

@@ -58,7 +58,7 @@ def numbers(client) -> list[float]:
     return infer(client, {"inputs": inputs()}).json()["outputs"][0]["data"]
 
 
-def test_it_says_what_it_is(client):
+def test_the_metadata_describes_the_server_and_the_model(client):
     told = client.get("/v2").json()
     assert told == {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}
     assert client.get("/v2/health/live").json() == {"live": True}
@@ -86,7 +86,7 @@ def test_a_model_or_version_that_is_not_in_charge_is_not_found(path, client):
     assert all(set(answered.json()) == {"error"} for answered in answers)
 
 
-def test_a_response_tells_who_answered_and_echoes_the_id(client):
+def test_a_response_names_the_model_and_echoes_the_id(client):
     found = infer(client, {"id": "ünique 1", "inputs": inputs(), "parameters": {"any": 1}}).json()
     assert (found["model_name"], found["model_version"], found["id"]) == ("satisfaction", "7", "ünique 1")
     by_name = {each["name"]: each for each in found["outputs"]}
@@ -123,7 +123,7 @@ def test_numbers_of_any_datatype_are_numbers(datatype, client):
     assert infer(client, {"inputs": as_bytes}, behind=behind).json()["outputs"][0]["data"] == expected
 
 
-def test_who_it_is_about_may_be_said(server, client, numbers):
+def test_customer_and_product_are_taken_as_inputs(server, client, numbers):
     who = {"customer_id": ["x", "y", None], "product_id": ["p", None, "p"]}
     body = {"inputs": inputs()}
     body["inputs"] += [{"name": name, "shape": [3], "datatype": "BYTES", "data": data} for name, data in who.items()]
@@ -149,7 +149,7 @@ def test_bytes_go_in_and_come_out(client, numbers):
 
 
 def test_truth_values_and_texts_may_be_bytes(server):
-    """They know no null, so an empty text is missing; in JSON it is a text as any other."""
+    """Bytes have no null, so an empty text is missing; in JSON it is a text like any other."""
     body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]
     signature = server.application.current.serving.signature
     found = instances_of(msgspec.convert(body, Request), b"", Reader(signature, 50))
@@ -249,7 +249,7 @@ def test_wrong_bytes_are_refused(name, size, part, client):
 
 
 @pytest.mark.parametrize("behind", [b"x", b"\0" * 25])
-def test_bytes_that_no_input_says_are_its_own_are_refused(behind, client):
+def test_bytes_that_belong_to_no_input_are_refused(behind, client):
     mixed = inputs(amount={"data": None, "parameters": {"binary_data_size": 24}})
     assert infer(client, {"inputs": mixed}, behind=b"\0" * 24).status_code == 200
     for found in (inputs(), mixed):
@@ -260,7 +260,7 @@ def test_bytes_that_no_input_says_are_its_own_are_refused(behind, client):
 
 @pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
 @pytest.mark.parametrize("beside", ["NaN", "1"])
-def test_a_number_that_is_infinite_is_no_missing_one(beyond, beside, client):
+def test_an_infinite_number_is_refused_and_nan_is_missing(beyond, beside, client):
     body = json.dumps({"inputs": inputs(amount={"data": [1, "beside", "beyond"]})})
     body = body.replace('"beside"', beside).replace('"beyond"', beyond)
     assert client.post(f"{MODEL}/infer", content=body.encode()).status_code == 400
@@ -285,8 +285,8 @@ def test_values_of_an_inputs_datatype_are_taken(datatype, values, client):
 
 
 @pytest.mark.parametrize(("versions", "said"), [("777", "7"), ("888", "8"), ("787", None)])
-def test_the_version_is_that_which_made_the_rows(versions, said):
-    """An A/B test's challenger makes some: the output says each row's version, and none is said of the whole."""
+def test_the_response_has_a_version_if_it_is_that_of_all_rows(versions, said):
+    """An A/B test's challenger makes some rows; then only the output `model_version` has the versions."""
     made = [Prediction(0.5, True, version, "some role", "words") for version in versions]
     body = json.loads(response(Request([]), made, "satisfaction").body)
     assert body.get("model_version") == said

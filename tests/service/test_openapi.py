@@ -1,4 +1,4 @@
-"""The service does what `/openapi.json` says, and only that: all checks of schemathesis, for every contract."""
+"""The service does exactly what `/openapi.json` describes: all checks of schemathesis, for every contract."""
 
 import json
 import os
@@ -52,7 +52,7 @@ checks.negative_data_rejection.expected-statuses = ["4xx", "503"]
 
 
 def findings(server: Server, folder: Path, *, key: str, version: str, csv_header: str, examples: int) -> str:
-    """Return what schemathesis says; fail if it finds anything."""
+    """Return the output of schemathesis; fail if it finds anything."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG.format(key=key, version=version, examples=examples))
     assert tomllib.loads(config.read_text())
@@ -75,7 +75,7 @@ def admins_key(settings: Settings) -> str:
 
 
 def test_our_own_contract(warehouse_settings, tmp_path):
-    """Beside a warehouse: what is recorded of all these requests must not harm it either."""
+    """With a warehouse: the record of all these requests must not harm it either."""
     key = admins_key(warehouse_settings)
     (warehouse_settings.home / "airflow").mkdir(exist_ok=True)
     (warehouse_settings.home / "airflow" / "passwords.json").touch()  # an Airflow was up once, and is down

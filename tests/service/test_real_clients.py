@@ -1,4 +1,4 @@
-"""Programs that others wrote for these contracts: MLflow's client, Triton's, SageMaker's local mode, curl."""
+"""Clients that others wrote for these contracts: MLflow's client, Triton's, SageMaker's local mode, curl."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def server(serve) -> Server:
 
 @pytest.fixture(scope="module")
 def numbers(server: Server) -> np.ndarray:
-    """What our own API says of the rows."""
+    """Our own API's scores of the rows."""
     body = json.dumps({"instances": [dict(zip(FEATURES, row, strict=True)) for row in ROWS]})
     answered = urllib3.request("POST", f"{server.url}/predict", body=body, headers={"content-type": "application/json"})
     return np.array([row["satisfaction"] for row in answered.json()["predictions"]])
@@ -68,7 +68,7 @@ def test_mlflows_client_may_send_lists_and_arrays(mlflow_client, numbers):
         np.testing.assert_array_equal(found["satisfaction"], numbers)
 
 
-def test_mlflows_client_is_told_the_row_and_the_field(mlflow_client):
+def test_mlflows_client_gets_the_row_and_the_field(mlflow_client):
     frame = pd.DataFrame([*ROWS, [1, "many", True, "a"]], columns=FEATURES)
     with pytest.raises(Exception, match=r"error code 422.*BAD_REQUEST.*row 4, field amount"):
         mlflow_client.invoke(frame)
@@ -131,13 +131,13 @@ def test_tritons_client_may_ask_for_some_outputs(triton_client, numbers):
 
 
 def test_tritons_client_may_send_json(triton_client):
-    """There an absent text is empty, since the client knows no null; NaN it writes as it is."""
+    """A missing text is empty there, since the client knows no null; it writes NaN as it is."""
     as_bytes = triton_client.infer("satisfaction", tensors(binary=True)[:3] + tensors(binary=False)[3:])
     as_json = triton_client.infer("satisfaction", tensors(binary=False))
     np.testing.assert_array_equal(as_json.as_numpy("satisfaction"), as_bytes.as_numpy("satisfaction"))
 
 
-def test_tritons_client_is_told_what_is_wrong(triton_client):
+def test_tritons_client_gets_the_error(triton_client):
     with pytest.raises(InferenceServerException, match=r"\[404\] The version '8' is not in charge"):
         triton_client.infer("satisfaction", tensors(binary=True), model_version="8")
     with pytest.raises(InferenceServerException, match=r"field amount.*absent"):

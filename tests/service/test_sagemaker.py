@@ -1,4 +1,4 @@
-"""What a request of many lines may cost in SageMaker's contract: rows, bytes out, memory, others' waiting."""
+"""The cost of a request of many lines in SageMaker's contract: rows, bytes out, memory, other requests' time."""
 
 import json
 import threading
@@ -128,7 +128,7 @@ def test_a_platform_is_answered_while_a_large_answer_is_written(contract, serve,
 
 
 def test_an_empty_line_is_a_record(url):
-    """SageMaker splits at newlines: were it passed over, a join would give each later row another's prediction."""
+    """SageMaker splits at newlines: if it was skipped, a join would give each later row another's prediction."""
     for kind, good in ((CSV, as_csv([GOOD], None)), (LINES, json_lines([GOOD]))):
         lines = invoked(url, good + b"\n" + good, kind).content.splitlines()
         assert len(lines) == 3

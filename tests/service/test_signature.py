@@ -1,4 +1,4 @@
-"""The signature of a request: any feature's name and order, and values as the batch reads them."""
+"""The signature of a request: features of any name, in any order, with values as the batch reads them."""
 
 import json
 
@@ -24,7 +24,7 @@ names = st.text(
 
 
 @given(st.lists(names, min_size=1, max_size=5, unique=True))
-def test_every_name_that_a_query_may_give_can_be_asked_by(given_names):
+def test_a_request_can_name_every_name_that_a_query_may_give(given_names):
     signature = Signature(
         [Feature(name=name, kind="number") for name in given_names if name not in ("customer_id", "product_id")]
         or FEATURES
@@ -49,13 +49,13 @@ def test_a_number_in_text_is_the_number(value):
 
 
 @pytest.mark.parametrize("cell", ["1_000", "nan", "inf", "-inf", "1e39", "12,5", "0x10", "one", "\u0661"])
-def test_what_is_no_number_is_refused_with_its_field(cell):
+def test_a_text_without_a_number_is_refused_with_its_field(cell):
     with pytest.raises(RequestError) as refused:
         number(cell, "a b")
     assert refused.value.field == "a b"
 
 
-def test_objects_columns_and_texts_say_the_same():
+def test_objects_columns_and_texts_give_the_same_values():
     rows = [{"a b": 1.0, "größe": None, "class": "x"}, {"class": None, "größe": 2.5, "a b": -3.0}]
     cells = [[row["class"], row["größe"], row["a b"]] for row in rows]
     texts = [["" if cell is None else str(cell) for cell in row] for row in cells]
@@ -66,7 +66,7 @@ def test_objects_columns_and_texts_say_the_same():
     assert READER.texts(order, texts).values == expected
 
 
-def test_what_is_left_out_comes_from_the_snapshot_and_what_is_sent_stands():
+def test_the_snapshot_gives_what_is_left_out_and_replaces_nothing():
     asked = []
 
     def complete(customer_id, product_id, wanted):

@@ -5,14 +5,16 @@ list of rows), or as `data` or `instances`, each a list of rows. Columns are tak
 `{"predictions": […]}`, with an error in a bad row's place. The entry point is `routes`.
 """
 
+from typing import Any
+
 import msgspec
 
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import field_of, fields, null_for_nan, only_one
+from pipeline.service.instances.bodies import null_for_nan
 from pipeline.service.instances.forms import media_type_among
 from pipeline.service.instances.predictions import write
-from pipeline.service.instances.rows import Frame, Reader
+from pipeline.service.instances.rows import Absent, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
 from pipeline.service.predict.predictor import Predictor
@@ -23,16 +25,19 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     """Return the routes of Azure ML's inference server."""
     azure = Standard("azure", current, predictor, service.rows)
     score = azure.predictions(read, write, on_error_row=True)
-    return [azure.probe("/", "Healthy\n"), azure.route("POST", "/score", score, "predict")]
+    return [azure.get("/", "Healthy\n", needs_model=True), azure.route("POST", "/score", score, "predict")]
+
+
+class Body(msgspec.Struct):
+    """A request; one of its fields holds the rows."""
+
+    input_data: Frame | Rows | Absent = msgspec.UNSET
+    data: Rows | Absent = msgspec.UNSET
+    instances: Rows | Absent = msgspec.UNSET
+    params: dict[str, Any] | None = None
 
 
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    if found := reader.fast(call.content):
-        return found
-    given = fields(null_for_nan(call.content))
-    name = only_one(given, ("input_data", "data", "instances"), ignored="params")
-    if name == "input_data" and bytes(given[name]).startswith(b"{"):
-        return reader.frame(field_of(given, name, Frame))
-    return reader.records(field_of(given, name, list[msgspec.Raw]))
+    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)

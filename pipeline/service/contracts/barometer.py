@@ -70,40 +70,27 @@ def read(call: Call, reader: Reader) -> Instances:
 def _on_error_row(call: Call) -> bool:
     said = call.query_params.get("on_error", "refuse")
     if said not in {"row", "refuse"}:
-        raise RequestError(
-            422,
-            f"The parameter on_error is {said[:80]!r}.",
-            "refuse (a bad row refuses the request, the default) or row (the others are answered).",
-            "choose one of them.",
-        )
+        expected = "refuse (a bad row refuses the request, the default) or row (the others are answered)."
+        raise RequestError(422, f"The parameter on_error is {said[:80]!r}.", expected, "choose one of them.")
     return said == "row"
 
 
 def _describe(most_rows: int, signature: Signature | None) -> Schema:
     example = signature.example() if signature else {}
-    body = {
-        "type": "object",
-        "required": ["instances"],
-        "properties": {"instances": listed(ref("Instance"), minItems=1, maxItems=most_rows)},
-        "additionalProperties": False,
-    }
+    instances = listed(ref("Instance"), minItems=1, maxItems=most_rows)
+    body = {"type": "object", "properties": {"instances": instances}, "required": ["instances"]}
     rows = "Lines of cells (RFC 4180); the first names the columns, in any order; an empty cell is missing."
+    says = "`refuse`: a bad row refuses the request. `row`: an error is answered in its place."
     return operation(
         "Predict how satisfied customers are likely to be",
         description="One prediction for each instance, in order. `Accept` chooses the answer's form. Where there is a"
         f" warehouse, up to {MOST_COMPLETED} subjects may leave features to the latest snapshot.",
         request={
-            JSON: content(body, {"instances": [example]}),
+            JSON: content(body | {"additionalProperties": False}, {"instances": [example]}),
             CSV: content(_text(rows), _csv(example)),
             JSON_LINES: content(_text("An instance a line."), f"{msgspec.json.encode(example).decode()}\n"),
         },
-        parameters=[
-            parameter(
-                "on_error",
-                "`refuse`: a bad row refuses the request. `row`: an error is answered in its place.",
-                {"enum": ["refuse", "row"], "default": "refuse"},
-            )
-        ],
+        parameters=[parameter("on_error", says, {"enum": ["refuse", "row"], "default": "refuse"})],
         responses={
             200: answer(
                 "A prediction for each instance.",

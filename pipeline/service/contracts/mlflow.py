@@ -11,12 +11,12 @@ import msgspec
 from starlette.responses import Response
 
 from pipeline.errors import RequestError
-from pipeline.service.calls import CSV, JSON, TEXT, Call, Route, as_json
+from pipeline.service.calls import CSV, JSON, Call, Route, as_json
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import csv_rows, field_of, fields, null_for_nan, only_one
+from pipeline.service.instances.bodies import csv_rows, null_for_nan
 from pipeline.service.instances.forms import media_type_among
 from pipeline.service.instances.predictions import write
-from pipeline.service.instances.rows import Frame, Reader
+from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
@@ -25,7 +25,6 @@ from pipeline.settings.service import Service
 
 MLFLOW = "3.17.2"
 """The version of MLflow whose scoring server this speaks like; clients ask for it."""
-ROWS_IN = ("dataframe_split", "dataframe_records", "instances", "inputs")
 ERROR_CODES = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -40,30 +39,28 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     """Return the routes of MLflow's scoring server."""
     mlflow = Standard("mlflow", current, predictor, service.rows, error, version=MLFLOW)
     return [
-        mlflow.probe("/ping", "\n"),
-        mlflow.probe("/health", "\n"),
-        mlflow.route("GET", "/version", _version),
+        mlflow.get("/ping", "\n", needs_model=True),
+        mlflow.get("/health", "\n", needs_model=True),
+        mlflow.get("/version", MLFLOW),
         mlflow.route("POST", "/invocations", mlflow.predictions(read, write), "predict"),
     ]
 
 
-async def _version(_call: Call) -> Response:
-    return Response(MLFLOW.encode(), media_type=TEXT)
+class Body(msgspec.Struct):
+    """A request in JSON; one of its fields holds the rows."""
+
+    dataframe_split: Frame | Absent = msgspec.UNSET
+    dataframe_records: Rows | Absent = msgspec.UNSET
+    instances: Rows | Absent = msgspec.UNSET
+    inputs: Rows | Columns | Absent = msgspec.UNSET
+    params: dict[str, Any] | None = None
 
 
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     if media_type_among(call, JSON, CSV) == CSV:
         return reader.texts(*csv_rows(call))
-    if found := reader.fast(call.content):
-        return found
-    given = fields(null_for_nan(call.content))
-    name = only_one(given, ROWS_IN, ignored="params")
-    if name == "dataframe_split":
-        return reader.frame(field_of(given, name, Frame))
-    if name == "inputs" and bytes(given[name]).startswith(b"{"):
-        return reader.by_column(field_of(given, name, dict[str, list[Any]]))
-    return reader.records(field_of(given, name, list[msgspec.Raw]))
+    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)
 
 
 def error(error: RequestError, _request_id: str) -> Response:

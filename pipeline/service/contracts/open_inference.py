@@ -6,8 +6,9 @@ an A/B test's challenger may answer too, as each row's output `model_version` sa
 `pipeline.service.instances.tensors` reads and writes the tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 
@@ -35,9 +36,9 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     v2 = Standard("open_inference", current, predictor, service.rows, error, **values)
     predictions = v2.predictions(read, write)
     found = [
-        v2.route("GET", "/v2", _server),
-        v2.route("GET", "/v2/health/live", _live),
-        v2.route("GET", "/v2/health/ready", partial(_ready, current)),
+        v2.get("/v2", {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}),
+        v2.get("/v2/health/live", {"live": True}),
+        v2.get("/v2/health/ready", {"ready": True}, needs_model=True),
     ]
     for path in (MODEL, MODEL + "/versions/{version}"):
         found += [
@@ -48,19 +49,6 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     return found
 
 
-async def _server(_call: Call) -> Response:
-    return as_json({"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]})
-
-
-async def _live(_call: Call) -> Response:
-    return as_json({"live": True})
-
-
-async def _ready(current: Current, _call: Call) -> Response:
-    _ = current.serving  # refuses if there is none
-    return as_json({"ready": True})
-
-
 async def _model_ready(current: Current, call: Call) -> Response:
     _check_name(current, call)
     return as_json({"name": current.serving.name, "ready": True})
@@ -69,16 +57,19 @@ async def _model_ready(current: Current, call: Call) -> Response:
 async def _model(current: Current, call: Call) -> Response:
     _check_name(current, call)
     serving = current.serving
-    inputs = {feature.name: DATATYPES[feature.kind] for feature in serving.signature.features}
     return as_json(
         {
             "name": serving.name,
             "versions": [serving.champion.version],
             "platform": "onnxruntime_onnx",
-            "inputs": [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in inputs.items()],
-            "outputs": [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()],
+            "inputs": _shapes({name: DATATYPES[kind] for name, kind in serving.signature.kinds.items()}),
+            "outputs": _shapes(OUTPUTS),
         }
     )
+
+
+def _shapes(datatypes: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in datatypes.items()]
 
 
 async def _infer(current: Current, predictions: Endpoint, call: Call) -> Response:
@@ -91,12 +82,8 @@ def _check_name(current: Current, call: Call) -> None:
     in_charge = {"model": current.serving.name, "version": current.serving.champion.version}
     for what, asked in call.path_params.items():
         if asked != in_charge[what]:
-            raise RequestError(
-                404,
-                f"The {what} {asked[:80]!r} is not in charge.",
-                f"{in_charge[what]!r}.",
-                "ask for that one, or leave the version out.",
-            )
+            found, do = f"The {what} {asked[:80]!r} is not in charge.", "ask for that one, or leave the version out."
+            raise RequestError(404, found, f"{in_charge[what]!r}.", do)
 
 
 def read(call: Call, reader: Reader) -> Instances:

@@ -7,13 +7,12 @@ client asks for another. The entry point is `routes`.
 
 import csv
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 from starlette.responses import Response
 
 from pipeline.errors import RequestError
-from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route, as_json
+from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances import predictions
 from pipeline.service.instances.bodies import raw_rows
@@ -42,8 +41,8 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     values |= {"columns": predictions.COLUMNS, "parameters": parameters}
     sagemaker = Standard("sagemaker", current, predictor, MOST_ROWS, **values)
     return [
-        sagemaker.probe("/ping", ""),
-        sagemaker.route("GET", "/execution-parameters", partial(_parameters, parameters)),
+        sagemaker.get("/ping", "", needs_model=True),
+        sagemaker.get("/execution-parameters", parameters),
         sagemaker.route("POST", "/invocations", sagemaker.predictions(read, write, on_error_row=True), "predict"),
     ]
 
@@ -54,10 +53,6 @@ def _execution_parameters(service: Service) -> dict[str, int | str]:
     return {"MaxConcurrentTransforms": at_once, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": megabytes}
 
 
-async def _parameters(parameters: dict[str, int | str], _call: Call) -> Response:
-    return as_json(parameters)
-
-
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     form = form_of(call)
@@ -66,7 +61,11 @@ def read(call: Call, reader: Reader) -> Instances:
     if form is JSON:
         instances = reader.fast(call.content) or reader.records(raw_rows(call.content))
     elif form is CSV:
-        instances = _from_csv(_lines(call.content, reader.most_rows), reader, has_header=has_header)
+        rows = map(_cells, _lines(call.content, reader.most_rows))
+        names = next(rows, None) if has_header else None
+        if isinstance(names, RequestError):
+            raise names
+        instances = reader.texts(names, rows)
     else:
         instances = reader.records([*map(msgspec.Raw, _lines(call.content, reader.most_rows))])
     instances.answer = wanted, has_header
@@ -83,19 +82,12 @@ def _lines(body: bytes, most_rows: int) -> list[bytes]:
     return body.removeprefix(b"\xef\xbb\xbf").splitlines()
 
 
-def _from_csv(lines: list[bytes], reader: Reader, *, has_header: bool) -> Instances:
-    names = _cells(lines.pop(0)) if has_header and lines else None
-    if isinstance(names, RequestError):
-        raise names
-    return reader.texts(names, map(_cells, lines))
-
-
 def _cells(line: bytes) -> list[str] | RequestError:
     """Return the cells of a line of CSV, or why it has none."""
     try:
         return next(csv.reader((line.decode(),), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        return RequestError(422, f"A line is no CSV: {error}.", "a line of CSV in UTF-8.", "mend that line.")
+        return RequestError(422, f"A line is not CSV: {error}.", "a line of CSV in UTF-8.", "correct that line.")
 
 
 def write(found: Sequence[Prediction], instances: Instances) -> Response:

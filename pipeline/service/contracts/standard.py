@@ -4,14 +4,14 @@ Entry points: `Standard`, and `off_loop`, by which our own contract bounds what 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from starlette.responses import Response
 
-from pipeline.service.calls import TEXT, AccessScope, Call, Endpoint, ErrorForm, Route, problem
+from pipeline.service.calls import TEXT, AccessScope, Call, Endpoint, ErrorForm, Route, as_json, problem
 from pipeline.service.instances.predictions import EXAMPLE, Prediction
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import LARGEST, Instances, Signature
@@ -36,15 +36,13 @@ class Standard:
     Parameters
     ----------
     name
-        Of the YAML file in this folder that describes the routes.
-    current, predictor
-        What predicts.
+        The YAML file in this folder that describes the routes.
     most_rows
-        Of a request.
+        In a request.
     error
         The form of its errors.
     values
-        For placeholders of the YAML file, beside those that each contract has.
+        For the YAML file's placeholders, beside those of every contract.
     """
 
     def __init__(
@@ -77,27 +75,18 @@ class Standard:
 
         return Route(method, path, endpoint, scope, operation, self._error)
 
-    def probe(self, path: str, body: str) -> Route:
-        """Return the route by which a platform asks whether predictions are answered."""
+    def get(self, path: str, content: str | Mapping[str, Any], *, needs_model: bool = False) -> Route:
+        """Return a route that always answers the same text or JSON, or 503 if it needs a model and there is none."""
 
         async def answer(_call: Call) -> Response:
-            _ = self._current.serving  # refuses if there is none
-            return Response(body.encode(), media_type=TEXT)
+            if needs_model:
+                _ = self._current.serving  # refuses if there is none
+            return Response(content, media_type=TEXT) if isinstance(content, str) else as_json(content)
 
         return self.route("GET", path, answer)
 
     def predictions(self, read: Read, write: Write, *, on_error_row: bool = False) -> Endpoint:
-        """Return the endpoint that predicts.
-
-        Parameters
-        ----------
-        read
-            From the request to its instances; raises a `RequestError`.
-        write
-            From the predictions of the good instances, and the instances, to the response.
-        on_error_row
-            Whether an error is answered in a bad row's place; else it refuses the request.
-        """
+        """Return the endpoint that predicts; with `on_error_row` an error is answered in a bad row's place."""
 
         async def predict(call: Call) -> Response:
             serving = self._current.serving

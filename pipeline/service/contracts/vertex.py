@@ -6,16 +6,16 @@ the model's order. The entry point is `routes`.
 """
 
 import os
+from typing import Any
 
 import msgspec
 
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.platforms import vertex_paths
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import field_of, fields, only_one
 from pipeline.service.instances.forms import media_type_among
 from pipeline.service.instances.predictions import write
-from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
 from pipeline.service.predict.predictor import Predictor
@@ -28,19 +28,22 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     Raises
     ------
     ConfigError
-        If the environment names what is no path.
+        If the environment names a route that is not a path.
     """
     health, predict = vertex_paths(os.environ)
     vertex = Standard("vertex", current, predictor, service.rows, health=health, predict=predict)
     predictions = vertex.predictions(read, write, on_error_row=True)
-    return [vertex.probe(health, "ok\n"), vertex.route("POST", predict, predictions, "predict")]
+    return [vertex.get(health, "ok\n", needs_model=True), vertex.route("POST", predict, predictions, "predict")]
+
+
+class Body(msgspec.Struct):
+    """A request."""
+
+    instances: Rows | Absent = msgspec.UNSET
+    parameters: dict[str, Any] | None = None
 
 
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    if found := reader.fast(call.content):
-        return found
-    given = fields(call.content)
-    name = only_one(given, ["instances"], ignored="parameters")
-    return reader.records(field_of(given, name, list[msgspec.Raw]))
+    return reader.fast(call.content) or reader.json(call.content, Body)

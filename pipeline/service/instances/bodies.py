@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import re
 from typing import Any
 
 import msgspec
@@ -12,40 +12,27 @@ from pipeline.errors import RequestError
 from pipeline.service.calls import Call
 from pipeline.service.instances.wording import cut
 
-Fields = Mapping[str, msgspec.Raw]
-"""A JSON object's values by name, not decoded yet."""
-
 
 def decode(body: bytes, kind: Any) -> Any:
-    """Return a body of JSON as a type of msgspec's.
-
-    Raises
-    ------
-    RequestError
-        400 if it is no JSON, 422 if it has another form.
-    """
+    """Return a body of JSON as a msgspec type; raise 400 if it is not JSON, 422 if it has another form."""
     check_utf_8(body)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         found = f"The body has another form: {cut(str(error))}."
-        raise RequestError(422, found, "the form that /docs shows.", "mend the body.") from None
+        at = re.search(r" - at `\$\.(\w+)", str(error))
+        expected, do = "the form that /docs shows.", "correct the body."
+        raise RequestError(422, found, expected, do, field=at[1] if at else None) from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise _malformed(f"The body is no JSON: {cut(str(error))}.", "JSON in UTF-8.") from None
+        raise _malformed(f"The body is not JSON: {cut(str(error))}.", "JSON in UTF-8.") from None
 
 
 def check_utf_8(text: bytes) -> None:
-    """Refuse text that is not UTF-8; msgspec does not look at what is decoded later (`msgspec.Raw`).
-
-    Raises
-    ------
-    RequestError
-        400.
-    """
+    """Raise 400 for text that is not UTF-8; msgspec does not check what is decoded later (`msgspec.Raw`)."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
-        raise _malformed(f"What should be JSON is not UTF-8 at byte {error.start}.", "JSON in UTF-8.") from None
+        raise _malformed(f"The JSON is not UTF-8 at byte {error.start}.", "JSON in UTF-8.") from None
 
 
 def raw_rows(body: bytes) -> list[msgspec.Raw]:
@@ -60,57 +47,6 @@ def envelope(kind: Any) -> Any:
 
 
 _RAW_ROWS = envelope(msgspec.Raw)
-
-
-def fields(body: bytes) -> Fields:
-    """Return the fields of a body that is a JSON object; errors as `decode`."""
-    found: Fields = decode(body, dict[str, msgspec.Raw])
-    return found
-
-
-def field_of(given: Fields, name: str, kind: Any) -> Any:
-    """Return a field as a type of msgspec's.
-
-    Raises
-    ------
-    RequestError
-        422 if it is of another type.
-    """
-    try:
-        return decode(bytes(given[name]), kind)
-    except RequestError as error:
-        error.field = name
-        raise
-
-
-def only_one(given: Fields, names: Sequence[str], ignored: str) -> str:
-    """Return which of these fields is there.
-
-    Parameters
-    ----------
-    given
-        The body.
-    names
-        The fields that may hold rows.
-    ignored
-        A field that may be there too, an object or null; it changes nothing.
-
-    Raises
-    ------
-    RequestError
-        422 if it is not exactly one.
-    """
-    if ignored in given:
-        field_of(given, ignored, dict[str, Any] | None)
-    found = [name for name in names if name in given]
-    if len(found) != 1:
-        raise RequestError(
-            422,
-            f"The body has {' and '.join(found) or 'none'} of the fields that hold rows.",
-            f"exactly one of {', '.join(names)}.",
-            "send the rows in one of them.",
-        )
-    return found[0]
 
 
 def null_for_nan(body: bytes) -> bytes:
@@ -148,18 +84,12 @@ def _line(line: bytes) -> msgspec.Raw | RequestError:
 
 
 def csv_rows(call: Call) -> tuple[list[str] | None, list[list[str]]]:
-    """Return the columns' names and the rows of a body in CSV (RFC 4180); no names if it says `header=absent`.
-
-    Raises
-    ------
-    RequestError
-        400 if it is no CSV in UTF-8.
-    """
+    """Return the columns' names and the rows of a body in CSV (RFC 4180); no names if it says `header=absent`."""
     try:
         text = call.content.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _malformed(f"The body is no CSV: {error}.", "CSV in UTF-8.") from None
+        raise _malformed(f"The body is not CSV: {error}.", "CSV in UTF-8.") from None
     if call.media.parameters.get("header") == "absent":
         return None, rows
     if not rows:
@@ -168,4 +98,4 @@ def csv_rows(call: Call) -> tuple[list[str] | None, list[list[str]]]:
 
 
 def _malformed(found: str, expected: str) -> RequestError:
-    return RequestError(400, found, expected, "mend the body.")
+    return RequestError(400, found, expected, "correct the body.")

@@ -91,7 +91,8 @@ def _csv(rows: Sequence[Prediction | BadRow], *, header: bool) -> bytes:
         if isinstance(row, BadRow):
             writer.writerow([None] * (len(COLUMNS) - 1) + [f"{row.error} Expected: {row.expected}"])
         else:
-            satisfaction, satisfied, *texts = msgspec.structs.astuple(row)
-            writer.writerow([repr(satisfaction), "true" if satisfied else "false", *texts, None])
+            satisfied = "true" if row.satisfied else "false"
+            texts = [row.model_version, row.role, row.words, row.features_week]
+            writer.writerow([repr(row.satisfaction), satisfied, *texts, None])
     text.flush()
     return content.getvalue()

@@ -1,7 +1,7 @@
 """Rows to instances, one by one: objects, lists of values, cells of text, whole frames. The entry point is `Reader`."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import RequestError
+from pipeline.service.instances.bodies import decode
 from pipeline.service.instances.signature import (
     KEYS,
     LARGEST,
@@ -17,8 +18,8 @@ from pipeline.service.instances.signature import (
     Instances,
     Signature,
     Values,
-    any_of,
     limited,
+    not_empty,
     number,
 )
 from pipeline.service.instances.wording import bad, cut, explain, join
@@ -34,6 +35,15 @@ class Frame(msgspec.Struct):
     columns: list[str] | None = None
     """None: the rows are objects, or lists in the signature's order."""
     index: list[Any] | None = None
+
+
+Rows = list[msgspec.Raw]
+Columns = dict[str, list[Any]]
+"""Columns by name, all of one length."""
+Absent = msgspec.UnsetType
+OR_KEYS = "; or the customer_id and product_id of a published subject, whose latest snapshot then gives the others"
+IGNORED = frozenset({"params", "parameters"})
+"""Fields that a body may have beside its rows; there is nothing that they could set."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +81,28 @@ class Reader:
         """Return the instances of rows of text, as CSV has them: an empty cell is missing."""
         return self._each(rows, partial(self._from_texts, self._checked(names)))
 
-    def frame(self, frame: Frame) -> Instances:
-        """Return the instances of a split frame."""
-        return self.records(frame.data) if frame.columns is None else self.columns(frame.columns, frame.data)
+    def json(self, body: bytes, kind: type[msgspec.Struct]) -> Instances:
+        """Return the instances of a JSON object; each field of `kind` may hold its rows, and exactly one has to."""
+        given = decode(body, kind)
+        names = [name for name in kind.__struct_fields__ if name not in IGNORED]
+        found = [name for name in names if getattr(given, name) is not msgspec.UNSET]
+        if len(found) != 1:
+            what = f"The body has {' and '.join(found) or 'none'} of the fields that hold rows."
+            raise RequestError(422, what, f"exactly one of {', '.join(names)}.", "send the rows in one of them.")
+        rows = getattr(given, found[0])
+        if isinstance(rows, dict):
+            return self._by_column(rows)
+        if isinstance(rows, Frame):
+            return self.records(rows.data) if rows.columns is None else self.columns(rows.columns, rows.data)
+        return self.records(rows)
 
-    def by_column(self, columns: Mapping[str, Sequence[Any]]) -> Instances:
-        """Return the instances of columns by name, all of one length."""
+    def _by_column(self, columns: Columns) -> Instances:
         if len({len(cells) for cells in columns.values()}) > 1:
-            raise RequestError(
-                422,
-                "The columns have different lengths.",
+            expected, do = (
                 "a value in each column for every row.",
-                "send columns of one length, null where a value is not known.",
+                "send columns of one length, null for missing values.",
             )
+            raise RequestError(422, "The columns have different lengths.", expected, do)
         return self.columns([*columns], list(zip(*columns.values(), strict=True)))
 
     def _each(self, rows: Iterable[Any], read: Callable[[Any], _One]) -> Instances:
@@ -108,7 +127,7 @@ class Reader:
                 found.weeks[len(found.values)] = week
             found.values.append(values)
             found.keys.append(keys)
-        return any_of(found)
+        return not_empty(found)
 
     def _from_record(self, row: msgspec.Raw) -> _One:
         values = _decoded(row) if bytes(row).lstrip().startswith(b"[") else None
@@ -139,7 +158,7 @@ class Reader:
                 given = msgspec.convert(row, self.signature.partial)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise explain(error, [*self.signature.names, *KEYS], self._wanted) from None
-        values, keys = self.signature.values(given), self.signature.keys(given)
+        values, keys = self.signature.values_of(given), self.signature.keys_of(given)
         return self._completed(values, keys) if msgspec.UNSET in values else (values, keys, None)
 
     def _completed(self, values: Sequence[Any], keys: tuple[str | None, str | None]) -> _One:
@@ -147,24 +166,15 @@ class Reader:
         absent = [name for name, value in zip(self.signature.names, values, strict=True) if value is msgspec.UNSET]
         customer_id, product_id = keys
         if self.complete is None or customer_id is None or product_id is None:
-            subject = (
-                "; or customer_id and product_id of a subject that was published, whose other features then come from"
-                " its latest snapshot"
-            )
-            raise bad(
-                f"the field {join(absent)} is absent" if len(absent) == 1 else f"{join(absent)} are absent",
-                f"every feature, null where it is not known{subject if self.complete else ''}",
-                absent[0],
-            )
+            found = f"the field {join(absent)} is absent" if len(absent) == 1 else f"{join(absent)} are absent"
+            raise bad(found, f"every feature, null where it is not known{OR_KEYS if self.complete else ''}", absent[0])
         week, known = self.complete(customer_id, product_id, absent)
         try:
             filled = msgspec.convert(dict(zip(absent, known, strict=True)), self.signature.partial)
         except msgspec.ValidationError as error:
-            raise bad(
-                f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}",
-                "a snapshot of the features that the model was trained on, or all features in the request",
-            ) from None
-        pairs = zip(values, self.signature.values(filled), strict=True)
+            found = f"the latest snapshot gives the subject what the model does not take: {cut(str(error))}"
+            raise bad(found, "a snapshot of the model's own features, or all features in the request") from None
+        pairs = zip(values, self.signature.values_of(filled), strict=True)
         return tuple(known if value is msgspec.UNSET else value for value, known in pairs), keys, week
 
     def _wanted(self, name: str | None) -> str:
@@ -182,21 +192,19 @@ class Reader:
         absent = [] if self.complete else [name for name in self.signature.names if name not in names]
         for wrong, what in ((unknown, "unknown"), (twice, "named twice"), (absent, "absent")):
             if wrong:
-                raise RequestError(
-                    422,
-                    f"The columns {join(wrong, 400)} are {what}.",
-                    f"each of {join(self.signature.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}.",
-                    "send these columns only.",
-                    field=cut(wrong[0]),
+                found, do = f"The columns {join(wrong, 400)} are {what}.", "send these columns only."
+                expected = (
+                    f"each of {join(self.signature.names, 400)} once, in any order, and maybe {' and '.join(KEYS)}."
                 )
+                raise RequestError(422, found, expected, do, field=cut(wrong[0]))
         return names
 
 
 def _decoded(row: msgspec.Raw) -> Any:
-    """Return a row's value; None if it is no JSON."""
-    for decode in (msgspec.json.decode, _decode_infinite):
+    """Return a row's value; None if it is not JSON."""
+    for decoder in (msgspec.json.decode, _decode_infinite):
         with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return decode(row)
+            return decoder(row)
     return None
 
 

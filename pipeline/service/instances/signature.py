@@ -65,8 +65,8 @@ class Signature:
         The type of one that may leave features out (`msgspec.UNSET`).
     cells
         The type of one that is a list of values in the model's order.
-    values, keys
-        From an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
+    values_of, keys_of
+        Functions from an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
 
     Raises
     ------
@@ -87,23 +87,17 @@ class Signature:
                 "give the columns of features.sql other names and train anew.",
             ) from None
         self.cells: Any = tuple[tuple(map(_type, features))]  # type: ignore[misc]
-        self.values = _getter([f"f{at}" for at in range(len(self.names))])
-        self.keys = _getter(KEYS)
+        self.values_of = _getter([f"f{at}" for at in range(len(self.names))])
+        self.keys_of = _getter(KEYS)
         self._body = msgspec.json.Decoder(envelope(self.instance))
 
     def fast(self, body: bytes, most_rows: int) -> Instances | None:
-        """Return the instances of `{"instances": […]}`; None if anything in it needs a closer look.
-
-        Raises
-        ------
-        RequestError
-            413 or 422, if there are too many instances or none.
-        """
+        """Return the instances of `{"instances": […]}`, if not too many (413); None if anything needs a closer look."""
         try:
             rows = self._body.decode(body).instances
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        return any_of(Instances([*map(self.values, limited(rows, most_rows))], [*map(self.keys, rows)]))
+        return not_empty(Instances([*map(self.values_of, limited(rows, most_rows))], [*map(self.keys_of, rows)]))
 
     def example(self) -> dict[str, Any]:
         """Return an instance that the model takes."""
@@ -111,39 +105,21 @@ class Signature:
 
 
 def limited(rows: _Rows, most: int) -> _Rows:
-    """Return the rows, if they are not too many.
-
-    Raises
-    ------
-    RequestError
-        413.
-    """
+    """Return the rows; raise 413 if they are too many."""
     if len(rows) > most:
         raise RequestError(413, f"The request has {len(rows)} rows.", f"at most {most}.", "send several requests.")
     return rows
 
 
-def any_of(instances: Instances) -> Instances:
-    """Return the instances, if there are any.
-
-    Raises
-    ------
-    RequestError
-        422.
-    """
+def not_empty(instances: Instances) -> Instances:
+    """Return the instances; raise 422 if there are none."""
     if not instances.rows:
         raise RequestError(422, "The request has no instances.", "at least one.", "send one.")
     return instances
 
 
 def number(cell: str, name: str) -> float | bool | None:
-    """Return the number in a text: empty is missing, true and false are themselves.
-
-    Raises
-    ------
-    RequestError
-        If there is none.
-    """
+    """Return the number in a text, true or false, or None for an empty one; raise 422 for any other."""
     if not cell:
         return None
     if (lower := cell.strip().lower()) in {"true", "false"}:
@@ -160,13 +136,12 @@ def number(cell: str, name: str) -> float | bool | None:
 def _struct(features: Sequence[Feature], *, required: bool) -> Any:
     fields: list[Any] = []
     for at, feature in enumerate(features):
-        kind: Any = Annotated[_type(feature), msgspec.Meta(**_description(feature))]
+        kind: Any = Annotated[_type(feature), _schema(feature)]
         if required:
             fields.append((f"f{at}", kind, msgspec.field(name=feature.name)))
         else:
             fields.append((f"f{at}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=feature.name)))
-    what_for = "For an A/B test, for the record, and to complete the features that are left out."
-    fields += [(key, Annotated[str | None, msgspec.Meta(description=what_for)], None) for key in KEYS]
+    fields += [(key, Annotated[str | None, _KEY], None) for key in KEYS]
     return msgspec.defstruct("Instance", fields, forbid_unknown_fields=True, gc=False, kw_only=True)
 
 
@@ -174,11 +149,20 @@ def _type(feature: Feature) -> Any:
     return _Number if feature.kind == "number" else str | None
 
 
-def _description(feature: Feature) -> dict[str, Any]:
-    """Return what the schema says of a feature beside its type."""
+def _schema(feature: Feature) -> msgspec.Meta:
+    """Return what the schema of a feature has beside its type; `type` is for readers of the document."""
+    examples = [_example(feature), None]
+    if feature.kind == "number":
+        return msgspec.Meta(examples=examples, extra_json_schema={"type": ["number", "boolean", "null"]})
     known = ", ".join(feature.categories[:SHOWN_CATEGORIES])
-    met = {"description": f"Met in training: {known}. Others count as unseen, null as missing."}
-    return {"examples": [_example(feature), None]} | (met if feature.kind == "category" else {})
+    description = f"Met in training: {known}. Others count as unseen, null as missing."
+    return msgspec.Meta(description=description, examples=examples, extra_json_schema={"type": ["string", "null"]})
+
+
+_KEY = msgspec.Meta(
+    description="For an A/B test, for the record, and to complete the features that are left out.",
+    extra_json_schema={"type": ["string", "null"]},
+)
 
 
 def _example(feature: Feature) -> float | str:

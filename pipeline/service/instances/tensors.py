@@ -6,7 +6,6 @@ data" extension). A missing value is null; NaN where a type has no null; in byte
 """
 
 import re
-import struct
 from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any
@@ -77,16 +76,10 @@ class Request(msgspec.Struct):
 
 
 def request_of(call: Call) -> tuple[Request, bytes]:
-    """Return a body's JSON, and the bytes behind it.
-
-    Raises
-    ------
-    RequestError
-        400 if it is no JSON; 422 if it has another form, or asks for unknown outputs.
-    """
+    """Return a body's JSON, and the bytes behind it; raise 400 or 422 as `bodies.decode`, 422 for unknown outputs."""
     length = call.fields.get(JSON_BYTES)
     if length is not None and not (re.fullmatch(b"[0-9]{1,15}", length) and int(length) <= len(call.content)):
-        raise _wrong("the header Inference-Header-Content-Length is no length of this body", "that of its JSON")
+        raise _wrong("the header Inference-Header-Content-Length is beyond this body", "the length of its JSON")
     end = len(call.content) if length is None else int(length)
     request: Request = decode(null_for_nan(call.content[:end]), Request)
     for name in request.wanted:
@@ -96,12 +89,9 @@ def request_of(call: Call) -> tuple[Request, bytes]:
 
 
 def instances_of(request: Request, behind: bytes, reader: Reader) -> Instances:
-    """Return the instances of a request's inputs, each a feature of all instances, or their customer_id or product_id.
+    """Return the instances of a request's inputs; errors as of `Reader`, with the input as the field.
 
-    Raises
-    ------
-    RequestError
-        413 for too many; 422 with the input, and with the row if one value is wrong.
+    Each input is a feature of all instances, or their customer_id or product_id.
     """
     columns, start = [], 0
     for tensor in request.inputs:
@@ -114,7 +104,7 @@ def instances_of(request: Request, behind: bytes, reader: Reader) -> Instances:
             columns.append(_from_json(tensor, rows))
             continue
         if type(size) is not int or not 0 <= size <= len(behind) - start:
-            found = "its binary_data_size is no length of the bytes behind the JSON"
+            found = "its binary_data_size is not a length within the bytes behind the JSON"
             raise _wrong(found, "the number of its own bytes", tensor.name)
         columns.append(_from_bytes(tensor, rows, behind[start : start + size]))
         start += size
@@ -165,9 +155,9 @@ def _from_json(tensor: Tensor, rows: int) -> list[Any]:
     if tensor.datatype in RANGES:
         least, most = RANGES[tensor.datatype]
         kind = "a number" if tensor.datatype == "FP16" else "a whole number"
-        for row, cell in enumerate(data):  # the signature refuses what is no number
+        for row, cell in enumerate(data):  # the signature refuses all but numbers
             if isinstance(cell, int | float) and not (least <= cell <= most and (kind == "a number" or cell % 1 == 0)):
-                raise _wrong(f"a value is no {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
+                raise _wrong(f"a value is not {tensor.datatype}", f"{kind} from {least} to {most}", tensor.name, row)
     return data
 
 
@@ -186,18 +176,15 @@ def _texts(tensor: Tensor, rows: int, content: bytes) -> list[str | None]:
     """Return texts, each behind its length in 4 bytes."""
     found: list[str | None] = []
     at = 0
-    try:
-        while at < len(content) and len(found) < rows:
-            (size,) = struct.unpack_from("<I", content, at)
-            (text,) = struct.unpack_from(f"{size}s", content, at + 4)
-            found.append(text.decode() or None)
-            at += 4 + size
-    except UnicodeDecodeError:
-        raise _wrong("a text is not in UTF-8", "text in UTF-8", tensor.name, len(found)) from None
-    except struct.error:
-        pass  # the bytes end within a text, so that one is missing
+    while at < len(content) and len(found) < rows:
+        end = at + 4 + int.from_bytes(content[at : at + 4], "little")  # beyond the last byte if something is missing
+        try:
+            found.append(content[at + 4 : end].decode() or None)
+        except UnicodeDecodeError:
+            raise _wrong("a text is not in UTF-8", "text in UTF-8", tensor.name, len(found)) from None
+        at = end
     if at != len(content) or len(found) != rows:
-        raise _wrong("its bytes are no texts of its shape", f"{rows} texts, each behind its length", tensor.name)
+        raise _wrong("its bytes are not the texts of its shape", f"{rows} texts, each behind its length", tensor.name)
     return found
 
 
@@ -207,9 +194,9 @@ def _to_bytes(datatype: str, values: Sequence[Any]) -> bytes:
     if datatype == "BOOL":
         return bytes(values)
     texts = [text.encode() for text in values]
-    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
 def _wrong(found: str, expected: str, name: str | None = None, row: int | None = None) -> RequestError:
     where = "Of an input" if name is not None else "In the request"
-    return RequestError(422, f"{where} {found}.", f"{expected}.", "mend the request.", field=name, row=row)
+    return RequestError(422, f"{where} {found}.", f"{expected}.", "correct the request.", field=name, row=row)

@@ -19,7 +19,7 @@ JSON_KINDS = {
 
 def bad(found: str, expected: str, name: str | None = None) -> RequestError:
     """Return an error of an instance, or of its field `name`."""
-    return RequestError(422, f"In an instance {found}.", f"{expected}.", "mend that instance.", field=name)
+    return RequestError(422, f"In an instance {found}.", f"{expected}.", "correct that instance.", field=name)
 
 
 def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:

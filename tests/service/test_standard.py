@@ -1,4 +1,4 @@
-"""Reading what contracts share: off the loop when it takes long, and NaN where there is no other way."""
+"""What contracts of others share: large work is done in a thread, and NaN is read as null."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from tests.service.calls import call_of
         (SMALL_BYTES, LONG_ROWS + 1, [True, False]),
     ],
 )
-def test_a_large_body_is_read_and_a_long_answer_written_beside_the_loop(size, rows, expected):
+def test_a_large_body_is_read_and_a_long_answer_written_in_a_thread(size, rows, expected):
     is_on_loop = []
 
     def noted(returned):
@@ -60,8 +60,8 @@ def test_a_large_body_is_read_and_a_long_answer_written_beside_the_loop(size, ro
         (b'{"a":[NaN,' + b"[" * 100_000, None),
     ],
 )
-def test_nan_alone_is_mended(body, expected):
-    """None: what decodes it next says what is wrong."""
+def test_nan_alone_is_replaced(body, expected):
+    """None: the body stays, and the next decoder refuses it."""
     assert null_for_nan(body) == (body if expected is None else expected)
 
 

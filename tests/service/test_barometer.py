@@ -1,4 +1,4 @@
-"""`POST /predict`: every form in and out, what is wrong with a request and where, and subjects of an A/B test."""
+"""`POST /predict`: every form of request and answer, wrong requests, and subjects of an A/B test."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def service(serve) -> Server:
 
 @pytest.fixture(scope="module")
 def numbers(service: Server) -> list[float]:
-    """What the batch's scorer says of the same rows."""
+    """The batch's scores of the same rows."""
     scorer: Scorer = service.application.current.serving.champion.scorer
     return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()
 
@@ -121,12 +121,12 @@ def test_accept_chooses_the_answers_form(accept, kind, service, numbers):
         "text/*;q=0, application/*;q=0, */*",
     ],
 )
-def test_an_answer_that_nobody_wants_is_refused(accept, service):
+def test_a_request_that_accepts_none_of_the_forms_is_refused(accept, service):
     assert post(service, *BODIES["JSON"], accept=accept).status_code == 406
 
 
 @pytest.mark.parametrize("default", ["application/json", "text/csv", "application/jsonlines"])
-def test_who_takes_anything_gets_the_default(default):
+def test_a_request_that_accepts_any_form_gets_the_default(default):
     call = call_of(headers={"accept": "image/png, */*;q=0.5"})
     assert negotiated(call, default) == default
 
@@ -202,14 +202,14 @@ def test_booleans_count_as_one_and_zero(service):
         (b'{"instances": ' + b"[" * 100_000, "application/json", 400),
     ],
 )
-def test_what_is_malformed_is_told(content, kind, status, service):
+def test_a_malformed_request_is_refused(content, kind, status, service):
     answer = post(service, content, kind)
     assert answer.status_code == status, answer.text
     assert len(answer.content) < 2000
     assert "csv" in kind or "codec" not in answer.text
 
 
-def test_a_line_that_is_not_utf_8_leaves_the_others_be(service, numbers):
+def test_a_line_that_is_not_utf_8_does_not_affect_the_others(service, numbers):
     good = json.dumps(INSTANCES[0]).encode()
     body = b"\n".join([good, good.replace(b'"a"', b'"\xff"'), good])
     assert body.count(b"\xff") == 1
@@ -228,7 +228,7 @@ def test_no_contract_takes_json_that_is_not_utf_8(path, service):
     assert "UTF-8" in answer.text
 
 
-def test_mlflows_csv_says_present_or_absent_too(service):
+def test_mlflows_csv_takes_header_present_or_absent_too(service):
     kind = {"content-type": "text/csv; header=foo"}
     answer = httpx.post(f"{service.url}/invocations", content="\n".join([",".join(NAMES), *LINES]), headers=kind)
     assert answer.status_code == 415
