@@ -3,16 +3,17 @@
 Used by `pipeline.weekly.check`. The entry point is `check_conserved`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
-from pipeline.duck import parquet
+from pipeline.duck import literal, parquet
 from pipeline.errors import ConservationError
 
 _FAULTS = {
-    "neither predicted nor quarantined": "in_snapshot > 0 AND in_predictions = 0 AND in_quarantine = 0",
+    "neither predicted nor quarantined": "in_predictions = 0 AND in_quarantine = 0",
     "predicted more than once": "in_predictions > 1",
     "predicted and quarantined": "in_predictions > 0 AND in_quarantine > 0",
     "predicted or quarantined, but not in this shard of the snapshot": "in_snapshot = 0",
@@ -42,49 +43,51 @@ def check_conserved(
     ConservationError
         If a subject is missing, is there twice or is unknown.
     """
-    found = {"subjects": 0, "predicted": 0, "quarantined": 0}
+    found = Counter[str]()
     # All rows of a subject are in one shard, so shards are counted one by one, in bounded memory.
     for number, (shard, part) in enumerate(zip(shards, parts, strict=True)):
-        counted = _counted(con, number, shard, part, quarantine)
-        found = {kind: total + counted[kind] for kind, total in found.items()}
-    expected = {"subjects": subjects, "predicted": subjects - quarantined, "quarantined": quarantined}
-    if found != expected:
+        found += _counted(con, number, shard, part, quarantine)
+    predicted = found["predicted"]
+    if (predicted, found["quarantined"]) != (subjects - quarantined, quarantined):
         raise ConservationError(
-            f"The files hold {_described(found)}.",
-            f"{_described(expected)}.",
+            f"The files hold {found.total()} subjects, {predicted} predicted, {found['quarantined']} quarantined.",
+            f"{subjects} subjects, {subjects - quarantined} predicted, {quarantined} quarantined.",
             "run the week again with rebuild; the files no longer match the numbers that were handed over.",
         )
-    return found["predicted"]
+    return predicted
 
 
-def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Path, quarantine: Path) -> dict[str, int]:
+def _counted(con: duckdb.DuckDBPyConnection, number: int, shard: Path, part: Path, quarantine: Path) -> Counter[str]:
+    """Return how many subjects of a shard are predicted and how many quarantined."""
     try:
-        row = con.execute(_counting_sql(number, shard, part, quarantine)).fetchone()
+        rows = con.execute(_counting_sql(number, shard, part, quarantine)).fetchall()
     except duckdb.Error as error:
         raise ConservationError(
             f"The files of shard {number} cannot be read: {error}.",
             f"{shard}, {part} and {quarantine} as the run wrote them.",
             "run the week again with rebuild, which makes its files again.",
         ) from None
-    assert row is not None, "an aggregate has a row"
-    for at, fault in enumerate(_FAULTS, 3):
-        if row[at]:
+    found = {state: (subjects, example) for state, subjects, example in rows}
+    for fault in _FAULTS:
+        if fault in found:
+            subjects, example = found[fault]
             raise ConservationError(
-                f"In shard {number}, {row[at]} subjects are {fault}, for example {row[at + len(_FAULTS)]}.",
+                f"In shard {number}, {subjects} subjects are {fault}, for example {example}.",
                 "every subject of the snapshot either predicted or quarantined, exactly once.",
                 "clear the scoring task of this shard and let it run again; if it happens again, someone changed the "
                 "run's files, or scoring has a bug.",
             )
-    return dict(zip(("subjects", "predicted", "quarantined"), row[:3], strict=True))
+    return Counter({state: subjects for state, (subjects, _) in found.items()})
 
 
 def _counting_sql(number: int, shard: Path, part: Path, quarantine: Path) -> str:
     keys = "SELECT customer_id, product_id"
-    conditions = ["in_snapshot > 0", "in_predictions > 0", "in_quarantine > 0", *_FAULTS.values()]
-    counts = [f"count(*) FILTER ({condition})" for condition in conditions]
-    examples = [f"min((customer_id, product_id)::TEXT) FILTER ({condition})" for condition in _FAULTS.values()]
+    faults = " ".join(f"WHEN {condition} THEN {literal(fault)}" for fault, condition in _FAULTS.items())
     return f"""
-        WITH subjects AS (
+        SELECT
+            CASE {faults} WHEN in_predictions > 0 THEN 'predicted' ELSE 'quarantined' END AS state,
+            count(*) AS subjects, min((customer_id, product_id)::TEXT) AS example
+        FROM (
             SELECT
                 customer_id, product_id,
                 count_if(place = 1) AS in_snapshot, count_if(place = 2) AS in_predictions,
@@ -96,11 +99,5 @@ def _counting_sql(number: int, shard: Path, part: Path, quarantine: Path) -> str
             )
             GROUP BY customer_id, product_id
         )
-        SELECT
-            {", ".join([*counts, *examples])}
-        FROM subjects
+        GROUP BY state
     """
-
-
-def _described(numbers: dict[str, int]) -> str:
-    return f"{numbers['subjects']} subjects, {numbers['predicted']} predicted, {numbers['quarantined']} quarantined"

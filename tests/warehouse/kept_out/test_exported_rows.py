@@ -19,6 +19,7 @@ from hypothesis import settings as examples
 
 from pipeline.errors import ConfigError
 from pipeline.models.scorer import Scorer
+from pipeline.orchestration.run_facts import run_facts
 from pipeline.settings import Settings, load_settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
@@ -51,7 +52,7 @@ def feed(tmp_path: Path, server_url: str) -> Feed:
 def rejected(settings: Settings) -> tuple[runs.RunRecord, list[dict[str, Any]]]:
     """Ingest the week; return the run's record and its rejects."""
     plan = make_run(settings)
-    ingest(settings, plan)
+    runs.update_run(settings, plan.run_id, **run_facts(plan, ingest(settings, plan)))
     found = kept_out.rejects(settings, plan.run_id).to_pylist()
     record = runs.run(settings, plan.run_id)
     assert len(found) == sum(file["rejects"] for file in (record.sources or {})["feed"]["files"])
