@@ -35,7 +35,7 @@ for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
     del os.environ[name]  # a developer's own installation must never be touched
 
 
-LEAVE_OPEN = ("tests/service/", "tests/local/")
+LEAVE_OPEN = ("tests/dags/", "tests/end_to_end/", "tests/local/", "tests/service/")
 """Tests that leave connections and pipes open, which is an error in all others."""
 
 
@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("default::ResourceWarning"))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     if item.nodeid.startswith(LEAVE_OPEN) and not (nextitem and nextitem.nodeid.startswith(LEAVE_OPEN)):
         gc.collect()  # what is left open is noticed now, and not in another test

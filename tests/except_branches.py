@@ -11,6 +11,7 @@ import builtins
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from tempfile import mkstemp
@@ -20,6 +21,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 MARKS = Path(os.environ.setdefault("EXCEPT_BRANCHES", mkstemp()[1]))
 """Lines `found PLACE` of loaded and `entered PLACE` of entered branches; forks and xdist's workers write here too."""
+MARKS.touch()
+with suppress(PermissionError):
+    MARKS.chmod(0o666)  # a fork may have become another user
 
 
 def _note(kind: str, branch: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, open_bundle
 from pipeline.models.scorer import Scorer
 from tests.tiny_model import tiny_bundle
@@ -70,3 +71,10 @@ def test_a_lost_file_and_an_unlisted_one_are_refused(copied: tuple[Path, str]) -
     shutil.rmtree(folder)
     with pytest.raises(ModelError, match="cannot be read"):
         open_bundle(folder, digest)
+
+
+def test_a_bundle_json_of_another_form_is_refused(copied: tuple[Path, str]) -> None:
+    folder, _ = copied
+    (folder / BUNDLE_FILE).write_text("{}")
+    with pytest.raises(ModelError, match="has another form"):
+        open_bundle(folder, sha256_of_file(folder / BUNDLE_FILE))

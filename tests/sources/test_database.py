@@ -104,3 +104,8 @@ def test_a_database_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SourceError, match="cannot be read") as caught:
         read(settings)
     assert "hush" not in str(caught.value)
+
+
+def test_a_url_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`url`"):
+        read(feed_settings(tmp_path, declared='url = "not a url"\ntable = "t"'))

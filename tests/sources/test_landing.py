@@ -199,3 +199,27 @@ def test_file_uri(tmp_path: Path) -> None:
 def test_an_unknown_protocol(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be reached"):
         read(feed_settings(tmp_path, declared='path = "nowhere://x/feed.csv"'))
+
+
+def test_a_remote_file_that_cannot_be_copied_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe(f"/{tmp_path.name}/feed.csv", CONTENT.encode())
+    settings = feed_settings(tmp_path, declared=f'path = "memory://{tmp_path.name}/feed.csv"')
+
+    def broken(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(filesystem, "open", broken)
+    with pytest.raises(SourceError, match="cannot be read: Connection reset by peer"):
+        read(settings)
+
+
+def test_a_file_that_may_not_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = feed_settings(tmp_path, CONTENT)
+
+    def denied(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(landing, "sha256_of_file", denied)
+    with pytest.raises(SourceError, match="cannot be read: Permission denied"):
+        read(settings)

@@ -47,3 +47,8 @@ def test_a_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bomb = gzip.compress(b"id,amount\n" + b"a,1\n" * 5_000_000)
     with pytest.raises(SourceError, match="unpacks to more than 4 MiB"):
         read(feed_settings(tmp_path, bomb, name="feed.csv.gz"))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="No such file"):
+        list(stream.blocks("Source feed", tmp_path / "absent.csv", gzipped=False))
