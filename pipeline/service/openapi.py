@@ -7,6 +7,7 @@ form, headers, keys. The entry point is `document`; tests/service/test_openapi.p
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 
 Schema = dict[str, Any]
-FILE = Path(__file__).with_suffix(".yaml")
 REF = "#/components/schemas/{name}"
 REQUEST_ID = "01J9ZC2N7Q8W"
-_environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - it is no HTML
-_environment.filters["yaml"] = lambda value: yaml.safe_dump(
-    [value], default_flow_style=True, width=float("inf"), sort_keys=False
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # noqa: S701 - it is YAML
+)
+_environment.filters["yaml"] = lambda value: yaml.dump(
+    [value], Dumper=yaml.CSafeDumper, default_flow_style=True, width=2**30, sort_keys=False
 )[1:-2]
 
 
@@ -45,7 +49,7 @@ def document(routes: Iterable[Route], signature: Signature | None, settings: Set
     settings
         Say whether keys are required, and whether a snapshot can complete an instance.
     """
-    made = load(FILE, version=pipeline.__version__, company=settings.company)
+    made = load("openapi.yaml", version=pipeline.__version__, company=settings.company)
     statuses, schemes = made.pop("statuses"), made["components"]["securitySchemes"]
     if settings.service.auth != "keys":
         del made["components"]["securitySchemes"]
@@ -64,9 +68,9 @@ def document(routes: Iterable[Route], signature: Signature | None, settings: Set
     return made
 
 
-def load(file: Path, **values: Any) -> Schema:
-    """Return what a YAML file holds, after Jinja has put values for its placeholders (`{{ name | yaml }}`)."""
-    found: Schema = yaml.safe_load(_environment.from_string(file.read_text("utf-8")).render(values))
+def load(file: str, **values: Any) -> Schema:
+    """Return what a YAML file of this folder holds, with values for its Jinja placeholders (`{{ name | yaml }}`)."""
+    found: Schema = yaml.load(_environment.get_template(file).render(values), yaml.CSafeLoader)
     return found
 
 
@@ -211,6 +215,12 @@ def _without_types(part: Any, schemas: Schema) -> Any:
         return [_without_types(value, schemas) for value in part]
     if part is None or isinstance(part, str | int | float):
         return part
-    (schema,), found = msgspec.json.schema_components([part], ref_template=REF)
+    schema, found = _schema_of(part)
     schemas.update(found)
     return schema
+
+
+@lru_cache
+def _schema_of(kind: Any) -> tuple[Schema, Schema]:
+    (schema,), found = msgspec.json.schema_components([kind], ref_template=REF)
+    return schema, found

@@ -5,7 +5,6 @@ Entry points: `Standard`, and `off_loop`, by which our own contract bounds what 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -58,10 +57,9 @@ class Standard:
         self._predictor = predictor
         self._most_rows = most_rows
         self._error = error
-        file = Path(__file__).with_name(f"{name}.yaml")
         common = {"most_rows": most_rows, "prediction": msgspec.to_builtins(EXAMPLE), "largest": LARGEST}
         self._paths: Latest[Signature | None, Schema] = Latest(
-            lambda signature: load(file, **common, **_of_the_model(signature), **values)["paths"]
+            lambda signature: load(f"contracts/{name}.yaml", **common, **_of_the_model(signature), **values)["paths"]
         )
 
     def route(

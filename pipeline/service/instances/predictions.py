@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 from starlette.responses import Response
 
-from pipeline.errors import RequestError
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.service.calls import CSV, JSON, JSON_LINES
 from pipeline.service.instances.signature import Instances
@@ -73,12 +72,8 @@ def in_order(predictions: Sequence[Prediction], instances: Instances) -> Sequenc
     if not instances.bad:
         return predictions
     good = iter(predictions)
-    return [bad_row(instances.bad[row]) if row in instances.bad else next(good) for row in range(instances.rows)]
-
-
-def bad_row(error: RequestError) -> BadRow:
-    """Return an error as it is answered in a row's place."""
-    return BadRow(error.found, error.expected, error.do, error.field)
+    rows = map(instances.bad.get, range(instances.rows))
+    return [BadRow(bad.found, bad.expected, bad.do, bad.field) if bad else next(good) for bad in rows]
 
 
 def _csv(rows: Sequence[Prediction | BadRow], *, header: bool) -> bytes:

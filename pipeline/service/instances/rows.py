@@ -67,19 +67,19 @@ class Reader:
 
     def objects(self, rows: Iterable[Any]) -> Instances:
         """Return the instances of objects: `msgspec.Raw` JSON, what it decodes to, or an error in a row's place."""
-        return self._each(rows, self._from_object)
+        return self._each(self._limited(rows), self._from_object)
 
     def records(self, rows: Iterable[Any]) -> Instances:
         """Return the instances of rows of JSON, each an object or a list of values in the signature's order."""
-        return self._each(rows, self._from_record)
+        return self._each(self._limited(rows), self._from_record)
 
     def columns(self, names: Sequence[str] | None, rows: Iterable[Any]) -> Instances:
         """Return the instances of rows that are lists of JSON values; `names` None is the signature's order."""
-        return self._each(rows, partial(self._from_list, self._checked(names)))
+        return self._each(self._limited(rows), partial(self._from_list, self._checked(names)))
 
     def texts(self, names: Sequence[str] | None, rows: Iterable[Sequence[str] | RequestError]) -> Instances:
         """Return the instances of rows of text, as CSV has them: an empty cell is missing."""
-        return self._each(rows, partial(self._from_texts, self._checked(names)))
+        return self._each(self._limited(rows), partial(self._from_texts, self._checked(names)))
 
     def json(self, body: bytes, kind: type[msgspec.Struct]) -> Instances:
         """Return the instances of a JSON object; each field of `kind` may hold its rows, and exactly one has to."""
@@ -105,9 +105,10 @@ class Reader:
             raise RequestError(422, "The columns have different lengths.", expected, do)
         return self.columns([*columns], list(zip(*columns.values(), strict=True)))
 
+    def _limited(self, rows: Iterable[Any]) -> Iterable[Any]:
+        return limited(rows, self.most_rows) if isinstance(rows, Sized) else rows
+
     def _each(self, rows: Iterable[Any], read: Callable[[Any], _One]) -> Instances:
-        if isinstance(rows, Sized):
-            limited(rows, self.most_rows)
         found = Instances()
         alike: dict[tuple[str, str, str | None], RequestError] = {}
         for at, row in enumerate(rows):
@@ -137,14 +138,14 @@ class Reader:
 
     def _from_list(self, names: Sequence[str], row: Any) -> _One:
         values = _decoded(row) if isinstance(row, msgspec.Raw) else row
-        count = len(values) if isinstance(values, list | tuple) else "no list of"
-        if count != len(names):
-            raise bad(f"it has {count} values", f"{len(names)} values: {join(names)}")
+        if not isinstance(values, list | tuple) or len(values) != len(names):
+            is_what = f"there are {len(values)} values" if isinstance(values, list | tuple) else "there is no list"
+            raise bad(is_what, f"{len(names)} values: {join(names)}")
         return self._from_object(dict(zip(names, values, strict=True)))
 
     def _from_texts(self, names: Sequence[str], row: Sequence[str]) -> _One:
         if len(row) != len(names):
-            raise bad(f"it has {len(row)} cells", f"{len(names)}: {join(names)}")
+            raise bad(f"there are {len(row)} cells", f"{len(names)}: {join(names)}")
         kinds, cells = self.signature.kinds, zip(names, row, strict=True)
         return self._from_object(
             {name: number(cell, name) if kinds.get(name) == "number" else cell or None for name, cell in cells}
