@@ -25,7 +25,7 @@ def bad(found: str, expected: str, name: str | None = None) -> RequestError:
 def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:
     """Return msgspec's error about an instance in plain words, with the field.
 
-    `known` are the fields that an instance may have; `wanted` describes what a field, or for None the instance, should be.
+    `known` are the fields that an instance may have; `wanted` describes what a field (None: the row) should be.
     """
     said = str(error)
     if unknown := re.search(r"unknown field `(.*)`", said, re.DOTALL):
