@@ -53,7 +53,7 @@ def null_for_nan(body: bytes) -> bytes:
     """Return a body of JSON with null for each NaN, which Python's encoder writes for a missing number.
 
     MLflow's and Triton's clients send it. All other numbers stay as they are written, and Infinity becomes a number
-    that is out of range, so that it is refused later by its row and field. A body that is otherwise no JSON is
+    that is out of range, so that it is refused later by its row and field. A body that is not JSON otherwise is
     returned as it is.
     """
     if b"NaN" not in body and b"Infinity" not in body:

@@ -98,11 +98,8 @@ class Reader:
 
     def _by_column(self, columns: Columns) -> Instances:
         if len({len(cells) for cells in columns.values()}) > 1:
-            expected, do = (
-                "a value in each column for every row.",
-                "send columns of one length, null for missing values.",
-            )
-            raise RequestError(422, "The columns have different lengths.", expected, do)
+            found, do = "The columns have different lengths.", "send columns of one length, null for missing values."
+            raise RequestError(422, found, "a value in each column for every row.", do)
         return self.columns([*columns], list(zip(*columns.values(), strict=True)))
 
     def _limited(self, rows: Iterable[Any]) -> Iterable[Any]:

@@ -23,16 +23,9 @@ def bad(found: str, expected: str, name: str | None = None) -> RequestError:
 
 
 def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:
-    """Return msgspec's error about an instance in words, with the field.
+    """Return msgspec's error about an instance in plain words, with the field.
 
-    Parameters
-    ----------
-    error
-        Msgspec's.
-    known
-        The fields that an instance may have.
-    wanted
-        Describes what a field should be; for None, what the instance should be.
+    `known` are the fields that an instance may have; `wanted` describes what a field (None: the row) should be.
     """
     said = str(error)
     if unknown := re.search(r"unknown field `(.*)`", said, re.DOTALL):
@@ -40,7 +33,7 @@ def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None
     at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
     name = at[1] if at else None
     is_what = f"is {JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
-    return bad(f"{name!r} {is_what}" if name else f"the whole {is_what}", wanted(name), name)
+    return bad(f"{name!r} {is_what}" if name else f"the row itself {is_what}", wanted(name), name)
 
 
 def describe(error: RequestError) -> str:
