@@ -20,7 +20,6 @@ from pydantic import BaseModel
 from pipeline.errors import BarometerError, TerminalError
 from pipeline.orchestration.airflow_adapter import COST, Stage
 from pipeline.orchestration.resource_use import ResourceUse
-from pipeline.orchestration.run_facts import run_facts
 from pipeline.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ class RecordedStage(Stage):
 
     def finished(self, settings: Settings, arguments: dict[str, Any], handoff: BaseModel, cost: ResourceUse) -> None:
         """Record the stage's facts and its cost, with that of the shards before it."""
+        from pipeline.orchestration.run_facts import run_facts
         from pipeline.warehouse.runs import record_stages
 
         if self.shard is not None:
