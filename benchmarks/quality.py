@@ -2,11 +2,11 @@
 
     python -m benchmarks.quality [--customers 60000] [--weeks 26] [--minutes 5]
 
-It makes a large sample, trains on it as `barometer train` does, and prints figures for the same test weeks: of the
-tuned model; of the generator's true probabilities, which a model can beat only by chance; of a plain logistic
-regression (standardised numbers, one-hot categories, scikit-learn's defaults) on the same train weeks; and of the base
-rate. It exits with 1 if the model's AUC is more than 0.02 below the best or not above the plain one, or if its
-calibration error is above 0.02.
+It makes a large sample, trains on it as `barometer train` does, and prints figures for the same
+test weeks: of the tuned model; of the generator's true probabilities, which a model can beat only
+by chance; of a plain logistic regression (standardised numbers, one-hot categories, scikit-learn's
+defaults) on the same train weeks; and of the base rate. It exits with 1 if the model's AUC is more
+than 0.02 below the best or not above the plain one, or if its calibration error is above 0.02.
 """
 
 import argparse

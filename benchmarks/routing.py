@@ -2,8 +2,8 @@
 
     python -m benchmarks.routing [--rows 500000]
 
-Each row has its own customer, which is the worst case for drawing customers. The challenger is a copy of the champion,
-so only routing makes a difference.
+Each row has its own customer, which is the worst case for drawing customers. The challenger is a
+copy of the champion, so only routing makes a difference.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     python -m benchmarks.training [--rows 1000000] [--candidates 8] [--folds 2]
 
-Each side runs in its own process and searches the same candidates on the same folds and rows. Barometer's side is
-everything from the collected training set to the sealed bundle: reading and checking the files, the search, fitting the
-winner, calibration, ONNX, parity, evaluation with intervals, profile and card. scikit-learn's side is
-HalvingRandomSearchCV for each family, with its frame already built, and the refit of the winner.
+Each side runs in its own process and searches the same candidates on the same folds and rows.
+Barometer's side is everything from the collected training set to the sealed bundle: reading and
+checking the files, the search, fitting the winner, calibration, ONNX, parity, evaluation with
+intervals, profile and card. scikit-learn's side is HalvingRandomSearchCV for each family, with its
+frame already built, and the refit of the winner.
 """
 
 import argparse

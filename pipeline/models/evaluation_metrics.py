@@ -1,9 +1,9 @@
 """How well satisfaction predicted the labels, with bootstrap intervals over subjects.
 
-Training's evaluation, the gate, the comparison of champion and challenger and the benchmarks all use these metrics. A
-subject's rows of several weeks are alike, so the bootstrap draws subjects, not rows. Rows are sorted once; a replicate
-only changes their weights. Entry points: `metrics`, `estimates`, `differences`, `unpaired_differences` and
-`calibration_curve`.
+Training's evaluation, the gate, the comparison of champion and challenger and the benchmarks all
+use these metrics. A subject's rows of several weeks are alike, so the bootstrap draws subjects, not
+rows. Rows are sorted once; a replicate only changes their weights. Entry points: `metrics`,
+`estimates`, `differences`, `unpaired_differences` and `calibration_curve`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +19,8 @@ COVERED = (0.025, 0.975)
 """The interval's ends as quantiles of the replicates: 95 %."""
 CALIBRATION_BINS = 15
 GROUPS = 10_000
-"""With more distinct predictions, replicates merge neighbours into this many groups. The effect on the metrics is far
-smaller than an interval's width."""
+"""With more distinct predictions, replicates merge neighbours into this many groups. The effect on
+the metrics is far smaller than an interval's width."""
 
 Floats = NDArray[np.float64]
 Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -30,8 +30,8 @@ Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 class Estimate(BaseModel):
     """A metric with its 95 % interval (percentile bootstrap).
 
-    The interval of a calibration error lies too high: the error is never negative, so chance raises it, and a replicate
-    adds chance once more.
+    The interval of a calibration error lies too high: the error is never negative, so chance raises
+    it, and a replicate adds chance once more.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -5,14 +5,16 @@ Used by the weekly run and by the scoring of a file of rows. Entry points: `Mode
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ModelError
 from pipeline.handoff import Handoff
-from pipeline.models import registry
 from pipeline.models.routing import blaming_challenger
 from pipeline.settings import Settings
 from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from pipeline.models import registry  # scoring reads `Models` without the registry's libraries
 
 
 class Challenger(Handoff):
@@ -53,7 +55,7 @@ class Models(Handoff):
     routing: Routing = Routing()
 
 
-def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
+def pinned(choice: "registry.ModelChoice", routing: Routing) -> dict[str, Any]:
     """Return the fields of `Models`."""
     return {
         "model_version": choice.version,
@@ -65,8 +67,10 @@ def pinned(choice: registry.ModelChoice, routing: Routing) -> dict[str, Any]:
     }
 
 
-def todays_routing(settings: Settings, week: Week, choice: registry.ModelChoice) -> Routing:
+def todays_routing(settings: Settings, week: Week, choice: "registry.ModelChoice") -> Routing:
     """Return today's routing; it is off unless today's champion was chosen."""
+    from pipeline.models import registry
+
     if not choice.is_current:
         return Routing(reason="only today's champion has a challenger beside it")
     if settings.routing.mode == "off":
@@ -88,6 +92,8 @@ def with_challenger(
         If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow
         scores.
     """
+    from pipeline.models import registry
+
     try:
         with blaming_challenger(version):
             choice = registry.choose_model(settings, week=week, requested=version, published_version=None)

@@ -1,7 +1,7 @@
 """The training profile: how each feature and the predictions were distributed, for drift to be measured against.
 
-It is stored as `profile.json` with a version. `pipeline.models.histograms` makes it and counts other rows in its bins;
-readers need this module alone. The entry point is `Profile`.
+It is stored as `profile.json` with a version. `pipeline.models.histograms` makes it and counts
+other rows in its bins; readers need this module alone. The entry point is `Profile`.
 """
 
 from typing import Annotated, Literal
@@ -20,7 +20,8 @@ class Numbers(_Part):
 
     kind: Literal["number"] = "number"
     edges: list[float]
-    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer bins are open."""
+    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer
+    bins are open."""
     counts: list[int]
     """One more than edges; none is 0 on the rows that the bins were chosen on."""
     missing: int

@@ -1,8 +1,8 @@
 """Routing: which customers belong to the challenger in an A/B test, and scoring rows by the model they belong to.
 
-A customer's place is a hash of its id and the salt, so it is the same in every week, shard, process and batch. The
-weekly run, its check and the service all use these functions. Entry points: `is_challengers`, `routed_scores` and
-`routed_satisfaction`.
+A customer's place is a hash of its id and the salt, so it is the same in every week, shard, process
+and batch. The weekly run, its check and the service all use these functions. Entry points:
+`is_challengers`, `routed_scores` and `routed_satisfaction`.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 def is_challengers(customer_ids: pa.Array, fraction: float, salt: str) -> NDArray[np.bool_]:
     """Return for each customer whether it belongs to the challenger; a null belongs to the champion.
 
-    A customer's place is the first 53 bits of the SHA-256 of the salt followed by the id, both in UTF-8, as a number
-    from 0 to below 1. Places below `fraction` belong to the challenger, so a larger fraction keeps the challenger's
-    customers and adds others.
+    A customer's place is the first 53 bits of the SHA-256 of the salt followed by the id, both in
+    UTF-8, as a number from 0 to below 1. Places below `fraction` belong to the challenger, so a
+    larger fraction keeps the challenger's customers and adds others.
 
     Parameters
     ----------

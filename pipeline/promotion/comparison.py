@@ -1,8 +1,8 @@
 """Comparison: how champion and challenger did in the weeks they shared, by the labels known since.
 
-In an A/B test each is measured on its own customers. In the shadow both are measured on the same rows, so the same
-number of labels shows smaller differences. Nothing is stored: the same weeks and labels give the same numbers. The
-entry point is `compare`.
+In an A/B test each is measured on its own customers. In the shadow both are measured on the same
+rows, so the same number of labels shows smaller differences. Nothing is stored: the same weeks and
+labels give the same numbers. The entry point is `compare`.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from pipeline.warehouse.loading import loading
 from pipeline.weeks import Week
 
 JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
-"""The metrics compared, and whether more (1) or less (-1) is better. The calibration error is not among them, because
-it is higher with fewer rows."""
+"""The metrics compared, and whether more (1) or less (-1) is better. The calibration error is not
+among them, because it is higher with fewer rows."""
 NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score"}
 Mode = Literal["ab", "shadow"]
 OTHERS: dict[Mode, str] = {"ab": CHALLENGER, "shadow": "shadow"}
@@ -85,7 +85,8 @@ def compare(
     Parameters
     ----------
     as_of
-        Use what was known at the end of this week; by default of the last complete week whose sources are there.
+        Use what was known at the end of this week; by default of the last complete week whose
+        sources are there.
     now
         The time that decides which week is the last complete one.
 

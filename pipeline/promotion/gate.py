@@ -1,7 +1,7 @@
 """The gate: whether a registered version may become champion or challenger. Its verdict is kept in the history.
 
-It is the first task of `train_model` after the training itself, and the first half of `barometer promote`. The entry
-point is `gate`.
+It is the first task of `train_model` after the training itself, and the first half of `barometer
+promote`. The entry point is `gate`.
 """
 
 from datetime import UTC, datetime

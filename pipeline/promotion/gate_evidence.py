@@ -1,7 +1,7 @@
 """What the gate judges by: the candidate's test weeks, scored by the candidate and by the champion.
 
-The training kept these rows, and neither model has learned from them unless `compared_to` says so. Their digests are
-checked against the version's own. The entry point is `collect_evidence`.
+The training kept these rows, and neither model has learned from them unless `compared_to` says so.
+Their digests are checked against the version's own. The entry point is `collect_evidence`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What is in production, and why: every version with its role, its metrics and its history.
 
-It is read from MLflow's tables and the warehouse, so a version with damaged files is shown too. Entry points:
-`overview`, and `files_of` for what a version's own files say.
+It is read from MLflow's tables and the warehouse, so a version with damaged files is shown too.
+Entry points: `overview`, and `files_of` for what a version's own files say.
 """
 
 from datetime import datetime
@@ -26,7 +26,8 @@ class Overview(BaseModel):
 
     version: str
     state: str
-    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or candidate."""
+    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or
+    candidate."""
     why: str
     """The reason for that state, in words."""
     registered_at: datetime

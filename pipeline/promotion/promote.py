@@ -1,6 +1,7 @@
 """Promote: move the alias to a version that passed the gate, or record that a person rejected it.
 
-It is the last task of `train_model`, and the second half of `barometer promote`. Entry points: `promote`, `reject`.
+It is the last task of `train_model`, and the second half of `barometer promote`. Entry points:
+`promote`, `reject`.
 """
 
 from sqlalchemy import Connection
@@ -22,7 +23,8 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
     Raises
     ------
     ModelError
-        If since the gate the champion has changed, or the version was withdrawn or its files were changed.
+        If since the gate the champion has changed, or the version was withdrawn or its files were
+        changed.
     """
     with history.turn(settings) as connection:
         with connection.begin():

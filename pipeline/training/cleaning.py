@@ -1,8 +1,8 @@
 """Cleaning: which rows of a past week's features train a model, and what happened to all others.
 
-A row trains if the weekly run would have scored it (by the same expectation suite and built-in checks) and its label
-was known in time. No value is corrected: rows out of bounds are kept out, and odd or absent values are left to the
-fitted pipeline. `collect` uses it; the entry point is `clean`.
+A row trains if the weekly run would have scored it (by the same expectation suite and built-in
+checks) and its label was known in time. No value is corrected: rows out of bounds are kept out, and
+odd or absent values are left to the fitted pipeline. `collect` uses it; the entry point is `clean`.
 """
 
 from pathlib import Path
@@ -27,7 +27,8 @@ def clean(
 ) -> tuple[TrainingWeek, WeekCleaning]:
     """Write a week's rows that train, with their label, to `path`, and return them and what happened to the others.
 
-    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of other weeks too.
+    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of
+    other weeks too.
     """
     files = snapshot.checked_files(folder)
     quarantine = folder / "quarantine.parquet"

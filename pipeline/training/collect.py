@@ -1,8 +1,8 @@
 """Collect, the second stage of a training: the features of past weeks, each as of its own cutoff, with their labels.
 
-The features come from the same `features.sql`, through the same views, as in the weekly run: no feature is defined
-twice. The labels are those known by the training's cutoff. `pipeline.training.cleaning` decides which rows train. The
-entry point is `collect`.
+The features come from the same `features.sql`, through the same views, as in the weekly run: no
+feature is defined twice. The labels are those known by the training's cutoff.
+`pipeline.training.cleaning` decides which rows train. The entry point is `collect`.
 """
 
 import shutil

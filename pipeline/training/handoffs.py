@@ -10,7 +10,8 @@ class TrainingPlan(Handoff):
     """What a training will do, decided once by its first task."""
 
     training_id: str
-    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
+    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same
+    folder."""
     as_of: str
     """The last week that the training may know."""
     cutoff: datetime

@@ -1,8 +1,9 @@
 """Tune, the third stage of a training: search for the family and its hyperparameters, on the train weeks alone.
 
-Each fold trains on the first weeks and validates on the weeks after them, never at random. Each family is searched by
-itself, because the family that wins on few rows need not win on all; it gets an equal share of the time that is left.
-The score is ROC AUC, which calibration does not change. The entry point is `tune`.
+Each fold trains on the first weeks and validates on the weeks after them, never at random. Each
+family is searched by itself, because the family that wins on few rows need not win on all; it gets
+an equal share of the time that is left. The score is ROC AUC, which calibration does not change.
+The entry point is `tune`.
 """
 
 import logging
@@ -34,7 +35,8 @@ from pipeline.training.training_set import (
 OWN = "own"
 """The family of a pipeline that a team brought."""
 RUNG_ANSWERS = 50
-"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which candidates stay."""
+"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which
+candidates stay."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,8 @@ def tune(settings: Settings, plan: TrainingPlan, training_set: TrainingSet) -> T
 def folds(weeks: list[TrainingWeek], number: int) -> list[tuple[slice, slice]]:
     """Return the weeks that each fold trains on, and the weeks after them that it validates on.
 
-    The last fold validates on the last weeks. Folds with too few rows of an answer on either side are left out.
+    The last fold validates on the last weeks. Folds with too few rows of an answer on either side
+    are left out.
 
     Examples
     --------

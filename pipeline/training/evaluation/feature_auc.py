@@ -1,8 +1,9 @@
 """How well each feature alone predicts the answer, for the check against leaks.
 
-A feature that predicts it almost perfectly has probably been computed from it. Each test row is predicted by the
-satisfied fraction of the train rows with the same category, or with a number in the same bin; so relations of any shape
-show, and absence counts as a value. Entry points: `feature_auc` and `find_suspects`.
+A feature that predicts it almost perfectly has probably been computed from it. Each test row is
+predicted by the satisfied fraction of the train rows with the same category, or with a number in
+the same bin; so relations of any shape show, and absence counts as a value. Entry points:
+`feature_auc` and `find_suspects`.
 """
 
 import numpy as np

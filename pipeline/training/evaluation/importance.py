@@ -13,7 +13,8 @@ from pipeline.training.training_set import answers
 
 MOST_ROWS = 20_000
 MOST_VALUES = 400_000
-"""Rows times features: with more features fewer rows are used, so that it takes a matter of seconds."""
+"""Rows times features: with more features fewer rows are used, so that it takes a matter of
+seconds."""
 REPEATS = 3
 
 

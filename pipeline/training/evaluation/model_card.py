@@ -1,7 +1,7 @@
 """The model card: what a version is for, what it was made from, how good it is, and where its limits are.
 
-It is written into the bundle as `model_card.md` before the bundle is sealed. Entry points: `render_card`, and
-`cleaning_summary`, which the training report shows too.
+It is written into the bundle as `model_card.md` before the bundle is sealed. Entry points:
+`render_card`, and `cleaning_summary`, which the training report shows too.
 """
 
 from collections import Counter

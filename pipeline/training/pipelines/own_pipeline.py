@@ -1,10 +1,10 @@
 """A team's own scikit-learn pipeline: `barometer train --pipeline FILE`.
 
-Only the recipe is taken from the file: the steps and their parameters. It is fitted anew on our train weeks, then
-calibrated, exported, compared and evaluated as ours, so that its figures mean the same; see
-docs/decisions/0008-own-pipelines.md. The file is in skops' format and may hold only scikit-learn's own classes. Nothing
-is unpickled. Entry points, in the order of their use: `admit` (plan), `describe_pipeline` (tune), `load_pipeline` and
-`fit_pipeline` (fit).
+Only the recipe is taken from the file: the steps and their parameters. It is fitted anew on our
+train weeks, then calibrated, exported, compared and evaluated as ours, so that its figures mean the
+same; see docs/decisions/0008-own-pipelines.md. The file is in skops' format and may hold only
+scikit-learn's own classes. Nothing is unpickled. Entry points, in the order of their use: `admit`
+(plan), `describe_pipeline` (tune), `load_pipeline` and `fit_pipeline` (fit).
 """
 
 from pathlib import Path

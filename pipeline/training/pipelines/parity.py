@@ -1,8 +1,8 @@
 """Parity: a pipeline's two forms, scikit-learn's and ONNX's, must give every row the same satisfaction.
 
-The rows compared are training rows as they are, then with each feature in turn made absent, unseen or extreme, then
-with several unusual features at once. Both forms get what `pipeline.models.scorer.inputs` makes of a row, as in
-scoring. The entry point is `check_parity`.
+The rows compared are training rows as they are, then with each feature in turn made absent, unseen
+or extreme, then with several unusual features at once. Both forms get what
+`pipeline.models.scorer.inputs` makes of a row, as in scoring. The entry point is `check_parity`.
 """
 
 from typing import TYPE_CHECKING, Any

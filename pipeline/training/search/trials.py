@@ -1,7 +1,7 @@
 """The trials of a search: what was tried, what it scored, and what the time budget left out.
 
-Tuning writes them to the training's folder, they become a file of the bundle, and registering logs each as a run of
-MLflow below the training's own.
+Tuning writes them to the training's folder, they become a file of the bundle, and registering logs
+each as a run of MLflow below the training's own.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +18,8 @@ class Trial(BaseModel):
     family: str
     parameters: Parameters
     rung: int
-    """0 for the first rung, which has the fewest rows; the best candidates of a rung go on to the next one."""
+    """0 for the first rung, which has the fewest rows; the best candidates of a rung go on to the
+    next one."""
     rows: int
     """How many rows of the train weeks the rung uses, in proportion in each fold."""
     score: float
