@@ -128,8 +128,8 @@ class Route:
     endpoint: Endpoint
     scope: AccessScope | None = None
     """What the key must be allowed to do; None: open to all."""
-    operation: Mapping[str, Any] | Callable[["Signature | None"], Mapping[str, Any]] | None = None
-    """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
+    paths: Callable[["Signature | None"], Mapping[str, Any]] | None = None
+    """From a model to OpenAPI's paths, with this one among them; None leaves the route out of the document."""
     error: ErrorForm = problem
     is_streaming: bool = False
     """Whether the endpoint reads `Call.stream()` itself, beyond `service.body_bytes` and `service.request_seconds`. It

@@ -7,16 +7,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-import msgspec
 from starlette.responses import Response
 
 from pipeline.service.calls import TEXT, AccessScope, Call, Endpoint, ErrorForm, Route, as_json, problem
-from pipeline.service.instances.predictions import EXAMPLE, Prediction
+from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import LARGEST, Instances, Signature
-from pipeline.service.latest import Latest
+from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
-from pipeline.service.openapi import Schema, load
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 
 SMALL_BYTES = 1_024
@@ -41,7 +39,7 @@ class Standard:
     error
         The form of its errors.
     values
-        For the YAML file's placeholders, beside those of every contract.
+        For the YAML file's placeholders.
     """
 
     def __init__(
@@ -57,21 +55,13 @@ class Standard:
         self._predictor = predictor
         self._most_rows = most_rows
         self._error = error
-        common = {"most_rows": most_rows, "prediction": msgspec.to_builtins(EXAMPLE), "largest": LARGEST}
-        self._paths: Latest[Signature | None, Schema] = Latest(
-            lambda signature: load(f"contracts/{name}.yaml", **common, **_of_the_model(signature), **values)["paths"]
-        )
+        self._paths = described(f"contracts/{name}.yaml", most_rows=most_rows, **values)
 
     def route(
         self, method: Literal["GET", "POST"], path: str, endpoint: Endpoint, scope: AccessScope | None = None
     ) -> Route:
         """Return a route with its description."""
-
-        def operation(signature: Signature | None) -> Schema:
-            found: Schema = self._paths.of(signature)[path][method.lower()]
-            return found
-
-        return Route(method, path, endpoint, scope, operation, self._error)
+        return Route(method, path, endpoint, scope, self._paths, self._error)
 
     def get(self, path: str, content: str | Mapping[str, Any], *, needs_model: bool = False) -> Route:
         """Return a route that always answers the same text or JSON, or 503 if it needs a model and there is none."""
@@ -99,9 +89,3 @@ class Standard:
 async def off_loop(is_large: bool, work: Callable[[], _Result]) -> _Result:
     """Return what `work` returns; large work is done in a thread, so that other requests need not wait."""
     return await asyncio.to_thread(work) if is_large else work()
-
-
-def _of_the_model(signature: Signature | None) -> dict[str, Any]:
-    if signature is None:
-        return {"features": [], "names": [], "example": {}}
-    return {"features": signature.features, "names": [*signature.names], "example": signature.example()}
