@@ -16,7 +16,7 @@ from pipeline.errors import RequestError, ServerError
 from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, Jobs
 from pipeline.service.batch.upload import MEDIA_TYPES, Address, idempotency_key, take_in
 from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
-from pipeline.service.instances.forms import negotiated
+from pipeline.service.instances.bodies import negotiated
 from pipeline.service.openapi import described
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
@@ -41,15 +41,7 @@ _R = TypeVar("_R")
 
 
 def routes(settings: Settings, *, everybody: bool) -> list[Route]:
-    """Return the routes of batch predictions.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    everybody
-        Whether every caller sees all jobs, because no keys are required.
-    """
+    """Return the routes of batch predictions; with `everybody`, where no keys are required, all see all jobs."""
     at = _Endpoints(settings, everybody=everybody)
     types = {"job": Job, "jobs": JobList, "details": JobDetails, "address": Address}
     paths = described("batch/routes.yaml", media_types=MEDIA_TYPES, forms=FORMS, **types)

@@ -22,6 +22,7 @@ from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.calls import Call
+from pipeline.service.instances.bodies import UTF_8
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
@@ -67,24 +68,12 @@ class Submission:
 
 
 def idempotency_key(call: Call) -> str | None:
-    """Return the header Idempotency-Key, if there is one.
-
-    Raises
-    ------
-    RequestError
-        400 when it is malformed.
-    """
+    """Return the header Idempotency-Key, if there is one; raise 400 if it is malformed."""
     given = call.fields.get(b"idempotency-key")
-    if given is None:
-        return None
-    if not re.fullmatch(rb"[\x21-\x7e]{1,255}", given):
-        raise RequestError(
-            400,
-            "The header Idempotency-Key is empty, too long, or holds more than visible ASCII.",
-            "1 to 255 visible characters, such as a UUID.",
-            "send such a key, or none.",
-        )
-    return given.decode()
+    if given is not None and not re.fullmatch(rb"[\x21-\x7e]{1,255}", given):
+        found = "The header Idempotency-Key is empty, too long, or holds more than visible ASCII."
+        raise RequestError(400, found, "1 to 255 visible characters, such as a UUID.", "send such a key, or none.")
+    return given and given.decode()
 
 
 async def take_in(settings: Settings, call: Call) -> Submission:
@@ -185,14 +174,9 @@ def _suffix_of_body(call: Call) -> str:
         others = "plain or with Content-Encoding: gzip; a form with a file; or JSON with a uri."
         raise RequestError(415, found, f"{', '.join(MEDIA_TYPES)}, {others}", "send it as one of these.")
     parameters = call.media.parameters
-    charset = parameters.get("charset", "utf-8")
-    if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise RequestError(
-            415,
-            "The media type says that the file has no header line, or is not in UTF-8.",
-            "a header line that names the columns, and UTF-8.",
-            "send the file so.",
-        )
+    if parameters.get("header", "present") != "present" or parameters.get("charset", "utf-8") not in UTF_8:
+        found = "The media type says that the file has no header line, or is not in UTF-8."
+        raise RequestError(415, found, "a header line that names the columns, and UTF-8.", "send the file so.")
     return form + (".gz" if encoding == "gzip" else "")
 
 

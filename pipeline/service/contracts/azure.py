@@ -11,8 +11,7 @@ import msgspec
 
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import null_for_nan
-from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.bodies import media_type_among, null_for_nan
 from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
@@ -40,4 +39,4 @@ class Body(msgspec.Struct):
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)
+    return reader.json(null_for_nan(call.content), Body)

@@ -13,8 +13,7 @@ from starlette.responses import Response
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
 from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, off_loop
-from pipeline.service.instances.bodies import csv_rows, json_lines, raw_rows
-from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.bodies import csv_rows, form_of, json_lines, negotiated, raw_rows
 from pipeline.service.instances.predictions import COLUMNS, example_in, write
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Complete, Instances

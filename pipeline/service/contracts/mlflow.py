@@ -13,8 +13,7 @@ from starlette.responses import Response
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, Call, Route, as_json
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import csv_rows, null_for_nan
-from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.bodies import csv_rows, media_type_among, null_for_nan
 from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
@@ -60,7 +59,7 @@ def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     if media_type_among(call, JSON, CSV) == CSV:
         return reader.texts(*csv_rows(call))
-    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)
+    return reader.json(null_for_nan(call.content), Body)
 
 
 def error(error: RequestError, _request_id: str) -> Response:

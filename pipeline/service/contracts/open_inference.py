@@ -16,7 +16,7 @@ import pipeline
 from pipeline.errors import RequestError
 from pipeline.service.calls import JSON, Call, Endpoint, Route, as_json
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.bodies import media_type_among
 from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances

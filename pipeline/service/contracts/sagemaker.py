@@ -15,8 +15,7 @@ from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances import predictions
-from pipeline.service.instances.bodies import raw_rows
-from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.bodies import form_of, negotiated, raw_rows
 from pipeline.service.instances.predictions import Prediction, example_in
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances, limited

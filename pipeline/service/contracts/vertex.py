@@ -13,7 +13,7 @@ import msgspec
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.platforms import vertex_paths
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.bodies import media_type_among
 from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
@@ -46,4 +46,4 @@ class Body(msgspec.Struct):
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    return reader.fast(call.content) or reader.json(call.content, Body)
+    return reader.json(call.content, Body)
