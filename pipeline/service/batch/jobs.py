@@ -151,13 +151,7 @@ class Jobs:
         return [self._job(run) for run in runs if owner in (None, run.conf.get("asked_by"))]
 
     def submit(self, job_id: str, submission: Submission, owner: str | None, known: DagRun | None) -> tuple[Job, bool]:
-        """Have a file scored; return the job, and whether it is new. `job_id` and `known` come from `reserve`.
-
-        Raises
-        ------
-        RequestError
-            422 when the job of this idempotency key is of another file.
-        """
+        """Have a file scored; return the job, and whether it is new. `job_id` and `known` come from `reserve`."""
         name = submission.name(job_id)
         conf = {"file": name, "uri": submission.uri, "format": submission.format, "asked_by": owner}
         is_new = False
@@ -169,12 +163,9 @@ class Jobs:
             known = self._airflow.dag_run(DAG_ID, job_id)
             assert known is not None, "it was just triggered"
         if not is_new and {name: known.conf.get(name) for name in conf} != conf:
-            raise RequestError(
-                422,
-                f"The Idempotency-Key stands for the job {known.run_id}, of another file.",
-                "a key of its own for each file, until its job fails, is cancelled or expires.",
-                "use another key, or send what was sent then.",
-            )
+            found = f"The Idempotency-Key stands for the job {known.run_id}, of another file."
+            expected = "a key of its own for each file, until its job fails, is cancelled or expires."
+            raise RequestError(422, found, expected, "use another key, or send what was sent then.")
         return self._job(known), is_new
 
     def cancel(self, job: Job, who: str | None) -> None:

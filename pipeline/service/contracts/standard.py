@@ -28,19 +28,7 @@ _Result = TypeVar("_Result")
 
 
 class Standard:
-    """Makes the routes of a contract.
-
-    Parameters
-    ----------
-    name
-        The YAML file in this folder that describes the routes.
-    most_rows
-        In a request.
-    error
-        The form of its errors.
-    values
-        For the YAML file's placeholders.
-    """
+    """Makes the routes of a contract, described in `{name}.yaml` with `values` for its placeholders."""
 
     def __init__(
         self,

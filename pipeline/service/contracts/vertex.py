@@ -23,13 +23,7 @@ from pipeline.settings.service import Service
 
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
-    """Return the routes that Vertex AI asks for.
-
-    Raises
-    ------
-    ConfigError
-        If the environment names a route that is not a path.
-    """
+    """Return the routes that Vertex AI asks for."""
     health, predict = vertex_paths(os.environ)
     vertex = Standard("vertex", current, predictor, service.rows, health=health, predict=predict)
     predictions = vertex.predictions(read, write, on_error_row=True)
