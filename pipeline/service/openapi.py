@@ -6,7 +6,7 @@ The entry point is `document`; tests/service/test_openapi.py holds the service t
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +18,7 @@ import yaml
 
 import pipeline
 from pipeline.errors import RequestError
-from pipeline.service.calls import Problem, Route, problem
+from pipeline.service.calls import Paths, Problem, Route, problem
 from pipeline.service.instances.predictions import EXAMPLE, BadRow, Prediction
 from pipeline.service.instances.signature import KEYS, LARGEST, Signature
 from pipeline.service.latest import Latest
@@ -57,7 +57,7 @@ def document(routes: Iterable[Route], signature: Signature | None, settings: Set
     return made | {"paths": paths}
 
 
-def described(file: str, **values: Any) -> Callable[[Signature | None], Schema]:
+def described(file: str, **values: Any) -> Paths:
     """Return a function from a model's signature to the paths in a YAML file of this folder, for `Route.paths`.
 
     The file has Jinja placeholders for `values` and for what `load` adds: the filter `yaml` writes a value, `body` the
@@ -139,7 +139,7 @@ def _schemas(signature: Signature | None, *, can_complete: bool) -> Schema:
     return found | {"Instance": instance, "Cells": cells, "Row": row}
 
 
-def _whole(route: Route, given: Schema, statuses: Mapping[int, str], settings: Settings) -> Schema:
+def _whole(route: Route, given: Mapping[str, Any], statuses: Mapping[int, str], settings: Settings) -> Schema:
     """Return a route's operation with what all have in common."""
     parameters = given.get("parameters", [])
     named = {each["name"] for each in parameters if each["in"] == "path"}

@@ -19,6 +19,7 @@ from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
@@ -36,12 +37,13 @@ ERROR_CODES = {
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of MLflow's scoring server."""
-    mlflow = Standard("mlflow", current, predictor, service.rows, error, version=MLFLOW)
+    paths = described("contracts/mlflow.yaml", most_rows=service.rows, version=MLFLOW)
+    mlflow = Standard(current, predictor, service.rows, paths, error)
     return [
         mlflow.get("/ping", "\n", needs_model=True),
         mlflow.get("/health", "\n", needs_model=True),
         mlflow.get("/version", MLFLOW),
-        mlflow.route("POST", "/invocations", mlflow.predictions(read, write), "predict"),
+        mlflow.predictions("/invocations", read, write),
     ]
 
 

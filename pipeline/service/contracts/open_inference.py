@@ -24,6 +24,7 @@ from pipeline.service.instances.tensors import BINARY, NUMBERS, OUTPUTS, instanc
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
 from pipeline.service.model.serving import Serving
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
@@ -34,8 +35,8 @@ DATATYPES = {"number": "FP64", "category": "BYTES"}
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of the protocol."""
     values = {"outputs": [*OUTPUTS], "numbers": [*NUMBERS], "datatypes": DATATYPES}
-    v2 = Standard("open_inference", current, predictor, service.rows, error, **values)
-    infer = v2.predictions(partial(read, current), write)
+    paths = described("contracts/open_inference.yaml", most_rows=service.rows, **values)
+    v2 = Standard(current, predictor, service.rows, paths, error)
     found = [
         v2.get("/v2", {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}),
         v2.get("/v2/health/live", {"live": True}),
@@ -43,9 +44,9 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     ]
     for path in (MODEL, MODEL + "/versions/{version}"):
         found += [
-            v2.route("GET", path, partial(_model, current), "predict"),
-            v2.route("GET", f"{path}/ready", partial(_model_ready, current)),
-            v2.route("POST", f"{path}/infer", infer, "predict"),
+            Route("GET", path, partial(_model, current), "predict", paths, error),
+            Route("GET", f"{path}/ready", partial(_model_ready, current), None, paths, error),
+            v2.predictions(f"{path}/infer", partial(read, current), write),
         ]
     return found
 

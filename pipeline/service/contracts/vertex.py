@@ -18,6 +18,7 @@ from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
@@ -25,9 +26,10 @@ from pipeline.settings.service import Service
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes that Vertex AI asks for."""
     health, predict = vertex_paths(os.environ)
-    vertex = Standard("vertex", current, predictor, service.rows, health=health, predict=predict)
-    predictions = vertex.predictions(read, write, on_error_row=True)
-    return [vertex.get(health, "ok\n", needs_model=True), vertex.route("POST", predict, predictions, "predict")]
+    paths = described("contracts/vertex.yaml", most_rows=service.rows, health=health, predict=predict)
+    vertex = Standard(current, predictor, service.rows, paths)
+    predictions = vertex.predictions(predict, read, write, on_error_row=True)
+    return [vertex.get(health, "ok\n", needs_model=True), predictions]
 
 
 class Body(msgspec.Struct):

@@ -23,7 +23,7 @@ from pipeline.service.instances.signature import (
     not_empty,
     number,
 )
-from pipeline.service.instances.wording import JSON_KINDS, bad, cut, join
+from pipeline.service.instances.wording import bad, cut, join
 
 _One = tuple[Values, tuple[str | None, str | None], str | None]
 """An instance: its values, its keys, and the week of the snapshot that completed it."""
@@ -42,6 +42,15 @@ Rows = list[msgspec.Raw]
 Columns = dict[str, list[Any]]
 """Columns by name, all of one length."""
 Absent = msgspec.UnsetType
+JSON_KINDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+"""Words for the kinds of JSON, by msgspec's names."""
 OR_KEYS = "; or the customer_id and product_id of a published subject, whose latest snapshot then gives the others"
 IGNORED = frozenset({"params", "parameters"})
 """Fields that a body may have beside its rows; there is nothing that they could set."""

@@ -5,15 +5,6 @@ from collections.abc import Iterable
 from pipeline.errors import RequestError
 
 SHOWN_CHARACTERS = 80
-JSON_KINDS = {
-    "str": "text",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-}
-"""Words for the kinds of JSON, by msgspec's names."""
 
 
 def bad(found: str, expected: str, name: str | None = None) -> RequestError:
