@@ -5,7 +5,7 @@ A job's state is Airflow's and its files lie in the home. The service keeps noth
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
 from starlette.responses import Response, StreamingResponse
@@ -42,7 +42,7 @@ _R = TypeVar("_R")
 
 def routes(settings: Settings, *, everybody: bool) -> list[Route]:
     """Return the routes of batch predictions; with `everybody`, where no keys are required, all see all jobs."""
-    at = _Endpoints(settings, everybody=everybody)
+    at = _Endpoints(settings, Jobs(settings), everybody)
     types = {"job": Job, "jobs": JobList, "details": JobDetails, "address": Address}
     paths = described("batch/routes.yaml", media_types=MEDIA_TYPES, forms=FORMS, **types)
 
@@ -55,11 +55,11 @@ def routes(settings: Settings, *, everybody: bool) -> list[Route]:
 
     return [
         route("POST", "", at.submit),
-        route("GET", "", at.latest),
-        route("GET", "/{id}", at.describe),
-        route("GET", "/{id}/results", partial(at.file, RESULTS_FILE)),
-        route("GET", "/{id}/rejects", partial(at.file, REJECTS_FILE)),
-        route("DELETE", "/{id}", at.end),
+        route("GET", "", lambda call: _ask(at.latest, call)),
+        route("GET", "/{id}", lambda call: _ask(at.describe, call)),
+        route("GET", "/{id}/results", lambda call: _ask(at.file, call, RESULTS_FILE)),
+        route("GET", "/{id}/rejects", lambda call: _ask(at.file, call, REJECTS_FILE)),
+        route("DELETE", "/{id}", lambda call: _ask(at.end, call)),
     ]
 
 
@@ -75,53 +75,67 @@ def _refuse_without_airflow(settings: Settings) -> None:
     raise RequestError(501, found, "a service beside Airflow (make up), which scores files.", do)
 
 
+async def _ask(work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
+    """Return what `work` returns, in a thread; refuse when Airflow does not answer."""
+    try:
+        return await file_threads(work, *arguments, **options)
+    except ServerError as error:
+        do = "try again later; on-demand predictions do not need it."
+        raise RequestError(503, error.found, "Airflow, which scores files, to answer.", do, headers=RETRY) from None
+
+
+@dataclass(frozen=True)
 class _Endpoints:
-    def __init__(self, settings: Settings, *, everybody: bool) -> None:
-        self._settings = settings
-        self._everybody = everybody
-        self._jobs = Jobs(settings)
+    settings: Settings
+    jobs: Jobs
+    everybody: bool
 
     async def submit(self, call: Call) -> Response:
         # Before a long upload: whether Airflow answers, and whether there is a job already.
-        job_id, known = await self._ask(self._jobs.reserve, call.key_name, idempotency_key(call))
-        submission = await take_in(self._settings, call)
+        job_id, known = await _ask(self.jobs.reserve, call.key_name, idempotency_key(call))
+        submission = await take_in(self.settings, call)
         try:
-            job, is_new = await self._ask(self._jobs.submit, job_id, submission, call.key_name, known)
+            job, is_new = await _ask(self.jobs.submit, job_id, submission, call.key_name, known)
         finally:
             submission.discard()
         headers = {"location": job.links.itself} | ({} if is_new else {"idempotency-replayed": "true"})
         return as_json(job, 202, headers)
 
-    async def latest(self, call: Call) -> Response:
-        return as_json(JobList(await self._ask(self._jobs.latest, self._owner(call), MOST_LISTED)))
+    def latest(self, call: Call) -> Response:
+        return as_json(JobList(self.jobs.latest(self._owner(call), MOST_LISTED)))
 
-    async def describe(self, call: Call) -> Response:
-        return as_json(await self._ask(self._jobs.details, await self._job(call)))
+    def describe(self, call: Call) -> Response:
+        return as_json(self.jobs.details(self._job(call)))
 
-    async def file(self, name: str, call: Call) -> Response:
+    def file(self, call: Call, name: str) -> Response:
         form = _form(call)
-        job = await self._job(call)
-        _refuse_without_results(job)
+        job = self._job(call)
+        if job.state != "succeeded":
+            do = "hand the file in again." if job.is_ended else "wait until its state is succeeded."
+            found = f"The job is {job.state} and has no results."
+            raise RequestError(409, found, "one that succeeded.", do, headers={} if job.is_ended else RETRY)
         try:
-            pieces = await file_threads(stream_results, job_folder(self._settings, job.id) / name, form)
+            pieces = stream_results(job_folder(self.settings, job.id) / name, form) if job.has_results else None
         except FileNotFoundError:
-            raise _gone() from None
+            pieces = None  # it was removed just now
+        if pieces is None:
+            found = "The job's results are no longer kept."
+            raise RequestError(410, found, "to be fetched before expires_at.", "hand the file in again.")
         filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
         headers = {"content-disposition": f'attachment; filename="{filename}"'}
         return StreamingResponse(pieces, headers=headers, media_type=ANSWERED[form])
 
-    async def end(self, call: Call) -> Response:
-        job = await self._job(call)
+    def end(self, call: Call) -> Response:
+        job = self._job(call)
         if job.is_ended:
-            await file_threads(remove, self._settings, job.id)
+            remove(self.settings, job.id)
         else:
-            await self._ask(self._jobs.cancel, job, call.key_name)
-        job = await self._job(call)
-        return as_json(await self._ask(self._jobs.details, job))
+            self.jobs.cancel(job, call.key_name)
+        return self.describe(call)
 
-    async def _job(self, call: Call) -> Job:
+    def _job(self, call: Call) -> Job:
         """Return the job that the path names, if the caller may see it."""
-        job = await self._ask(self._jobs.find, call.path_params["id"], self._owner(call))
+        job = self.jobs.find(call.path_params["id"], self._owner(call))
         if job is None:
             expected = f"the id of a job of yours, as POST {PATH} answered it."
             raise RequestError(404, "There is no such job.", expected, f"GET {PATH} lists them.")
@@ -129,18 +143,10 @@ class _Endpoints:
 
     def _owner(self, call: Call) -> str | None:
         """Return whose jobs the caller may see; None: everyone's."""
-        if self._everybody or "admin" in call.key_scopes:
+        if self.everybody or "admin" in call.key_scopes:
             return None
         assert call.key_name is not None, "a key is required"
         return call.key_name
-
-    async def _ask(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
-        """Return what `work` returns, in a thread; refuse when Airflow does not answer."""
-        try:
-            return await file_threads(work, *arguments, **options)
-        except ServerError as error:
-            do = "try again later; on-demand predictions do not need it."
-            raise RequestError(503, error.found, "Airflow, which scores files, to answer.", do, headers=RETRY) from None
 
 
 def _form(call: Call) -> Form:
@@ -151,17 +157,3 @@ def _form(call: Call) -> Form:
             return form
     found, expected = f"The parameter format is {chosen[:80]!r}.", f"one of {', '.join(FORMS)}."
     raise RequestError(422, found, expected, "choose one of them.", field="format")
-
-
-def _refuse_without_results(job: Job) -> None:
-    if job.state == "succeeded" and not job.has_results:
-        raise _gone()
-    if job.state != "succeeded":
-        do = "hand the file in again." if job.is_ended else "wait until its state is succeeded."
-        found = f"The job is {job.state} and has no results."
-        raise RequestError(409, found, "one that succeeded.", do, headers={} if job.is_ended else RETRY)
-
-
-def _gone() -> RequestError:
-    found = "The job's results are no longer kept."
-    return RequestError(410, found, "to be fetched before expires_at.", "hand the file in again.")
