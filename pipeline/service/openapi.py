@@ -31,17 +31,7 @@ REQUEST_ID = "01J9ZC2N7Q8W"
 
 
 def document(routes: Iterable[Route], signature: Signature | None, settings: Settings) -> Schema:
-    """Return the description of a service.
-
-    Parameters
-    ----------
-    routes
-        Those that it has; one without a description is left out.
-    signature
-        Of the model in charge; without one an instance is any object.
-    settings
-        Say whether keys are required, and whether a snapshot can complete an instance.
-    """
+    """Return the description of these routes for the model in charge; without one an instance is any object."""
     made = _load("openapi.yaml", version=pipeline.__version__, company=settings.company)
     statuses, schemes = made.pop("statuses"), made["components"]["securitySchemes"]
     if settings.service.auth != "keys":
@@ -60,9 +50,9 @@ def document(routes: Iterable[Route], signature: Signature | None, settings: Set
 def described(file: str, **values: Any) -> Paths:
     """Return a function from a model's signature to the paths in a YAML file of this folder, for `Route.paths`.
 
-    The file has Jinja placeholders for `values` and for what `load` adds: the filter `yaml` writes a value, `body` the
-    schema and example of a msgspec type. A response that is only a text means an error in the route's own form; an
-    empty text is replaced by that of openapi.yaml.
+    The file is a Jinja template with `values` and the facts that `load` adds. The filter `yaml` writes a value, `body`
+    the schema and example of a msgspec type. A response that is only a text is an error in the route's own form; for an
+    empty text, openapi.yaml has one.
     """
 
     def load(signature: Signature | None) -> Schema:

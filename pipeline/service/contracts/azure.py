@@ -12,7 +12,6 @@ import msgspec
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances.bodies import media_type_among, null_for_nan
-from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
@@ -25,7 +24,7 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     """Return the routes of Azure ML's inference server."""
     paths = described("contracts/azure.yaml", most_rows=service.rows)
     azure = Standard(current, predictor, service.rows, paths)
-    score = azure.predictions("/score", read, write, on_error_row=True)
+    score = azure.predictions("/score", read, on_error_row=True)
     return [azure.get("/", "Healthy\n", needs_model=True), score]
 
 

@@ -14,7 +14,6 @@ from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, Call, Route, as_json
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances.bodies import csv_rows, media_type_among, null_for_nan
-from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.wording import describe
@@ -43,7 +42,7 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
         mlflow.get("/ping", "\n", needs_model=True),
         mlflow.get("/health", "\n", needs_model=True),
         mlflow.get("/version", MLFLOW),
-        mlflow.predictions("/invocations", read, write),
+        mlflow.predictions("/invocations", read),
     ]
 
 

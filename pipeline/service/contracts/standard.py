@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from pipeline.service.calls import TEXT, Call, ErrorForm, Paths, Route, as_json, problem
-from pipeline.service.instances.predictions import Prediction
+from pipeline.service.instances.predictions import Prediction, write
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
@@ -47,7 +47,7 @@ class Standard:
 
         return Route("GET", path, answer, None, self.paths, self.error)
 
-    def predictions(self, path: str, read: Read, write: Write, *, on_error_row: bool = False) -> Route:
+    def predictions(self, path: str, read: Read, write: Write = write, *, on_error_row: bool = False) -> Route:
         """Return the route that predicts; with `on_error_row` an error is answered in a bad row's place."""
 
         async def predict(call: Call) -> Response:

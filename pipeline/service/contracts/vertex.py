@@ -14,7 +14,6 @@ from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.platforms import vertex_paths
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances.bodies import media_type_among
-from pipeline.service.instances.predictions import write
 from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
@@ -28,7 +27,7 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     health, predict = vertex_paths(os.environ)
     paths = described("contracts/vertex.yaml", most_rows=service.rows, health=health, predict=predict)
     vertex = Standard(current, predictor, service.rows, paths)
-    predictions = vertex.predictions(predict, read, write, on_error_row=True)
+    predictions = vertex.predictions(predict, read, on_error_row=True)
     return [vertex.get(health, "ok\n", needs_model=True), predictions]
 
 
