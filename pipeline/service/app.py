@@ -4,13 +4,13 @@ The entry point is `Application`, which `pipeline.service.server.process` runs.
 """
 
 from collections.abc import Callable, Mapping
+from threading import Event, Thread
 from typing import Any
 
 from pipeline.errors import ConfigError, RequestError
 from pipeline.service.access.keys import Keyring
 from pipeline.service.batch import jobs
 from pipeline.service.batch import routes as batch
-from pipeline.service.batch.sweeping import Sweeping
 from pipeline.service.calls import Route
 from pipeline.service.contracts import azure, barometer, mlflow, open_inference, sagemaker, vertex
 from pipeline.service.instances.signature import Signature
@@ -30,6 +30,8 @@ from pipeline.service.server.routing import Dispatcher
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK, Service
 
+SWEEP_STOP_SECONDS = 5
+"""A sweep that is under way may take this long to finish."""
 CLOUDS: dict[str, Callable[[Current, Predictor, Service], list[Route]]] = {
     "sagemaker": sagemaker.routes,
     "vertex": vertex.routes,
@@ -61,7 +63,8 @@ class Application:
         self.predictor = Predictor(self.recorder, service.contract)
         self.lookup = Lookup(settings) if has_warehouse else None
         self.keyring = Keyring(settings.path(service.keys_file)) if service.auth == "keys" else None
-        self._sweeping = Sweeping(settings) if has_warehouse else None
+        self._stopping = Event()
+        self._sweeping = Thread(target=jobs.sweep_hourly, args=(settings, self._stopping), name="sweeping", daemon=True)
         metrics = Metrics(self.current, self.predictor, self.recorder)
         self._request_log = RequestLog(metrics)
         self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
@@ -81,7 +84,7 @@ class Application:
         self.current.start()
         if self.recorder is not None:
             self.recorder.start()
-        if self._sweeping is not None:
+        if self.settings.service.model_folder is None:
             self._sweeping.start()
 
     def stop(self) -> None:
@@ -90,8 +93,9 @@ class Application:
         if self.recorder is not None:  # first, since it alone has something to lose
             self.recorder.stop()
         self.current.stop()
-        if self._sweeping is not None:
-            self._sweeping.stop()
+        self._stopping.set()
+        if self._sweeping.is_alive():
+            self._sweeping.join(SWEEP_STOP_SECONDS)
 
     def document(self) -> Mapping[str, Any]:
         """Return the OpenAPI document of these routes for the model in charge, made once for each."""

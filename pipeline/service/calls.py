@@ -114,6 +114,8 @@ def problem(error: RequestError, request_id: str) -> Response:
     return Response(msgspec.json.encode(content), error.status, error.headers, PROBLEM)
 
 
+Paths = Callable[["Signature | None"], Mapping[str, Any]]
+"""From a model to OpenAPI's description of paths."""
 AccessScope = Literal["predict", "batch", "admin"]
 """What an API key may do: predict, have files scored, or everything."""
 
@@ -128,8 +130,8 @@ class Route:
     endpoint: Endpoint
     scope: AccessScope | None = None
     """What the key must be allowed to do; None: open to all."""
-    operation: Mapping[str, Any] | Callable[["Signature | None"], Mapping[str, Any]] | None = None
-    """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
+    paths: Paths | None = None
+    """With this one among them; None leaves the route out of the document."""
     error: ErrorForm = problem
     is_streaming: bool = False
     """Whether the endpoint reads `Call.stream()` itself, beyond `service.body_bytes` and `service.request_seconds`. It

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pipeline.models.scorer import Scorer
-from pipeline.service.instances.forms import negotiated
+from pipeline.service.instances.bodies import negotiated
 from tests.service.calls import call_of
 from tests.service.server import VERSION, Server, running
 from tests.service.versions import ROWS, answers_of, record_batch, routed, standing

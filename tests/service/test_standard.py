@@ -37,9 +37,9 @@ def test_a_large_body_is_read_and_a_long_answer_written_in_a_thread(size, rows, 
         async def predict(self, *_given):
             return []
 
-    standard = Standard("vertex", Nothing(), Nothing(), 1)
-    endpoint = standard.predictions(lambda *_: noted(Instances([()] * rows)), lambda *_: noted(Response()))
-    asyncio.run(endpoint(call_of(content=b" " * size)))
+    standard = Standard(Nothing(), Nothing(), 1, lambda _: {})
+    route = standard.predictions("/", lambda *_: noted(Instances([()] * rows)), lambda *_: noted(Response()))
+    asyncio.run(route.endpoint(call_of(content=b" " * size)))
     assert is_on_loop == expected
 
 

@@ -1,19 +1,21 @@
 """Jobs of files. A job is an Airflow run of the DAG `score_file`; its conf holds what was asked and by whom.
 
 Everything here waits for Airflow and raises a `ServerError` if Airflow does not answer, so `routes` calls it in
-threads. Entry points: `Jobs`, and `Job` and `JobDetails`, which are encoded as they are.
+threads. Entry points: `Jobs`; `Job` and `JobDetails`, which are encoded as they are; `sweep_hourly`.
 """
 
+import logging
 import re
 from datetime import UTC, datetime
 from functools import cached_property
+from threading import Event
 from typing import Annotated, Literal
 from uuid import uuid4
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipeline.batch_jobs.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, job_folder
+from pipeline.batch_jobs.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, job_folder, sweep
 from pipeline.errors import RequestError
 from pipeline.files import sha256_of_text
 from pipeline.orchestration.airflow_api import PAGE, AirflowApi, DagRun
@@ -22,14 +24,18 @@ from pipeline.settings import Settings
 
 PATH = "/batch-predictions"
 ANSWER_SECONDS = 10
+SWEEP_SECONDS = 3600
 CANCELLED = "cancelled by "
 """How the note of a cancelled run begins."""
 EXAMPLE_ID = "file__5f70bf18a086__0d2c0b6e3f6a4c6f9a4de1b8f6a7c2d1"
 EXAMPLE_PATH = f"{PATH}/{EXAMPLE_ID}"
 
+log = logging.getLogger(__name__)
+
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: dict[str, State] = {"queued": "queued", "running": "running", "success": "succeeded", "failed": "failed"}
 """Our word for each of Airflow's."""
+GOING = {"queued", "running"}
 Instant = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[Annotated[int, Meta(ge=0)] | None, Meta(examples=[1])]
 
@@ -57,7 +63,7 @@ class Job(msgspec.Struct):
     @property
     def is_ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state not in {"queued", "running"}
+        return self.state not in GOING
 
     @property
     def has_results(self) -> bool:
@@ -145,22 +151,7 @@ class Jobs:
         return [self._job(run) for run in runs if owner in (None, run.conf.get("asked_by"))]
 
     def submit(self, job_id: str, submission: Submission, owner: str | None, known: DagRun | None) -> tuple[Job, bool]:
-        """Have a file scored; return the job, and whether it is new.
-
-        Parameters
-        ----------
-        job_id, known
-            As `reserve` returned them.
-        submission
-            The file.
-        owner
-            The name of the API key.
-
-        Raises
-        ------
-        RequestError
-            422 when the job of this idempotency key is of another file.
-        """
+        """Have a file scored; return the job, and whether it is new. `job_id` and `known` come from `reserve`."""
         name = submission.name(job_id)
         conf = {"file": name, "uri": submission.uri, "format": submission.format, "asked_by": owner}
         is_new = False
@@ -172,12 +163,9 @@ class Jobs:
             known = self._airflow.dag_run(DAG_ID, job_id)
             assert known is not None, "it was just triggered"
         if not is_new and {name: known.conf.get(name) for name in conf} != conf:
-            raise RequestError(
-                422,
-                f"The Idempotency-Key stands for the job {known.run_id}, of another file.",
-                "a key of its own for each file, until its job fails, is cancelled or expires.",
-                "use another key, or send what was sent then.",
-            )
+            found = f"The Idempotency-Key stands for the job {known.run_id}, of another file."
+            expected = "a key of its own for each file, until its job fails, is cancelled or expires."
+            raise RequestError(422, found, expected, "use another key, or send what was sent then.")
         return self._job(known), is_new
 
     def cancel(self, job: Job, who: str | None) -> None:
@@ -207,19 +195,29 @@ class Jobs:
     def _job(self, run: DagRun) -> Job:
         is_cancelled = run.state == "failed" and run.note.startswith(CANCELLED)
         state = "cancelled" if is_cancelled else STATES[run.state]
-        expires = expires_at(self._settings, run.ended_at) if run.ended_at and state == "succeeded" else None
+        ended_at = run.ended_at if state not in GOING else None
+        expires = expires_at(self._settings, ended_at) if ended_at and state == "succeeded" else None
         links = Links(f"{PATH}/{run.run_id}")
         if expires is not None and datetime.now(UTC) < expires and self._is_finished(run.run_id):
             links.results, links.rejects = f"{links.itself}/results", f"{links.itself}/rejects"
-        job = Job(run.run_id, state, run.queued_at, None, expires, links)
-        job.finished_at = run.ended_at if job.is_ended else None
-        return job
+        return Job(run.run_id, state, run.queued_at, ended_at, expires, links)
 
     def _is_finished(self, job_id: str) -> bool:
         try:
             return (job_folder(self._settings, job_id) / FINISHED_FILE).exists()
         except RequestError:  # someone triggered a run with an id of another kind
             return False
+
+
+def sweep_hourly(settings: Settings, stopping: Event) -> None:
+    """Remove the files of expired jobs at once and then every hour, until `stopping`; for a thread."""
+    while not stopping.is_set():
+        try:
+            if swept := sweep(settings):
+                log.info("Removed the files of %d jobs that have expired", swept)
+        except OSError:  # a folder that cannot be read today may be readable tomorrow
+            log.exception("The files of jobs cannot be swept")
+        stopping.wait(SWEEP_SECONDS)
 
 
 def _prefix(owner: str | None) -> str:

@@ -4,9 +4,9 @@ A job's state is Airflow's and its files lie in the home. The service keeps noth
 `upload` takes the file in, `jobs` speaks with Airflow. The entry point is `routes`.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Literal, ParamSpec, TypeVar
 
 from starlette.responses import Response, StreamingResponse
 
@@ -16,10 +16,9 @@ from pipeline.errors import RequestError, ServerError
 from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, Jobs
 from pipeline.service.batch.upload import MEDIA_TYPES, Address, idempotency_key, take_in
 from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
-from pipeline.service.instances.forms import negotiated
-from pipeline.service.openapi import Schema, answer, content, operation, parameter
+from pipeline.service.instances.bodies import negotiated
+from pipeline.service.openapi import described
 from pipeline.service.thread_pools import files as file_threads
-from pipeline.service.type_schemas import json_content
 from pipeline.settings import Settings
 
 PARQUET = "application/vnd.apache.parquet"
@@ -37,164 +36,106 @@ ANSWERED: dict[Form, str] = {
 }
 MOST_LISTED = 100
 RETRY = {"retry-after": "10"}
-TEXT: Schema = {"type": "string"}
-BINARY: Schema = {"type": "string", "format": "binary"}
-BODIES: dict[str, Schema] = {
-    **{name: content(BINARY) for name in MEDIA_TYPES},
-    "multipart/form-data": content({"type": "object", "required": ["file"], "properties": {"file": BINARY}}),
-    **json_content(Address),
-}
-KEY = parameter(
-    "Idempotency-Key",
-    "Makes repeating the request harmless: the same key and file are the same job, until it fails, is cancelled or its"
-    " results are gone. Then the key may be used again, for any file.",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    at="header",
-)
-FORM = parameter("format", "Of the answer; else as `Accept` says, else CSV.", {"enum": [*FORMS]})
-LINES = answer("The lines.", {CSV: content(TEXT), JSON_LINES: content(TEXT), PARQUET: content(BINARY)})
-NO_AIRFLOW = {501: "Files are not scored where this runs."}
-NOT_FOUND = {404: "There is no such job, or it is another key's."} | NO_AIRFLOW
-NO_RESULTS = NOT_FOUND | {
-    406: "",
-    409: "The job has no results yet, or failed.",
-    410: "The results are no longer kept.",
-    422: "The format is unknown.",
-}
-REFUSED = NO_AIRFLOW | {
-    403: "The address is not one that files may be read from, or the key is not allowed this.",
-    422: "The Idempotency-Key was used with another file, or the body is not as it should be.",
-}
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
 def routes(settings: Settings, *, everybody: bool) -> list[Route]:
-    """Return the routes of batch predictions.
+    """Return the routes of batch predictions; with `everybody`, where no keys are required, all see all jobs."""
+    at = _Endpoints(settings, Jobs(settings), everybody)
+    types = {"job": Job, "jobs": JobList, "details": JobDetails, "address": Address}
+    paths = described("batch/routes.yaml", media_types=MEDIA_TYPES, forms=FORMS, **types)
 
-    Parameters
-    ----------
-    settings
-        The settings.
-    everybody
-        Whether every caller sees all jobs, because no keys are required.
-    """
-    at = _Endpoints(settings, everybody=everybody)
-    accepted = answer("The job, accepted.", json_content(Job), {"Location": TEXT})
-    job = {200: answer("The job.", json_content(JobDetails))} | NOT_FOUND
-    lines = {200: LINES} | NO_RESULTS
+    def route(method: Literal["GET", "POST", "DELETE"], path: str, endpoint: Endpoint) -> Route:
+        async def answer(call: Call) -> Response:
+            _refuse_without_airflow(settings)
+            return await endpoint(call)
+
+        return Route(method, PATH + path, answer, "batch", paths, is_streaming=method == "POST")
+
     return [
-        at.route("POST", "", at.submit, {202: accepted} | REFUSED, request=BODIES, parameters=[KEY]),
-        at.route("GET", "", at.latest, {200: answer("The jobs.", json_content(JobList))} | NO_AIRFLOW),
-        at.route("GET", "/{id}", at.describe, job),
-        at.route("GET", "/{id}/results", at.results, lines, parameters=[FORM]),
-        at.route("GET", "/{id}/rejects", at.rejects, lines, parameters=[FORM]),
-        at.route("DELETE", "/{id}", at.end, job),
+        route("POST", "", at.submit),
+        route("GET", "", lambda call: _ask(at.latest, call)),
+        route("GET", "/{id}", lambda call: _ask(at.describe, call)),
+        route("GET", "/{id}/results", lambda call: _ask(at.file, call, RESULTS_FILE)),
+        route("GET", "/{id}/rejects", lambda call: _ask(at.file, call, REJECTS_FILE)),
+        route("DELETE", "/{id}", lambda call: _ask(at.end, call)),
     ]
 
 
+def _refuse_without_airflow(settings: Settings) -> None:
+    """Refuse where there can be no Airflow. If it is only down, `_ask` says so."""
+    if settings.service.model_folder is not None:
+        found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
+    elif not (settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
+        found = "From this service's home no Airflow was ever started."
+    else:
+        return
+    do = "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own."
+    raise RequestError(501, found, "a service beside Airflow (make up), which scores files.", do)
+
+
+async def _ask(work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
+    """Return what `work` returns, in a thread; refuse when Airflow does not answer."""
+    try:
+        return await file_threads(work, *arguments, **options)
+    except ServerError as error:
+        do = "try again later; on-demand predictions do not need it."
+        raise RequestError(503, error.found, "Airflow, which scores files, to answer.", do, headers=RETRY) from None
+
+
+@dataclass(frozen=True)
 class _Endpoints:
-    """The endpoints. The first line of a docstring is the operation's summary, the rest its description."""
-
-    def __init__(self, settings: Settings, *, everybody: bool) -> None:
-        self._settings = settings
-        self._everybody = everybody
-        self._jobs = Jobs(settings)
-
-    def route(
-        self,
-        method: Literal["GET", "POST", "DELETE"],
-        path: str,
-        endpoint: Endpoint,
-        responses: dict[int, Any],
-        **described: Any,
-    ) -> Route:
-        summary, _, description = inspect.cleandoc(endpoint.__doc__ or "").partition("\n\n")
-        described |= {"tag": "Batch predictions", "description": description, "responses": responses}
-
-        async def answered(call: Call) -> Response:
-            self._refuse_without_airflow()
-            return await endpoint(call)
-
-        made = operation(summary.removesuffix("."), **described)
-        return Route(method, PATH + path, answered, "batch", made, is_streaming=method == "POST")
+    settings: Settings
+    jobs: Jobs
+    everybody: bool
 
     async def submit(self, call: Call) -> Response:
-        """Score a file of rows.
-
-        Send the file as the body or as the one file of a form: CSV with a header line, JSON Lines or Parquet. Its
-        columns are the model's features in any order, and maybe `customer_id` and `product_id`. Or send the address
-        of a file, where `service.file_sources` allows it. A bad row gets an error in its place and costs no other row
-        its prediction. A row that leaves a feature out is bad, even if its subject was published.
-        """
         # Before a long upload: whether Airflow answers, and whether there is a job already.
-        job_id, known = await self._ask(self._jobs.reserve, call.key_name, idempotency_key(call))
-        submission = await take_in(self._settings, call)
+        job_id, known = await _ask(self.jobs.reserve, call.key_name, idempotency_key(call))
+        submission = await take_in(self.settings, call)
         try:
-            job, is_new = await self._ask(self._jobs.submit, job_id, submission, call.key_name, known)
+            job, is_new = await _ask(self.jobs.submit, job_id, submission, call.key_name, known)
         finally:
             submission.discard()
         headers = {"location": job.links.itself} | ({} if is_new else {"idempotency-replayed": "true"})
         return as_json(job, 202, headers)
 
-    async def latest(self, call: Call) -> Response:
-        """List the latest jobs.
+    def latest(self, call: Call) -> Response:
+        return as_json(JobList(self.jobs.latest(self._owner(call), MOST_LISTED)))
 
-        Those of the key that asks, the latest first; all jobs for the scope admin.
-        """
-        return as_json(JobList(await self._ask(self._jobs.latest, self._owner(call), MOST_LISTED)))
+    def describe(self, call: Call) -> Response:
+        return as_json(self.jobs.details(self._job(call)))
 
-    async def describe(self, call: Call) -> Response:
-        """Describe a job.
-
-        Its state, how many rows there are and what became of them, and where the results are.
-        """
-        return as_json(await self._ask(self._jobs.details, await self._job(call)))
-
-    async def results(self, call: Call) -> Response:
-        """Fetch a job's results.
-
-        One line for each row of the file, in its order: `row` (from 0), `customer_id`, `product_id`, `satisfaction`,
-        `likely_satisfied`, `role`, `model_version`, and `error`, the reason why a row has no prediction.
-        """
-        return await self._file(call, RESULTS_FILE)
-
-    async def rejects(self, call: Call) -> Response:
-        """Fetch the rows that have no prediction.
-
-        `row`, `line` (of the file), `customer_id`, `product_id`, `kind` (unreadable or quarantined), `reason`, and
-        `content`, for a row that could not be read: its text in the file.
-        """
-        return await self._file(call, REJECTS_FILE)
-
-    async def end(self, call: Call) -> Response:
-        """End a job.
-
-        Cancels a job that has not ended. Removes the files of a job that has ended, results and all.
-        """
-        job = await self._job(call)
-        if job.is_ended:
-            await file_threads(remove, self._settings, job.id)
-        else:
-            await self._ask(self._jobs.cancel, job, call.key_name)
-        job = await self._job(call)
-        return as_json(await self._ask(self._jobs.details, job))
-
-    async def _file(self, call: Call, name: str) -> Response:
+    def file(self, call: Call, name: str) -> Response:
         form = _form(call)
-        job = await self._job(call)
-        _refuse_without_results(job)
+        job = self._job(call)
+        if job.state != "succeeded":
+            do = "hand the file in again." if job.is_ended else "wait until its state is succeeded."
+            found = f"The job is {job.state} and has no results."
+            raise RequestError(409, found, "one that succeeded.", do, headers={} if job.is_ended else RETRY)
         try:
-            pieces = await file_threads(stream_results, job_folder(self._settings, job.id) / name, form)
+            pieces = stream_results(job_folder(self.settings, job.id) / name, form) if job.has_results else None
         except FileNotFoundError:
-            raise _gone() from None
+            pieces = None  # it was removed just now
+        if pieces is None:
+            found = "The job's results are no longer kept."
+            raise RequestError(410, found, "to be fetched before expires_at.", "hand the file in again.")
         filename = f"{job.id}-{name.partition('.')[0]}.{form.replace('lines', 'l')}"
         headers = {"content-disposition": f'attachment; filename="{filename}"'}
         return StreamingResponse(pieces, headers=headers, media_type=ANSWERED[form])
 
-    async def _job(self, call: Call) -> Job:
+    def end(self, call: Call) -> Response:
+        job = self._job(call)
+        if job.is_ended:
+            remove(self.settings, job.id)
+        else:
+            self.jobs.cancel(job, call.key_name)
+        return self.describe(call)
+
+    def _job(self, call: Call) -> Job:
         """Return the job that the path names, if the caller may see it."""
-        job = await self._ask(self._jobs.find, call.path_params["id"], self._owner(call))
+        job = self.jobs.find(call.path_params["id"], self._owner(call))
         if job is None:
             expected = f"the id of a job of yours, as POST {PATH} answered it."
             raise RequestError(404, "There is no such job.", expected, f"GET {PATH} lists them.")
@@ -202,29 +143,10 @@ class _Endpoints:
 
     def _owner(self, call: Call) -> str | None:
         """Return whose jobs the caller may see; None: everyone's."""
-        if self._everybody or "admin" in call.key_scopes:
+        if self.everybody or "admin" in call.key_scopes:
             return None
         assert call.key_name is not None, "a key is required"
         return call.key_name
-
-    async def _ask(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
-        """Return what `work` returns, in a thread; refuse when Airflow does not answer."""
-        try:
-            return await file_threads(work, *arguments, **options)
-        except ServerError as error:
-            do = "try again later; on-demand predictions do not need it."
-            raise RequestError(503, error.found, "Airflow, which scores files, to answer.", do, headers=RETRY) from None
-
-    def _refuse_without_airflow(self) -> None:
-        """Refuse where there can be no Airflow. If it is only down, `_ask` says so."""
-        if self._settings.service.model_folder is not None:
-            found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
-        elif not (self._settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
-            found = "From this service's home no Airflow was ever started."
-        else:
-            return
-        do = "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own."
-        raise RequestError(501, found, "a service beside Airflow (make up), which scores files.", do)
 
 
 def _form(call: Call) -> Form:
@@ -235,17 +157,3 @@ def _form(call: Call) -> Form:
             return form
     found, expected = f"The parameter format is {chosen[:80]!r}.", f"one of {', '.join(FORMS)}."
     raise RequestError(422, found, expected, "choose one of them.", field="format")
-
-
-def _refuse_without_results(job: Job) -> None:
-    if job.state == "succeeded" and not job.has_results:
-        raise _gone()
-    if job.state != "succeeded":
-        do = "hand the file in again." if job.is_ended else "wait until its state is succeeded."
-        found = f"The job is {job.state} and has no results."
-        raise RequestError(409, found, "one that succeeded.", do, headers={} if job.is_ended else RETRY)
-
-
-def _gone() -> RequestError:
-    found = "The job's results are no longer kept."
-    return RequestError(410, found, "to be fetched before expires_at.", "hand the file in again.")

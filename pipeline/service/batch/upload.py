@@ -22,6 +22,7 @@ from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.service.calls import Call
+from pipeline.service.instances.bodies import UTF_8, decode
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
@@ -67,34 +68,16 @@ class Submission:
 
 
 def idempotency_key(call: Call) -> str | None:
-    """Return the header Idempotency-Key, if there is one.
-
-    Raises
-    ------
-    RequestError
-        400 when it is malformed.
-    """
+    """Return the header Idempotency-Key, if there is one; raise 400 if it is malformed."""
     given = call.fields.get(b"idempotency-key")
-    if given is None:
-        return None
-    if not re.fullmatch(rb"[\x21-\x7e]{1,255}", given):
-        raise RequestError(
-            400,
-            "The header Idempotency-Key is empty, too long, or holds more than visible ASCII.",
-            "1 to 255 visible characters, such as a UUID.",
-            "send such a key, or none.",
-        )
-    return given.decode()
+    if given is not None and not re.fullmatch(rb"[\x21-\x7e]{1,255}", given):
+        found = "The header Idempotency-Key is empty, too long, or holds more than visible ASCII."
+        raise RequestError(400, found, "1 to 255 visible characters, such as a UUID.", "send such a key, or none.")
+    return None if given is None else given.decode()
 
 
 async def take_in(settings: Settings, call: Call) -> Submission:
-    """Return what is to be scored, after reading the body to its end.
-
-    Raises
-    ------
-    RequestError
-        400, 403, 408, 413, 415 or 422 for what is wrong with the body; 503 when it cannot be stored.
-    """
+    """Return what is to be scored, after reading the body to its end; raise 503 if it cannot be stored."""
     seconds = settings.service.request_seconds
     if call.media.name == "application/json":
         return _address(settings, b"".join([part async for part in _bounded(call, JSON_BYTES, seconds)]))
@@ -109,13 +92,12 @@ async def take_in(settings: Settings, call: Call) -> Submission:
             async for part in body:
                 await arriving.add(part)
         return Submission(arriving.path, await arriving.finish(), suffix)
-    except OSError as error:
+    except BaseException as error:
         arriving.discard()
+        if not isinstance(error, OSError):
+            raise
         found, retry = f"The file cannot be stored: {error.strerror}.", {"retry-after": "60"}
         raise RequestError(503, found, "room for it.", "try again later.", headers=retry) from None
-    except BaseException:
-        arriving.discard()
-        raise
 
 
 class Address(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,15 +108,7 @@ class Address(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _address(settings: Settings, body: bytes) -> Submission:
-    try:
-        asked = msgspec.json.decode(body, type=Address)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        status = 422 if isinstance(error, msgspec.ValidationError) else 400
-        found = f"The body is not as it should be: {str(error)[:80]}."
-        expected = f'{{"uri": "…"}}, and maybe "format": one of {", ".join(FORMATS)}.'
-        at = re.search(r"\$\.(uri|format)", str(error))
-        do = "send that, or a file with its own media type."
-        raise RequestError(status, found, expected, do, field=at and at[1]) from None
+    asked: Address = decode(body, Address)
     uri = check_uri(asked.uri, settings.service.file_sources)
     if asked.format is None and suffix_of(uri.partition("?")[0]) is None:
         found = "The address does not say what the file is."
@@ -150,8 +124,9 @@ async def _bounded(call: Call, most_bytes: int, seconds: float) -> AsyncGenerato
     its bytes may take, up to `seconds` again.
     """
     length = call.fields.get(b"content-length", b"0")
+    too_large = RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "split the file.")
     if length.isdigit() and int(length) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large
     parts, clock = aiter(call.stream()), asyncio.get_running_loop().time
     patience, size = seconds, 0
     while True:
@@ -167,13 +142,9 @@ async def _bounded(call: Call, most_bytes: int, seconds: float) -> AsyncGenerato
             return
         size += len(part)
         if size > most_bytes:
-            raise _too_large(most_bytes)
+            raise too_large
         patience = min(seconds, patience - (clock() - began) + len(part) / LEAST_BYTES_A_SECOND)
         yield part
-
-
-def _too_large(most_bytes: int) -> RequestError:
-    return RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "split the file.")
 
 
 def _suffix_of_body(call: Call) -> str:
@@ -185,14 +156,9 @@ def _suffix_of_body(call: Call) -> str:
         others = "plain or with Content-Encoding: gzip; a form with a file; or JSON with a uri."
         raise RequestError(415, found, f"{', '.join(MEDIA_TYPES)}, {others}", "send it as one of these.")
     parameters = call.media.parameters
-    charset = parameters.get("charset", "utf-8")
-    if parameters.get("header", "present") != "present" or charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise RequestError(
-            415,
-            "The media type says that the file has no header line, or is not in UTF-8.",
-            "a header line that names the columns, and UTF-8.",
-            "send the file so.",
-        )
+    if parameters.get("header", "present") != "present" or parameters.get("charset", "utf-8") not in UTF_8:
+        found = "The media type says that the file has no header line, or is not in UTF-8."
+        raise RequestError(415, found, "a header line that names the columns, and UTF-8.", "send the file so.")
     return form + (".gz" if encoding == "gzip" else "")
 
 

@@ -11,21 +11,21 @@ import msgspec
 
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import null_for_nan
-from pipeline.service.instances.forms import media_type_among
-from pipeline.service.instances.predictions import write
+from pipeline.service.instances.bodies import media_type_among, null_for_nan
 from pipeline.service.instances.rows import Absent, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of Azure ML's inference server."""
-    azure = Standard("azure", current, predictor, service.rows)
-    score = azure.predictions(read, write, on_error_row=True)
-    return [azure.get("/", "Healthy\n", needs_model=True), azure.route("POST", "/score", score, "predict")]
+    paths = described("contracts/azure.yaml", most_rows=service.rows)
+    azure = Standard(current, predictor, service.rows, paths)
+    score = azure.predictions("/score", read, on_error_row=True)
+    return [azure.get("/", "Healthy\n", needs_model=True), score]
 
 
 class Body(msgspec.Struct):
@@ -40,4 +40,4 @@ class Body(msgspec.Struct):
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)
+    return reader.json(null_for_nan(call.content), Body)

@@ -13,13 +13,12 @@ from starlette.responses import Response
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
 from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, off_loop
-from pipeline.service.instances.bodies import csv_rows, json_lines, raw_rows
-from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.bodies import csv_rows, form_of, json_lines, negotiated, raw_rows
 from pipeline.service.instances.predictions import COLUMNS, example_in, write
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import Complete, Instances, Signature
+from pipeline.service.instances.signature import Complete, Instances
 from pipeline.service.model.current import Current
-from pipeline.service.openapi import Schema, answer, content, listed, operation, parameter, ref
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.service.published.completing import MOST_COMPLETED, completed
 from pipeline.service.published.lookup import Lookup
@@ -31,8 +30,17 @@ PLAIN_BYTES = 32_768
 
 def routes(current: Current, predictor: Predictor, lookup: Lookup | None, service: Service) -> list[Route]:
     """Return the route of on-demand predictions."""
+    examples = {"json": example_in(JSON), "csv": example_in(CSV), "lines": example_in(JSON_LINES)}
+    values = {
+        "most_rows": service.rows,
+        "most_completed": MOST_COMPLETED,
+        "columns": COLUMNS,
+        "line": _line,
+        "table": _table,
+    }
+    paths = described("contracts/barometer.yaml", **values, **examples)
     predict = partial(_predict, current, predictor, lookup, service.rows)
-    return [Route("POST", "/predict", predict, "predict", partial(_describe, service.rows))]
+    return [Route("POST", "/predict", predict, "predict", paths)]
 
 
 async def _predict(
@@ -75,43 +83,11 @@ def _on_error_row(call: Call) -> bool:
     return said == "row"
 
 
-def _describe(most_rows: int, signature: Signature | None) -> Schema:
-    example = signature.example() if signature else {}
-    instances = listed(ref("Instance"), minItems=1, maxItems=most_rows)
-    body = {"type": "object", "properties": {"instances": instances}, "required": ["instances"]}
-    rows = "Lines of cells (RFC 4180); the first names the columns, in any order; an empty cell is missing."
-    says = "`refuse`: a bad row refuses the request. `row`: an error is answered in its place."
-    return operation(
-        "Predict how satisfied customers are likely to be",
-        description="One prediction for each instance, in order. `Accept` chooses the answer's form. Where there is a"
-        f" warehouse, up to {MOST_COMPLETED} subjects may leave features to the latest snapshot.",
-        request={
-            JSON: content(body | {"additionalProperties": False}, {"instances": [example]}),
-            CSV: content(_text(rows), _csv(example)),
-            JSON_LINES: content(_text("An instance a line."), f"{msgspec.json.encode(example).decode()}\n"),
-        },
-        parameters=[parameter("on_error", says, {"enum": ["refuse", "row"], "default": "refuse"})],
-        responses={
-            200: answer(
-                "A prediction for each instance.",
-                {
-                    JSON: content(ref("Predictions"), example_in(JSON)),
-                    CSV: content(_text(f"The columns {', '.join(COLUMNS)}."), example_in(CSV)),
-                    JSON_LINES: content(_text("A prediction a line."), example_in(JSON_LINES)),
-                },
-            ),
-            404: "The subject of an instance that leaves features out is in no published week; `row` says which.",
-            406: "",
-            422: "",
-        },
-    )
+def _line(row: dict[str, Any]) -> str:
+    return f"{msgspec.json.encode(row).decode()}\n"
 
 
-def _text(description: str) -> Schema:
-    return {"type": "string", "description": description}
-
-
-def _csv(row: dict[str, Any]) -> str:
+def _table(row: dict[str, Any]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([row.keys(), row.values()])
     return text.getvalue()

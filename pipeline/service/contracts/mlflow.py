@@ -13,13 +13,12 @@ from starlette.responses import Response
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, Call, Route, as_json
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.bodies import csv_rows, null_for_nan
-from pipeline.service.instances.forms import media_type_among
-from pipeline.service.instances.predictions import write
+from pipeline.service.instances.bodies import csv_rows, media_type_among, null_for_nan
 from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
@@ -37,12 +36,13 @@ ERROR_CODES = {
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of MLflow's scoring server."""
-    mlflow = Standard("mlflow", current, predictor, service.rows, error, version=MLFLOW)
+    paths = described("contracts/mlflow.yaml", most_rows=service.rows, version=MLFLOW)
+    mlflow = Standard(current, predictor, service.rows, paths, error)
     return [
         mlflow.get("/ping", "\n", needs_model=True),
         mlflow.get("/health", "\n", needs_model=True),
         mlflow.get("/version", MLFLOW),
-        mlflow.route("POST", "/invocations", mlflow.predictions(read, write), "predict"),
+        mlflow.predictions("/invocations", read),
     ]
 
 
@@ -60,7 +60,7 @@ def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     if media_type_among(call, JSON, CSV) == CSV:
         return reader.texts(*csv_rows(call))
-    return reader.fast(call.content) or reader.json(null_for_nan(call.content), Body)
+    return reader.json(null_for_nan(call.content), Body)
 
 
 def error(error: RequestError, _request_id: str) -> Response:

@@ -14,15 +14,17 @@ from starlette.responses import Response
 
 import pipeline
 from pipeline.errors import RequestError
-from pipeline.service.calls import JSON, Call, Endpoint, Route, as_json
+from pipeline.service.calls import JSON, Call, Route, as_json
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.forms import media_type_among
+from pipeline.service.instances.bodies import media_type_among
 from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.tensors import BINARY, NUMBERS, OUTPUTS, instances_of, request_of, response
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
+from pipeline.service.model.serving import Serving
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
@@ -33,8 +35,8 @@ DATATYPES = {"number": "FP64", "category": "BYTES"}
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
     """Return the routes of the protocol."""
     values = {"outputs": [*OUTPUTS], "numbers": [*NUMBERS], "datatypes": DATATYPES}
-    v2 = Standard("open_inference", current, predictor, service.rows, error, **values)
-    predictions = v2.predictions(read, write)
+    paths = described("contracts/open_inference.yaml", most_rows=service.rows, **values)
+    v2 = Standard(current, predictor, service.rows, paths, error)
     found = [
         v2.get("/v2", {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}),
         v2.get("/v2/health/live", {"live": True}),
@@ -42,21 +44,19 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     ]
     for path in (MODEL, MODEL + "/versions/{version}"):
         found += [
-            v2.route("GET", path, partial(_model, current), "predict"),
-            v2.route("GET", f"{path}/ready", partial(_model_ready, current)),
-            v2.route("POST", f"{path}/infer", partial(_infer, current, predictions), "predict"),
+            Route("GET", path, partial(_model, current), "predict", paths, error),
+            Route("GET", f"{path}/ready", partial(_model_ready, current), None, paths, error),
+            v2.predictions(f"{path}/infer", partial(read, current), write),
         ]
     return found
 
 
 async def _model_ready(current: Current, call: Call) -> Response:
-    _check_name(current, call)
-    return as_json({"name": current.serving.name, "ready": True})
+    return as_json({"name": _check_name(current, call).name, "ready": True})
 
 
 async def _model(current: Current, call: Call) -> Response:
-    _check_name(current, call)
-    serving = current.serving
+    serving = _check_name(current, call)
     return as_json(
         {
             "name": serving.name,
@@ -72,22 +72,20 @@ def _shapes(datatypes: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in datatypes.items()]
 
 
-async def _infer(current: Current, predictions: Endpoint, call: Call) -> Response:
-    _check_name(current, call)
-    return await predictions(call)
-
-
-def _check_name(current: Current, call: Call) -> None:
-    """Refuse a model or version that is not in charge."""
-    in_charge = {"model": current.serving.name, "version": current.serving.champion.version}
+def _check_name(current: Current, call: Call) -> Serving:
+    """Return what is in charge; refuse another model or version."""
+    serving = current.serving
+    in_charge = {"model": serving.name, "version": serving.champion.version}
     for what, asked in call.path_params.items():
         if asked != in_charge[what]:
             found, do = f"The {what} {asked[:80]!r} is not in charge.", "ask for that one, or leave the version out."
             raise RequestError(404, found, f"{in_charge[what]!r}.", do)
+    return serving
 
 
-def read(call: Call, reader: Reader) -> Instances:
+def read(current: Current, call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
+    _check_name(current, call)
     media_type_among(call, JSON, BINARY, "")  # Triton's client names none
     request, behind = request_of(call)
     instances = instances_of(request, behind, reader)

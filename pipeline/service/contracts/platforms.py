@@ -1,7 +1,8 @@
 """The settings that a cloud's platform expects of the containers that it runs: port, model folder, limits, paths.
 
-They come from its documentation and its environment variables; what the configuration sets wins. Entry points:
-`contract_overrides`, for the command that starts the service, and `vertex_paths`.
+They come from its documentation and its environment variables; what the configuration sets wins. A variable without a
+possible value raises a `ConfigError`. Entry points: `contract_overrides`, for the command that starts the service, and
+`vertex_paths`.
 """
 
 import re
@@ -18,13 +19,7 @@ PORTS = range(1, 2**16)
 
 
 def contract_overrides(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """Return the settings with those of the contract's platform, where the configuration sets nothing.
-
-    Raises
-    ------
-    ConfigError
-        If one of the platform's environment variables has no possible value.
-    """
+    """Return the settings with those of the contract's platform, where the configuration sets nothing."""
     service = settings.service
     if service.contract == "barometer":
         return settings
@@ -35,13 +30,7 @@ def contract_overrides(settings: Settings, environ: Mapping[str, str]) -> Settin
 
 
 def vertex_paths(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the paths for health and prediction that Vertex AI asks for.
-
-    Raises
-    ------
-    ConfigError
-        If one is not a path.
-    """
+    """Return the paths for health and prediction that Vertex AI asks for."""
     paths = {name: environ.get(name, default) for name, default in VERTEX_PATHS.items()}
     for name, path in paths.items():
         if not path.startswith("/") or set("{}?# ") & set(path):
@@ -83,8 +72,5 @@ def _whole(environ: Mapping[str, str], name: str, default: int, among: range) ->
 
 
 def _wrong(name: str, text: str, expected: str) -> ConfigError:
-    return ConfigError(
-        f"The environment variable {name} is {text[:80]!r}.",
-        f"{expected}, as the platform sets it.",
-        f"set {name} to such a value, or unset it.",
-    )
+    found, do = f"The environment variable {name} is {text[:80]!r}.", f"set {name} to such a value, or unset it."
+    return ConfigError(found, f"{expected}, as the platform sets it.", do)

@@ -13,18 +13,18 @@ from starlette.responses import Response
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
+from pipeline.service.contracts.platforms import MEGABYTE
 from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances import predictions
-from pipeline.service.instances.bodies import raw_rows
-from pipeline.service.instances.forms import form_of, negotiated
+from pipeline.service.instances.bodies import form_of, negotiated, raw_rows
 from pipeline.service.instances.predictions import Prediction, example_in
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances, limited
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
-MEGABYTE = 2**20
 TRANSFORMS = 8
 """More at once would only wait for each other."""
 MOST_ROWS = 200_000
@@ -39,11 +39,12 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     parameters = _execution_parameters(service)
     values = {"json": example_in(JSON), "csv": example_in(CSV, header=False), "lines": example_in(JSON_LINES)}
     values |= {"columns": predictions.COLUMNS, "parameters": parameters}
-    sagemaker = Standard("sagemaker", current, predictor, MOST_ROWS, **values)
+    paths = described("contracts/sagemaker.yaml", most_rows=MOST_ROWS, **values)
+    sagemaker = Standard(current, predictor, MOST_ROWS, paths)
     return [
         sagemaker.get("/ping", "", needs_model=True),
         sagemaker.get("/execution-parameters", parameters),
-        sagemaker.route("POST", "/invocations", sagemaker.predictions(read, write, on_error_row=True), "predict"),
+        sagemaker.predictions("/invocations", read, write, on_error_row=True),
     ]
 
 

@@ -5,18 +5,16 @@ Entry points: `Standard`, and `off_loop`, by which our own contract bounds what 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import msgspec
 from starlette.responses import Response
 
-from pipeline.service.calls import TEXT, AccessScope, Call, Endpoint, ErrorForm, Route, as_json, problem
-from pipeline.service.instances.predictions import EXAMPLE, Prediction
+from pipeline.service.calls import TEXT, Call, ErrorForm, Paths, Route, as_json, problem
+from pipeline.service.instances.predictions import Prediction, write
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import LARGEST, Instances, Signature
-from pipeline.service.latest import Latest
+from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
-from pipeline.service.openapi import Schema, load
 from pipeline.service.predict.predictor import Predictor
 
 SMALL_BYTES = 1_024
@@ -29,79 +27,39 @@ Write = Callable[[Sequence[Prediction], Instances], Response]
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True)
 class Standard:
-    """Makes the routes of a contract.
+    """Makes the routes of a contract."""
 
-    Parameters
-    ----------
-    name
-        The YAML file in this folder that describes the routes.
-    most_rows
-        In a request.
-    error
-        The form of its errors.
-    values
-        For the YAML file's placeholders, beside those of every contract.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        current: Current,
-        predictor: Predictor,
-        most_rows: int,
-        error: ErrorForm = problem,
-        **values: Any,
-    ) -> None:
-        self._current = current
-        self._predictor = predictor
-        self._most_rows = most_rows
-        self._error = error
-        common = {"most_rows": most_rows, "prediction": msgspec.to_builtins(EXAMPLE), "largest": LARGEST}
-        self._paths: Latest[Signature | None, Schema] = Latest(
-            lambda signature: load(f"contracts/{name}.yaml", **common, **_of_the_model(signature), **values)["paths"]
-        )
-
-    def route(
-        self, method: Literal["GET", "POST"], path: str, endpoint: Endpoint, scope: AccessScope | None = None
-    ) -> Route:
-        """Return a route with its description."""
-
-        def operation(signature: Signature | None) -> Schema:
-            found: Schema = self._paths.of(signature)[path][method.lower()]
-            return found
-
-        return Route(method, path, endpoint, scope, operation, self._error)
+    current: Current
+    predictor: Predictor
+    most_rows: int
+    paths: Paths
+    error: ErrorForm = problem
 
     def get(self, path: str, content: str | Mapping[str, Any], *, needs_model: bool = False) -> Route:
         """Return a route that always answers the same text or JSON, or 503 if it needs a model and there is none."""
 
         async def answer(_call: Call) -> Response:
             if needs_model:
-                _ = self._current.serving  # refuses if there is none
+                _ = self.current.serving  # refuses if there is none
             return Response(content, media_type=TEXT) if isinstance(content, str) else as_json(content)
 
-        return self.route("GET", path, answer)
+        return Route("GET", path, answer, None, self.paths, self.error)
 
-    def predictions(self, read: Read, write: Write, *, on_error_row: bool = False) -> Endpoint:
-        """Return the endpoint that predicts; with `on_error_row` an error is answered in a bad row's place."""
+    def predictions(self, path: str, read: Read, write: Write = write, *, on_error_row: bool = False) -> Route:
+        """Return the route that predicts; with `on_error_row` an error is answered in a bad row's place."""
 
         async def predict(call: Call) -> Response:
-            serving = self._current.serving
-            reader = Reader(serving.signature, self._most_rows, on_error_row)
+            serving = self.current.serving
+            reader = Reader(serving.signature, self.most_rows, on_error_row)
             instances = await off_loop(len(call.content) > SMALL_BYTES, lambda: read(call, reader))
-            predictions = await self._predictor.predict(call, serving, instances)
+            predictions = await self.predictor.predict(call, serving, instances)
             return await off_loop(instances.rows > LONG_ROWS, lambda: write(predictions, instances))
 
-        return predict
+        return Route("POST", path, predict, "predict", self.paths, self.error)
 
 
 async def off_loop(is_large: bool, work: Callable[[], _Result]) -> _Result:
     """Return what `work` returns; large work is done in a thread, so that other requests need not wait."""
     return await asyncio.to_thread(work) if is_large else work()
-
-
-def _of_the_model(signature: Signature | None) -> dict[str, Any]:
-    if signature is None:
-        return {"features": [], "names": [], "example": {}}
-    return {"features": signature.features, "names": [*signature.names], "example": signature.example()}

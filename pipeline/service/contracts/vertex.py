@@ -13,27 +13,22 @@ import msgspec
 from pipeline.service.calls import JSON, Call, Route
 from pipeline.service.contracts.platforms import vertex_paths
 from pipeline.service.contracts.standard import Standard
-from pipeline.service.instances.forms import media_type_among
-from pipeline.service.instances.predictions import write
+from pipeline.service.instances.bodies import media_type_among
 from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
 
 def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
-    """Return the routes that Vertex AI asks for.
-
-    Raises
-    ------
-    ConfigError
-        If the environment names a route that is not a path.
-    """
+    """Return the routes that Vertex AI asks for."""
     health, predict = vertex_paths(os.environ)
-    vertex = Standard("vertex", current, predictor, service.rows, health=health, predict=predict)
-    predictions = vertex.predictions(read, write, on_error_row=True)
-    return [vertex.get(health, "ok\n", needs_model=True), vertex.route("POST", predict, predictions, "predict")]
+    paths = described("contracts/vertex.yaml", most_rows=service.rows, health=health, predict=predict)
+    vertex = Standard(current, predictor, service.rows, paths)
+    predictions = vertex.predictions(predict, read, on_error_row=True)
+    return [vertex.get(health, "ok\n", needs_model=True), predictions]
 
 
 class Body(msgspec.Struct):
@@ -46,4 +41,4 @@ class Body(msgspec.Struct):
 def read(call: Call, reader: Reader) -> Instances:
     """Return the instances of a request."""
     media_type_among(call, JSON)
-    return reader.fast(call.content) or reader.json(call.content, Body)
+    return reader.json(call.content, Body)

@@ -1,5 +1,6 @@
 """Rows to instances, one by one: objects, lists of values, cells of text, whole frames. The entry point is `Reader`."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import suppress
@@ -22,7 +23,7 @@ from pipeline.service.instances.signature import (
     not_empty,
     number,
 )
-from pipeline.service.instances.wording import bad, cut, explain, join
+from pipeline.service.instances.wording import bad, cut, join
 
 _One = tuple[Values, tuple[str | None, str | None], str | None]
 """An instance: its values, its keys, and the week of the snapshot that completed it."""
@@ -41,6 +42,15 @@ Rows = list[msgspec.Raw]
 Columns = dict[str, list[Any]]
 """Columns by name, all of one length."""
 Absent = msgspec.UnsetType
+JSON_KINDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+"""Words for the kinds of JSON, by msgspec's names."""
 OR_KEYS = "; or the customer_id and product_id of a published subject, whose latest snapshot then gives the others"
 IGNORED = frozenset({"params", "parameters"})
 """Fields that a body may have beside its rows; there is nothing that they could set."""
@@ -67,22 +77,24 @@ class Reader:
 
     def objects(self, rows: Iterable[Any]) -> Instances:
         """Return the instances of objects: `msgspec.Raw` JSON, what it decodes to, or an error in a row's place."""
-        return self._each(self._limited(rows), self._from_object)
+        return self._each(rows, self._from_object)
 
     def records(self, rows: Iterable[Any]) -> Instances:
         """Return the instances of rows of JSON, each an object or a list of values in the signature's order."""
-        return self._each(self._limited(rows), self._from_record)
+        return self._each(rows, self._from_record)
 
     def columns(self, names: Sequence[str] | None, rows: Iterable[Any]) -> Instances:
         """Return the instances of rows that are lists of JSON values; `names` None is the signature's order."""
-        return self._each(self._limited(rows), partial(self._from_list, self._checked(names)))
+        return self._each(rows, partial(self._from_list, self._checked(names)))
 
     def texts(self, names: Sequence[str] | None, rows: Iterable[Sequence[str] | RequestError]) -> Instances:
         """Return the instances of rows of text, as CSV has them: an empty cell is missing."""
-        return self._each(self._limited(rows), partial(self._from_texts, self._checked(names)))
+        return self._each(rows, partial(self._from_texts, self._checked(names)))
 
     def json(self, body: bytes, kind: type[msgspec.Struct]) -> Instances:
         """Return the instances of a JSON object; each field of `kind` may hold its rows, and exactly one has to."""
+        if (plain := self.fast(body)) is not None:
+            return plain
         given = decode(body, kind)
         names = [name for name in kind.__struct_fields__ if name not in IGNORED]
         found = [name for name in names if getattr(given, name) is not msgspec.UNSET]
@@ -91,21 +103,17 @@ class Reader:
             raise RequestError(422, what, f"exactly one of {', '.join(names)}.", "send the rows in one of them.")
         rows = getattr(given, found[0])
         if isinstance(rows, dict):
-            return self._by_column(rows)
-        if isinstance(rows, Frame):
-            return self.records(rows.data) if rows.columns is None else self.columns(rows.columns, rows.data)
-        return self.records(rows)
-
-    def _by_column(self, columns: Columns) -> Instances:
-        if len({len(cells) for cells in columns.values()}) > 1:
-            found, do = "The columns have different lengths.", "send columns of one length, null for missing values."
-            raise RequestError(422, found, "a value in each column for every row.", do)
-        return self.columns([*columns], list(zip(*columns.values(), strict=True)))
-
-    def _limited(self, rows: Iterable[Any]) -> Iterable[Any]:
-        return limited(rows, self.most_rows) if isinstance(rows, Sized) else rows
+            if len({len(cells) for cells in rows.values()}) > 1:
+                what, do = "The columns have different lengths.", "send columns of one length, null for missing values."
+                raise RequestError(422, what, "a value in each column for every row.", do)
+            return self.columns([*rows], list(zip(*rows.values(), strict=True)))
+        if isinstance(rows, Frame) and rows.columns is not None:
+            return self.columns(rows.columns, rows.data)
+        return self.records(rows.data if isinstance(rows, Frame) else rows)
 
     def _each(self, rows: Iterable[Any], read: Callable[[Any], _One]) -> Instances:
+        if isinstance(rows, Sized):
+            limited(rows, self.most_rows)
         found = Instances()
         alike: dict[tuple[str, str, str | None], RequestError] = {}
         for at, row in enumerate(rows):
@@ -155,9 +163,23 @@ class Reader:
             else:
                 given = msgspec.convert(row, self.signature.partial)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise explain(error, [*self.signature.names, *KEYS], self._wanted) from None
+            raise self._explained(error) from None
         values, keys = self.signature.values_of(given), self.signature.keys_of(given)
         return self._completed(values, keys) if msgspec.UNSET in values else (values, keys, None)
+
+    def _explained(self, error: Exception) -> RequestError:
+        """Return msgspec's error about an instance in plain words, with the field."""
+        said = str(error)
+        if unknown := re.search(r"unknown field `(.*)`", said, re.DOTALL):
+            name = cut(unknown[1])
+            return bad(f"it has the unknown field {name!r}", f"only {join([*self.signature.names, *KEYS])}", name)
+        at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
+        is_what = f"is {JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
+        if not at or not at[1]:
+            return bad(f"the row itself {is_what}", "an object with a value for each feature", at and at[1])
+        is_number = self.signature.kinds.get(at[1]) == "number"
+        numbers = f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, true, false or null"
+        return bad(f"{at[1]!r} {is_what}", numbers if is_number else "text or null", at[1])
 
     def _completed(self, values: Sequence[Any], keys: tuple[str | None, str | None]) -> _One:
         """Return an instance with the features that it leaves out."""
@@ -174,11 +196,6 @@ class Reader:
             raise bad(found, "a snapshot of the model's own features, or all features in the request") from None
         pairs = zip(values, self.signature.values_of(filled), strict=True)
         return tuple(known if value is msgspec.UNSET else value for value, known in pairs), keys, week
-
-    def _wanted(self, name: str | None) -> str:
-        if name and self.signature.kinds.get(name) == "number":
-            return f"a number from {-LARGEST:.4g} to {LARGEST:.4g}, true, false or null"
-        return "text or null" if name else "an object with a value for each feature"
 
     def _checked(self, names: Sequence[str] | None) -> Sequence[str]:
         """Return the names of columns, if they are the model's."""

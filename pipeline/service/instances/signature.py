@@ -53,25 +53,11 @@ class Instances:
 
 
 class Signature:
-    """What a request must hold for a model.
+    """What a request must hold for a model: an instance is an object of the type `instance`, with every feature.
 
-    Attributes
-    ----------
-    features, names, kinds
-        The model's, in order; kinds by name.
-    instance
-        The type of an instance with every feature.
-    partial
-        The type of one that may leave features out (`msgspec.UNSET`).
-    cells
-        The type of one that is a list of values in the model's order.
-    values_of, keys_of
-        Functions from an `instance` or a `partial` to its features' values, and to its customer_id and product_id.
-
-    Raises
-    ------
-    ModelError
-        If a feature has a name that no field of JSON can have here.
+    `partial` is the type of one that may leave features out (`msgspec.UNSET`), `cells` that of a list of values in the
+    model's order. `values_of` and `keys_of` return an object's values, and its customer_id and product_id. A feature's
+    name that no field can have raises a `ModelError`.
     """
 
     def __init__(self, features: Sequence[Feature]) -> None:
@@ -81,11 +67,10 @@ class Signature:
         try:
             self.instance, self.partial = (_struct(self.features, required=required) for required in (True, False))
         except ValueError as error:
-            raise ModelError(
-                f"No request can name all of the model's features: {error}.",
-                "names without double quotes, backslashes and control characters.",
-                "give the columns of features.sql other names and train anew.",
-            ) from None
+            found = f"No request can name all of the model's features: {error}."
+            expected = "names without double quotes, backslashes and control characters."
+            do = "give the columns of features.sql other names and train anew."
+            raise ModelError(found, expected, do) from None
         self.cells: Any = tuple[tuple(map(_type, features))]  # type: ignore[misc]
         self.values_of = _getter([f"f{at}" for at in range(len(self.names))])
         self.keys_of = _getter(KEYS)
@@ -137,10 +122,10 @@ def _struct(features: Sequence[Feature], *, required: bool) -> Any:
     fields: list[Any] = []
     for at, feature in enumerate(features):
         kind: Any = Annotated[_type(feature), _schema(feature)]
-        if required:
-            fields.append((f"f{at}", kind, msgspec.field(name=feature.name)))
-        else:
-            fields.append((f"f{at}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=feature.name)))
+        if not required:
+            kind |= msgspec.UnsetType
+        default = msgspec.NODEFAULT if required else msgspec.UNSET
+        fields.append((f"f{at}", kind, msgspec.field(default=default, name=feature.name)))
     fields += [(key, Annotated[str | None, _KEY], None) for key in KEYS]
     return msgspec.defstruct("Instance", fields, forbid_unknown_fields=True, gc=False, kw_only=True)
 

@@ -20,6 +20,7 @@ from pipeline.service.instances.bodies import decode, null_for_nan
 from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances, limited
+from pipeline.service.instances.wording import cut
 
 JSON_BYTES = b"inference-header-content-length"
 """The header with the length of the JSON, where bytes follow it."""
@@ -84,7 +85,7 @@ def request_of(call: Call) -> tuple[Request, bytes]:
     request: Request = decode(null_for_nan(call.content[:end]), Request)
     for name in request.wanted:
         if name not in OUTPUTS:
-            raise _wrong(f"there is no output {name[:80]!r}", f"some of {', '.join(OUTPUTS)}")
+            raise _wrong(f"there is no output {cut(name)!r}", f"some of {', '.join(OUTPUTS)}")
     return request, call.content[end:]
 
 
@@ -95,7 +96,13 @@ def instances_of(request: Request, behind: bytes, reader: Reader) -> Instances:
     """
     columns, start = [], 0
     for tensor in request.inputs:
-        rows = _rows(tensor, [*NUMBERS] if reader.signature.kinds.get(tensor.name) == "number" else ["BYTES"])
+        datatypes = [*NUMBERS] if reader.signature.kinds.get(tensor.name) == "number" else ["BYTES"]
+        if tensor.datatype not in datatypes:
+            found = f"its datatype is {cut(tensor.datatype)!r}"
+            raise _wrong(found, f"one of {', '.join(datatypes)}", tensor.name)
+        if not tensor.shape or tensor.shape[1:] not in ([], [1]):
+            raise _wrong(f"its shape is {cut(str(tensor.shape))}", "[n] or [n, 1], n instances", tensor.name)
+        rows = tensor.shape[0]
         limited(range(rows), reader.most_rows)
         if rows != request.inputs[0].shape[0]:
             raise _wrong(f"it has {rows} values, the first input another number", "as many in each", tensor.name)
@@ -134,16 +141,6 @@ def response(request: Request, predictions: Sequence[Prediction], model_name: st
         return Response(body, media_type=JSON)
     headers = {JSON_BYTES.decode(): str(len(body))}
     return Response(b"".join([body, *behind]), headers=headers, media_type=BINARY)
-
-
-def _rows(tensor: Tensor, datatypes: Sequence[str]) -> int:
-    """Return the number of instances in an input with a possible datatype and shape."""
-    if tensor.datatype not in datatypes:
-        raise _wrong(f"its datatype is {tensor.datatype[:80]!r}", f"one of {', '.join(datatypes)}", tensor.name)
-    shape = tensor.shape
-    if not shape or shape[1:] not in ([], [1]):
-        raise _wrong(f"its shape is {str(shape)[:80]}", "[n] or [n, 1], n instances", tensor.name)
-    return shape[0]
 
 
 def _from_json(tensor: Tensor, rows: int) -> list[Any]:

@@ -1,39 +1,15 @@
 """The words for what is wrong with an instance: the field, what was found in it, what it should be."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from pipeline.errors import RequestError
 
 SHOWN_CHARACTERS = 80
-JSON_KINDS = {
-    "str": "text",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-}
-"""Words for the kinds of JSON, by msgspec's names."""
 
 
 def bad(found: str, expected: str, name: str | None = None) -> RequestError:
     """Return an error of an instance, or of its field `name`."""
     return RequestError(422, f"In an instance {found}.", f"{expected}.", "correct that instance.", field=name)
-
-
-def explain(error: Exception, known: Iterable[str], wanted: Callable[[str | None], str]) -> RequestError:
-    """Return msgspec's error about an instance in plain words, with the field.
-
-    `known` are the fields that an instance may have; `wanted` describes what a field (None: the row) should be.
-    """
-    said = str(error)
-    if unknown := re.search(r"unknown field `(.*)`", said, re.DOTALL):
-        return bad(f"it has the unknown field {cut(unknown[1])!r}", f"only {join(known)}", cut(unknown[1]))
-    at, got = re.search(r" - at `\$\.(.*)`$", said, re.DOTALL), re.search(r"got `(\w+)`", said)
-    name = at[1] if at else None
-    is_what = f"is {JSON_KINDS.get(got[1], got[1])}" if got else "is out of range" if at else cut(said)
-    return bad(f"{name!r} {is_what}" if name else f"the row itself {is_what}", wanted(name), name)
 
 
 def describe(error: RequestError) -> str:

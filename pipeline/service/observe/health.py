@@ -9,19 +9,14 @@ from typing import Any
 from starlette.responses import Response
 
 from pipeline.service.access.keys import Keyring
-from pipeline.service.calls import JSON, TEXT, Call, Route, as_json
+from pipeline.service.calls import TEXT, Call, Route, as_json
 from pipeline.service.model.current import Current
 from pipeline.service.observe.metrics import CONTENT_TYPE, Metrics
-from pipeline.service.openapi import Schema, answer, content, operation
+from pipeline.service.openapi import described
 from pipeline.service.record.recorder import Recorder
 
 Document = Callable[[], Mapping[str, Any]]
 """Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
-READINESS: Schema = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {"status": {"enum": ["ready", "degraded", "not ready"]}},
-}
 
 
 def routes(
@@ -47,24 +42,10 @@ def routes(
     async def openapi(_call: Call) -> Response:
         return as_json(document())
 
+    paths = described("observe/health.yaml")
     return [
-        Route("GET", "/healthz", healthz, operation=_described("Whether the service lives", "text/plain", "ok\n")),
-        Route("GET", "/readyz", readyz, operation=READY),
-        Route("GET", "/metrics", scrape, "admin", _described("Prometheus metrics", "text/plain")),
-        Route("GET", "/openapi.json", openapi, operation=_described("This document, OpenAPI 3.1", JSON)),
+        Route("GET", "/healthz", healthz, paths=paths),
+        Route("GET", "/readyz", readyz, paths=paths),
+        Route("GET", "/metrics", scrape, "admin", paths),
+        Route("GET", "/openapi.json", openapi, paths=paths),
     ]
-
-
-def _described(summary: str, media_type: str, body: str | None = None, tag: str = "The service itself") -> Schema:
-    schema = {"const": body} if body else {"type": "object" if media_type == JSON else "string"}
-    return operation(summary, tag=tag, responses={200: answer(f"{summary}.", {media_type: content(schema)})})
-
-
-READY = operation(
-    "Whether predictions are answered, by which model, and what is wrong",
-    tag="The service itself",
-    responses={
-        200: answer("Predictions are answered; `degraded` when something is wrong.", {JSON: content(READINESS)}),
-        503: answer("No model is in charge, so predictions are not answered.", {JSON: content(READINESS)}),
-    },
-)
