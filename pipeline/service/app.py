@@ -1,6 +1,6 @@
 """The application: everything built once, in the order in which it depends on each other, and the routes of a contract.
 
-The entry point is `Application`, which `pipeline.service.server.process` runs.
+The entry point is `Application`, which `pipeline.service.process` runs.
 """
 
 from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -17,9 +17,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from pipeline.errors import RequestError
-
-if TYPE_CHECKING:  # it needs NumPy, which `barometer keys` need not wait for
-    from pipeline.service.instances.signature import Signature
 
 JSON, JSON_LINES, CSV, PROBLEM, HTML, TEXT = (
     "application/json",
@@ -128,8 +125,9 @@ class Route:
     endpoint: Endpoint
     scope: AccessScope | None = None
     """What the key must be allowed to do; None: open to all."""
-    operation: Mapping[str, Any] | Callable[["Signature | None"], Mapping[str, Any]] | None = None
-    """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
+    operation: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None
+    """The operation object of OpenAPI, or what makes it of the model's `Signature` (None while there is no model). None
+    leaves the route out of the document."""
     error: ErrorForm = problem
     is_streaming: bool = False
     """Whether the endpoint reads `Call.stream()` itself, beyond `service.body_bytes` and `service.request_seconds`. It

@@ -20,7 +20,7 @@ from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
 from pipeline.service.app import Application
 from pipeline.service.model import current
-from pipeline.service.server.process import configured
+from pipeline.service.process import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 

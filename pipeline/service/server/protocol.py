@@ -6,7 +6,7 @@ asks for another protocol, whose body uvicorn loses or takes for the next reques
 
 It is the one place that uses uvicorn's internals (the attributes of `HttpToolsProtocol` and `RequestResponseCycle`).
 tests/service/test_uvicorn.py fails when an upgrade changes them. The entry points are `Protocol`, which
-`pipeline.service.server.process` has uvicorn use, and `send_whole`.
+`pipeline.service.process` has uvicorn use, and `send_whole`.
 """
 
 import asyncio
