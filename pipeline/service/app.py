@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.errors import ConfigError, RequestError
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access.admission import Keyring
 from pipeline.service.batch import jobs
 from pipeline.service.batch import routes as batch
 from pipeline.service.batch.sweeping import Sweeping

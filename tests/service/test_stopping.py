@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from pipeline.service import process as server
 from pipeline.service.model import current
 from pipeline.service.record import recorder as record
-from pipeline.service import process as server
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings

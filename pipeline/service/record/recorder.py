@@ -16,17 +16,15 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import BarometerError
-from pipeline.service.record.table import REFUSED, OnlinePredictions
-from pipeline.service.record.text import Lines, Record, lines
+from pipeline.service.record.table import REFUSED, Lines, OnlinePredictions, Record, lines
 from pipeline.settings import Settings
 
 ROW_BYTES = 2_048
-"""Average size of a record that the queue's memory is planned for: of longer ones fewer fit. Twenty features take 400
-bytes."""
+"""The average record that the queue's memory is planned for; of longer ones fewer fit. 20 features take 400 bytes."""
 PAUSE_SECONDS = 0.25
-"""The pause between two writes."""
+"""Between two writes."""
 LONGEST_PAUSE_SECONDS = 5.0
-"""The longest pause between two attempts while the database is away."""
+"""Between two attempts while the database is away."""
 CHUNK_ROWS = 64
 """Most records that are turned into one text."""
 BATCH_ROWS = 5_000
@@ -65,28 +63,20 @@ class Recorder:
 
     @property
     def state(self) -> dict[str, str]:
-        """`state` (off, recording or away) and, while the database is away, since when."""
+        """`state` (recording or away) and, while the database is away, since when."""
         if self._away_since is not None:
             return {"state": "away", "since": self._away_since.isoformat(timespec="seconds")}
-        return {"state": "recording" if self._most_rows else "off"}
+        return {"state": "recording"}
 
     def start(self) -> None:
         """Start the thread that writes."""
-        if self._most_rows:
-            self._thread.start()
+        self._thread.start()
 
     def put(self, names: tuple[str, ...], records: Sequence[Record]) -> None:
-        """Queue records as far as there is room, without waiting. Any thread may call this.
+        """Queue records as far as there is room, without waiting; `names` are those of their features.
 
-        Parameters
-        ----------
-        names
-            The features' names, in the order of a record's values.
-        records
-            Must not be changed afterwards.
+        Any thread may call this. The records must not be changed afterwards.
         """
-        if not self._most_rows:
-            return
         with self._lock:
             room = self._most_rows - self.waiting
             self.dropped += max(0, len(records) - room)

@@ -16,11 +16,10 @@ from itertools import count
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import BarometerError, RequestError, TransientError
-from pipeline.service.access.admission import admit
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access.admission import Keyring, admit
 from pipeline.service.calls import Call, Route
 from pipeline.service.observe.logs import RequestLog
 from pipeline.service.observe.metrics import Metrics
@@ -41,19 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Front:
-    """Takes requests to their endpoints.
-
-    Parameters
-    ----------
-    service
-        The limits.
-    keyring
-        Who may ask; None: everybody.
-    metrics, request_log
-        Where requests are counted and logged.
-    files_path
-        Where a file may be sent instead of a request that is too large; None: nowhere.
-    """
+    """Takes requests to their endpoints. Too large requests are referred to `files_path`, where it takes files."""
 
     def __init__(
         self,
@@ -63,11 +50,8 @@ class Front:
         request_log: RequestLog,
         files_path: str | None,
     ) -> None:
-        self._service = service
-        self._keyring = keyring
-        self._metrics = metrics
-        self._request_log = request_log
-        self._files_path = files_path
+        self._service, self._keyring, self._files_path = service, keyring, files_path
+        self._metrics, self._request_log = metrics, request_log
         self._only_loopback = service.host in LOOPBACK
         self._ids = count(1)
         self._id_prefix = os.urandom(5).hex()
@@ -81,7 +65,9 @@ class Front:
         """Answer a request with a route's endpoint."""
         started = time.perf_counter()
         call = Call(scope, receive, route.path)
-        call.request_id = self._request_id(call.fields.get(b"x-request-id"))
+        given_id = call.fields.get(b"x-request-id")
+        is_good = given_id is not None and REQUEST_ID.fullmatch(given_id)
+        call.request_id = given_id.decode() if given_id and is_good else f"{self._id_prefix}-{next(self._ids)}"
         if self._watch is None:
             self._watch = asyncio.create_task(self._cancel_slow_requests())
         self._metrics.in_flight += 1
@@ -96,11 +82,6 @@ class Front:
             self._metrics.in_flight -= 1
             self._request_log.note(call, status, started)
 
-    def _request_id(self, given: bytes | None) -> str:
-        if given is not None and REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return f"{self._id_prefix}-{next(self._ids)}"
-
     async def _response(self, route: Route, call: Call, started: float) -> Response:
         """Return the endpoint's response, or the error in the route's form."""
         task = asyncio.current_task(self._loop)
@@ -109,8 +90,9 @@ class Front:
             admit(call, route, self._keyring, only_loopback=self._only_loopback)
             if route.is_streaming:
                 return await self._upload_response(route, call)
-            if route.scope is not None:
-                self._check_room()
+            most = self._service.concurrent_requests
+            if route.scope is not None and self._metrics.in_flight - self._uploads > most:
+                raise _busy(f"{most} requests are being answered.", RETRY_SECONDS)
             self._started[task] = started
             if route.method == "POST":
                 call.content = await self._body(call)
@@ -121,12 +103,15 @@ class Front:
             if task in self._started or route.is_streaming:  # uvicorn cancels it, because it has to stop
                 raise
             task.uncancel()
-            return self._refusal(_too_slow(self._service.request_seconds), route, call)
+            found = f"The request took more than {self._service.request_seconds:g} s."
+            slow = RequestError(408, found, "the whole request and its answer by then.", "send fewer rows at once.")
+            return self._refusal(slow, route, call)
         except ClientDisconnect:
             raise
         except Exception:  # a bug of ours: its reason is for the log only
             log.exception("The request %s failed", call.request_id)
-            return route.error(_own_fault(call.request_id), call.request_id)
+            do = f"give its operators the request's id, {call.request_id}; the log has the reason."
+            return route.error(RequestError(500, "The service failed.", "an answer.", do), call.request_id)
         finally:
             self._started.pop(task, None)
 
@@ -143,11 +128,6 @@ class Front:
                 del self._started[task]
                 task.cancel()
 
-    def _check_room(self) -> None:
-        most = self._service.concurrent_requests
-        if self._metrics.in_flight - self._uploads > most:
-            raise _busy(f"{most} requests are being answered.", RETRY_SECONDS)
-
     async def _upload_response(self, route: Route, call: Call) -> Response:
         """Return the response to a body that comes in its own time; such requests are counted apart."""
         if self._uploads >= UPLOADS_AT_ONCE:
@@ -160,24 +140,22 @@ class Front:
 
     async def _body(self, call: Call) -> bytes:
         """Return the body, whole, if it is not too large."""
-        most = self._service.body_bytes
-        length = call.fields.get(b"content-length")
-        if length is not None and int(length) > most:
-            raise _too_large(most)
-        if call.fields.get(b"content-encoding", b"identity") != b"identity":
+        most, size = self._service.body_bytes, 0
+        declared = int(call.fields.get(b"content-length", 0))
+        if declared <= most and call.fields.get(b"content-encoding", b"identity") != b"identity":
             raise RequestError(415, "The body is compressed.", "a plain body.", "send it uncompressed.")
-        message = _received(await call.receive())
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body") and len(body) <= most:
-            return body
-        parts, size = [body], len(body)
-        while size <= most:
-            if not message.get("more_body"):
-                return b"".join(parts)
-            message = _received(await call.receive())
+        parts: list[bytes] = []
+        has_more = True
+        while has_more and size <= most and declared <= most:
+            message = await call.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-        raise _too_large(most)
+            has_more = message.get("more_body", False)
+        if size > most or declared > most:
+            raise RequestError(413, "The body is too large.", f"at most {most:,} bytes.", "send several requests.")
+        return b"".join(parts)
 
     def _refusal(self, error: BarometerError | HTTPException, route: Route, call: Call) -> Response:
         """Return an error in the route's form; what is not the client's fault is ours, 503 when it may pass."""
@@ -201,27 +179,6 @@ class Front:
         await response(call.scope, call.receive, send)
 
 
-def _received(message: Message) -> Message:
-    """Return a piece of the body; a client that has gone away sends none."""
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message
-
-
 def _busy(found: str, retry_seconds: int) -> RequestError:
     retry = {"retry-after": str(retry_seconds)}
     return RequestError(503, found, "fewer at once.", f"try again in {retry_seconds} s.", headers=retry)
-
-
-def _too_large(most_bytes: int) -> RequestError:
-    return RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "send several requests.")
-
-
-def _too_slow(seconds: float) -> RequestError:
-    found = f"The request took more than {seconds:g} s."
-    return RequestError(408, found, "the whole request and its answer by then.", "send fewer rows at once.")
-
-
-def _own_fault(request_id: str) -> RequestError:
-    do = f"give its operators the request's id, {request_id}; the log has the reason."
-    return RequestError(500, "The service failed.", "an answer.", do)
