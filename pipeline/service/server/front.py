@@ -90,9 +90,8 @@ class Front:
             admit(call, route, self._keyring, only_loopback=self._only_loopback)
             if route.is_streaming:
                 return await self._upload_response(route, call)
-            most = self._service.concurrent_requests
-            if route.scope is not None and self._metrics.in_flight - self._uploads > most:
-                raise _busy(f"{most} requests are being answered.", RETRY_SECONDS)
+            if route.scope is not None:
+                self._check_room()
             self._started[task] = started
             if route.method == "POST":
                 call.content = await self._body(call)
@@ -127,6 +126,11 @@ class Front:
             for task in [task for task, started in self._started.items() if started < latest]:
                 del self._started[task]
                 task.cancel()
+
+    def _check_room(self) -> None:
+        most = self._service.concurrent_requests
+        if self._metrics.in_flight - self._uploads > most:
+            raise _busy(f"{most} requests are being answered.", RETRY_SECONDS)
 
     async def _upload_response(self, route: Route, call: Call) -> Response:
         """Return the response to a body that comes in its own time; such requests are counted apart."""
