@@ -1,4 +1,4 @@
-"""The application: everything built once, in the order in which it depends on each other, and the routes of a contract.
+"""The application: its parts, built once in the order of their dependencies, and the routes of its contract.
 
 The entry point is `Application`, which `pipeline.service.process` runs.
 """
@@ -26,7 +26,6 @@ from pipeline.service.published import routes as published
 from pipeline.service.published.lookup import Lookup
 from pipeline.service.record.recorder import Recorder
 from pipeline.service.server.front import Front
-from pipeline.service.server.routing import Dispatcher
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK, Service
 
@@ -38,7 +37,7 @@ CLOUDS: dict[str, Callable[[Current, Predictor, Service], list[Route]]] = {
 
 
 class Application:
-    """The running service; `asgi` is the ASGI application.
+    """The running service; `front` is the ASGI application.
 
     Raises
     ------
@@ -73,8 +72,7 @@ class Application:
             *docs.routes(settings, self.document),
         ]
         files_path = jobs.PATH if has_warehouse and service.contract == "barometer" else None
-        self.front = Front(service, self.keyring, metrics, self._request_log, files_path)
-        self.asgi = Dispatcher(self.routes, self.front)
+        self.front = Front(self.routes, service, self.keyring, metrics, self._request_log, files_path)
 
     def start(self) -> None:
         """Load the model in charge, or learn why there is none, and begin to record."""

@@ -1,8 +1,8 @@
 """What passes between the front and an endpoint: the call, the response, and the table of routes.
 
 An endpoint is an async function from a `Call` (Starlette's `Request` with its body read and its sender known) to a
-Starlette `Response`. It raises a `RequestError` for what it cannot answer, and the front turns that into the contract's
-own form of error. The things to use are `Call`, `Route` and `problem`.
+Starlette `Response`. It raises a `RequestError` for what it cannot answer, and the front turns that into the form that
+the route's contract gives to errors. Entry points: `Call`, `Route`, `as_json` and `problem`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,33 +29,22 @@ JSON, JSON_LINES, CSV, PROBLEM, HTML, TEXT = (
 
 
 class Call(Request):
-    """A request, as an endpoint gets it.
-
-    Attributes
-    ----------
-    route
-        The path of the route that answers, with its parameters unfilled; `unknown` where there is none.
-    request_id
-        The client's own `X-Request-ID` if it is a good one, else a new one.
-    fields
-        The headers by lower-case name. Of a header that comes several times the last counts; a list is joined.
-    content
-        The body, whole; empty for a route that streams it (`stream()`).
-    key_name, key_scopes
-        Who asks, where keys are required.
-    rows
-        How many predictions were asked for: the endpoint sets it, for the log and the metrics.
-    """
+    """A request, as an endpoint gets it."""
 
     def __init__(self, scope: Scope, receive: Receive, route: str) -> None:
         super().__init__(scope, receive)
         self.route = route
+        """The path of the route that answers, with its parameters unfilled; `unknown` where there is none."""
         self.request_id = ""
+        """The client's own `X-Request-ID` if it is a good one, else a new one."""
         self.fields: Mapping[bytes, bytes] = dict(scope["headers"])
+        """The headers by lower-case name. Of a header that comes several times the last counts; a list is joined."""
         self.content = b""
+        """The body, whole; empty for a route that streams it (`stream()`)."""
         self.key_name: str | None = None
         self.key_scopes: frozenset[str] = frozenset()
         self.rows = 0
+        """How many predictions were asked for: the endpoint sets it, for the log and the metrics."""
 
     @property
     def media(self) -> "Media":

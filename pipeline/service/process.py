@@ -1,7 +1,4 @@
-"""Run the service: one uvicorn process that ends in order when it is told to.
-
-The entry point is `serve`.
-"""
+"""The process of the service: uvicorn, started and, on SIGTERM, ended in order. The entry point is `serve`."""
 
 import asyncio
 import gc
@@ -25,12 +22,12 @@ if TYPE_CHECKING:
     from pipeline.service.app import Application
 
 NOT_FOR_SERVING = ("airflow", "great_expectations", "mlflow", "pandas", "rich", "sklearn")
-"""Packages that others import where they are installed (pyarrow: pandas, httpx: rich): half a second and 50 MiB for
-nothing."""
+"""Packages that others import where they are installed (pyarrow: pandas, httpx: rich), for half a second and 50 MiB."""
+# After SIGTERM; SageMaker kills a container 30 s after it.
 DRAIN_SECONDS = 1.0
-"""After SIGTERM, how long idle connections stay open. Every response closes its connection meanwhile."""
+"""How long idle connections stay open. Every response closes its connection meanwhile."""
 FINISH_SECONDS = 18
-"""Then, how long requests may still be answered. SageMaker kills a container 30 s after SIGTERM."""
+"""Then, how long requests may still be answered."""
 LAST_SECONDS = 10.0
 """Then, how long the record and the background threads have to end before the process is cut off."""
 THREADS_SECONDS = 1.0
@@ -61,7 +58,7 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
     application.start()
     gc.collect()
     gc.freeze()  # what exists now stays; to look through it at each collection costs a twentieth of an answer's time
-    _Server(configured(application.asgi, host, port), application, ready).run(listeners)
+    _Server(configured(application.front, host, port), application, ready).run(listeners)
 
 
 class _NotForServing(MetaPathFinder):
@@ -120,8 +117,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, application: "Application", ready: Ready) -> None:
         super().__init__(config)
-        self._application = application
-        self._ready = ready
+        self._application, self._ready = application, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""

@@ -46,7 +46,7 @@ def running(settings: Settings) -> Iterator[Server]:
     """Run the service of these settings on a free port while the block lasts; that of the settings is not looked at."""
     listener = socket.create_server(("127.0.0.1", 0))
     application = Application(settings)
-    server = uvicorn.Server(configured(application.asgi, "127.0.0.1", 0))
+    server = uvicorn.Server(configured(application.front, "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         # What a test asks first is the model it started with.

@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -37,19 +37,10 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class RequestLog:
-    """Counts and logs requests, those of a moment together: one at a time would cost as much as scoring them.
+    """Counts and logs requests, those of a moment together: one at a time would cost as much as scoring them."""
 
-    Parameters
-    ----------
-    metrics
-        Where requests are counted.
-    output
-        Where the log goes; standard error by default.
-    """
-
-    def __init__(self, metrics: Metrics, output: BinaryIO | None = None) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._output = output or sys.stderr.buffer
         self._answered: list[tuple[Call, int, float, float]] = []
 
     def note(self, call: Call, status: int, started: float) -> None:
@@ -64,8 +55,8 @@ class RequestLog:
         for call, status, _, seconds in answered:
             self._metrics.count(call.method, call.route, status, seconds, call.rows)
         if answered:
-            self._output.write(_encode_lines([_line(*each) for each in answered]))
-            self._output.flush()
+            sys.stderr.buffer.write(_encode_lines([_line(*each) for each in answered]))
+            sys.stderr.buffer.flush()
 
 
 def _line(call: Call, status: int, at: float, seconds: float) -> Line:

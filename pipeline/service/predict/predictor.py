@@ -39,19 +39,10 @@ class _Waiting:
 
 
 class Predictor:
-    """Scores the instances of many requests.
-
-    Parameters
-    ----------
-    recorder
-        Where answers are recorded; None records none.
-    contract
-        The contract that the record names.
-    """
+    """Scores the instances of many requests, and records what is answered, with the contract's name."""
 
     def __init__(self, recorder: Recorder | None, contract: str) -> None:
-        self._recorder = recorder
-        self._contract = contract
+        self._recorder, self._contract = recorder, contract
         self._waiting: dict[int, tuple[Serving, list[_Waiting]]] = {}
         self.in_shadow = 0
         """Instances that the challenger has still to score in the shadow."""
@@ -76,7 +67,11 @@ class Predictor:
         if len(instances.values) > SMALL_ROWS:
             predictions = await self._predict_in_thread(serving, waiting)
         else:
-            self._join_batch(serving, waiting)
+            if not self._waiting:
+                # One turn of the loop later, so that requests that have arrived meanwhile are read and join.
+                loop = asyncio.get_running_loop()
+                loop.call_soon(loop.call_soon, self._score_batches)
+            self._waiting.setdefault(id(serving), (serving, []))[1].append(waiting)
             batch, start = await waiting.scored
             predictions = batch[start : start + len(instances.values)]
         for at, week in instances.weeks.items():
@@ -95,13 +90,6 @@ class Predictor:
             raise
         self._start_shadow(serving, [waiting], scores, now)
         return _predictions(serving, scores)
-
-    def _join_batch(self, serving: Serving, waiting: _Waiting) -> None:
-        if not self._waiting:
-            # One turn of the loop later, so that requests that have arrived meanwhile are read and join.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._score_batches)
-        self._waiting.setdefault(id(serving), (serving, []))[1].append(waiting)
 
     def _score_batches(self) -> None:
         batches, self._waiting = self._waiting, {}
@@ -190,22 +178,20 @@ def _records(
     at = 0
     challenger = serving.challenger or serving.champion
     for waiting in batch:
-        instances, request_id = waiting.instances, waiting.call.request_id
+        instances = waiting.instances
         if waiting.scored.cancelled():
             at += len(instances.values)
             continue
-        good_rows = [row for row in range(instances.rows) if row not in instances.bad] if instances.bad else None
-        for position, values in enumerate(instances.values):
-            row = position if good_rows is None else good_rows[position]
+        bad = instances.bad
+        good_rows = [row for row in range(instances.rows) if row not in bad] if bad else range(instances.rows)
+        for position, (row, values, keys) in enumerate(zip(good_rows, instances.values, instances.keys, strict=True)):
             by_challenger = not is_served or (scores.by_challenger is not None and scores.by_challenger[at])
             loaded = challenger if by_challenger else serving.champion
-            customer_id, product_id = instances.keys[position]
             yield Record(
                 now,
-                request_id,
+                waiting.call.request_id,
                 row,
-                customer_id,
-                product_id,
+                *keys,
                 values,
                 instances.weeks.get(position),
                 scores.satisfaction[at],

@@ -2,7 +2,7 @@
 
 It gives the request its id, has `access` admit it, reads the body within bounds, bounds how many requests are answered
 at once and for how long, turns errors into the contract's form, sends the response, counts and logs. The entry point is
-`Front.handle`; `pipeline.service.server.routing` calls it.
+`Front`, the ASGI application.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
 
@@ -24,6 +25,7 @@ from pipeline.service.calls import Call, Route
 from pipeline.service.observe.logs import RequestLog
 from pipeline.service.observe.metrics import Metrics
 from pipeline.service.server.protocol import send_whole
+from pipeline.service.server.routing import Routes
 from pipeline.settings.service import LOOPBACK, Service
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -40,16 +42,18 @@ log = logging.getLogger(__name__)
 
 
 class Front:
-    """Takes requests to their endpoints. Too large requests are referred to `files_path`, where it takes files."""
+    """Answers requests by their routes. `files_path` is where a request that is too large may be sent as a file."""
 
     def __init__(
         self,
+        routes: Sequence[Route],
         service: Service,
         keyring: Keyring | None,
         metrics: Metrics,
         request_log: RequestLog,
         files_path: str | None,
     ) -> None:
+        self._routes = Routes(routes)
         self._service, self._keyring, self._files_path = service, keyring, files_path
         self._metrics, self._request_log = metrics, request_log
         self._only_loopback = service.host in LOOPBACK
@@ -61,13 +65,15 @@ class Front:
         self.stopping = False
         """While the service stops, every response closes its connection, so that none is cut off."""
 
-    async def handle(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with a route's endpoint."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; uvicorn is set up to speak nothing but HTTP."""
         started = time.perf_counter()
+        route = self._routes.find(scope)
         call = Call(scope, receive, route.path)
-        given_id = call.fields.get(b"x-request-id")
-        is_good = given_id is not None and REQUEST_ID.fullmatch(given_id)
-        call.request_id = given_id.decode() if given_id and is_good else f"{self._id_prefix}-{next(self._ids)}"
+        given_id = call.fields.get(b"x-request-id", b"")
+        call.request_id = (
+            given_id.decode() if REQUEST_ID.fullmatch(given_id) else f"{self._id_prefix}-{next(self._ids)}"
+        )
         if self._watch is None:
             self._watch = asyncio.create_task(self._cancel_slow_requests())
         self._metrics.in_flight += 1

@@ -1,7 +1,6 @@
 """Which route answers a request: a look into a dict for literal paths, Starlette's patterns for all others.
 
-The prediction routes are literal paths, so that the hot way to the front is one dict look-up. The entry point is
-`Dispatcher`, the ASGI application.
+The prediction routes are literal paths, so that the hot way is one look-up. The entry point is `Routes.find`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,21 +8,16 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.routing import compile_path
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import Call, Route
-from pipeline.service.server.front import Front
 
 
-class Dispatcher:
-    """Finds the route of each request and has the front answer it.
+class Routes:
+    """The routes of the service. Of several with one method and path the first counts. GET's route answers HEAD too."""
 
-    Of several routes with one method and path the first counts. GET's route answers HEAD too.
-    """
-
-    def __init__(self, routes: Sequence[Route], front: Front) -> None:
-        self._front = front
+    def __init__(self, routes: Sequence[Route]) -> None:
         paths: dict[str, dict[str, Route]] = {}
         for route in routes:
             paths.setdefault(route.path, {}).setdefault(route.method, route)
@@ -31,14 +25,11 @@ class Dispatcher:
         literal_first = sorted(paths, key=lambda path: "{" in path)
         self._patterns = [(compile_path(path)[0], paths[path]) for path in literal_first]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; uvicorn is set up to speak nothing but HTTP."""
+    def find(self, scope: Scope) -> Route:
+        """Return the route of a request, with the path's parameters in its scope, or one that refuses it."""
         path = scope["raw_path"].decode("latin-1")  # percent-encoded, so that an encoded slash is part of a parameter
-        route = self._literal.get((scope["method"], path)) or self._matching(path, scope)
-        await self._front.handle(route, scope, receive, send)
-
-    def _matching(self, path: str, scope: Scope) -> Route:
-        """Return the route whose pattern matches, its parameters noted, or one that refuses the request."""
+        if (route := self._literal.get((scope["method"], path))) is not None:
+            return route
         for pattern, methods in self._patterns:
             if found := pattern.match(path):
                 scope["path_params"] = {name: unquote(value) for name, value in found.groupdict().items()}
