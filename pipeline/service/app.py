@@ -60,7 +60,9 @@ class Application:
         self.predictor = Predictor(self.recorder, service.contract)
         self.lookup = Lookup(settings) if has_warehouse else None
         self.keyring = Keyring(settings.path(service.keys_file)) if service.auth == "keys" else None
-        self._sweeping = Sweeping(settings) if has_warehouse else None
+        sweeping = Sweeping(settings) if has_warehouse else None
+        # The recorder first, since it alone has something to lose when the time to stop is short.
+        self._parts = [part for part in (self.recorder, self.current, sweeping) if part is not None]
         metrics = Metrics(self.current, self.predictor, self.recorder)
         self._request_log = RequestLog(metrics)
         self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
@@ -72,24 +74,18 @@ class Application:
             *docs.routes(settings, self.document),
         ]
         files_path = jobs.PATH if has_warehouse and service.contract == "barometer" else None
-        self.front = Front(self.routes, service, self.keyring, metrics, self._request_log, files_path)
+        self.front = Front(self.routes, service, self.keyring, metrics, self._request_log, files_path=files_path)
 
     def start(self) -> None:
         """Load the model in charge, or learn why there is none, and begin to record."""
-        self.current.start()
-        if self.recorder is not None:
-            self.recorder.start()
-        if self._sweeping is not None:
-            self._sweeping.start()
+        for part in self._parts:
+            part.start()
 
     def stop(self) -> None:
         """Write what waits to be recorded, within a bound, and end the threads."""
         self._request_log.flush()
-        if self.recorder is not None:  # first, since it alone has something to lose
-            self.recorder.stop()
-        self.current.stop()
-        if self._sweeping is not None:
-            self._sweeping.stop()
+        for part in self._parts:
+            part.stop()
 
     def document(self) -> Mapping[str, Any]:
         """Return the OpenAPI document of these routes for the model in charge, made once for each."""

@@ -18,14 +18,12 @@ from starlette.types import Receive, Scope
 
 from pipeline.errors import RequestError
 
-JSON, JSON_LINES, CSV, PROBLEM, HTML, TEXT = (
-    "application/json",
-    "application/jsonlines",
-    "text/csv",
-    "application/problem+json",
-    "text/html; charset=utf-8",
-    "text/plain; charset=utf-8",
-)
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+CSV = "text/csv"
+PROBLEM = "application/problem+json"
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 
 
 class Call(Request):

@@ -51,6 +51,7 @@ class Front:
         keyring: Keyring | None,
         metrics: Metrics,
         request_log: RequestLog,
+        *,
         files_path: str | None,
     ) -> None:
         self._routes = Routes(routes)
