@@ -60,9 +60,7 @@ class Application:
         self.predictor = Predictor(self.recorder, service.contract)
         self.lookup = Lookup(settings) if has_warehouse else None
         self.keyring = Keyring(settings.path(service.keys_file)) if service.auth == "keys" else None
-        sweeping = Sweeping(settings) if has_warehouse else None
-        # The recorder first, since it alone has something to lose when the time to stop is short.
-        self._parts = [part for part in (self.recorder, self.current, sweeping) if part is not None]
+        self._sweeping = Sweeping(settings) if has_warehouse else None
         metrics = Metrics(self.current, self.predictor, self.recorder)
         self._request_log = RequestLog(metrics)
         self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
@@ -78,14 +76,20 @@ class Application:
 
     def start(self) -> None:
         """Load the model in charge, or learn why there is none, and begin to record."""
-        for part in self._parts:
-            part.start()
+        self.current.start()
+        if self.recorder is not None:
+            self.recorder.start()
+        if self._sweeping is not None:
+            self._sweeping.start()
 
     def stop(self) -> None:
         """Write what waits to be recorded, within a bound, and end the threads."""
         self._request_log.flush()
-        for part in self._parts:
-            part.stop()
+        if self.recorder is not None:  # first, since it alone has something to lose
+            self.recorder.stop()
+        self.current.stop()
+        if self._sweeping is not None:
+            self._sweeping.stop()
 
     def document(self) -> Mapping[str, Any]:
         """Return the OpenAPI document of these routes for the model in charge, made once for each."""

@@ -113,8 +113,7 @@ class Route:
     scope: AccessScope | None = None
     """What the key must be allowed to do; None: open to all."""
     operation: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None
-    """The operation object of OpenAPI, or what makes it of the model's `Signature` (None while there is no model). None
-    leaves the route out of the document."""
+    """The operation object of OpenAPI, or what makes it for a model; None leaves it out of the document."""
     error: ErrorForm = problem
     is_streaming: bool = False
     """Whether the endpoint reads `Call.stream()` itself, beyond `service.body_bytes` and `service.request_seconds`. It

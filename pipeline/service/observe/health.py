@@ -17,7 +17,6 @@ from pipeline.service.record.recorder import Recorder
 
 Document = Callable[[], Mapping[str, Any]]
 """Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
-TAG = "The service itself"
 READINESS: Schema = {
     "type": "object",
     "required": ["status"],
@@ -49,24 +48,21 @@ def routes(
         return as_json(document())
 
     return [
-        Route(
-            "GET", "/healthz", healthz, None, _described("Whether the service lives", "text/plain", {"const": "ok\n"})
-        ),
-        Route("GET", "/readyz", readyz, None, READY),
-        Route("GET", "/metrics", scrape, "admin", _described("Prometheus metrics", "text/plain", {"type": "string"})),
-        Route(
-            "GET", "/openapi.json", openapi, None, _described("This document, OpenAPI 3.1", JSON, {"type": "object"})
-        ),
+        Route("GET", "/healthz", healthz, operation=_described("Whether the service lives", "text/plain", "ok\n")),
+        Route("GET", "/readyz", readyz, operation=READY),
+        Route("GET", "/metrics", scrape, "admin", _described("Prometheus metrics", "text/plain")),
+        Route("GET", "/openapi.json", openapi, operation=_described("This document, OpenAPI 3.1", JSON)),
     ]
 
 
-def _described(summary: str, media_type: str, schema: Schema) -> Schema:
-    return operation(summary, tag=TAG, responses={200: answer(f"{summary}.", {media_type: content(schema)})})
+def _described(summary: str, media_type: str, body: str | None = None, tag: str = "The service itself") -> Schema:
+    schema = {"const": body} if body else {"type": "object" if media_type == JSON else "string"}
+    return operation(summary, tag=tag, responses={200: answer(f"{summary}.", {media_type: content(schema)})})
 
 
 READY = operation(
     "Whether predictions are answered, by which model, and what is wrong",
-    tag=TAG,
+    tag="The service itself",
     responses={
         200: answer("Predictions are answered; `degraded` when something is wrong.", {JSON: content(READINESS)}),
         503: answer("No model is in charge, so predictions are not answered.", {JSON: content(READINESS)}),

@@ -38,13 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes records in the background. At most `service.record_rows` wait, of `ROW_BYTES` on average.
-
-    Attributes
-    ----------
-    written, dropped, waiting
-        How many records are in the table, were given up, and wait to be written.
-    """
+    """Writes records in the background. At most `service.record_rows` wait, of `ROW_BYTES` on average."""
 
     def __init__(self, settings: Settings) -> None:
         self._most_rows = settings.service.record_rows
@@ -55,6 +49,7 @@ class Recorder:
         self._lock = Lock()
         """Guards the queue and the counts; held for an instant."""
         self.written = self.dropped = self.waiting = 0
+        """How many records are in the table, were given up, and wait to be written."""
         self._waiting_bytes = 0
         self._away_since: datetime | None = None
         self._stopping = Event()
@@ -140,7 +135,7 @@ class Recorder:
             batch: list[Lines] = []
             while self._queue and _rows(batch) < BATCH_ROWS and _bytes(batch) < BATCH_ROWS * ROW_BYTES:
                 batch.append(self._queue.popleft())  # only this thread takes; others append
-            self._batches.append(batch)
+            self._batches = [batch]
         return self._batches[0] if self._batches else None
 
     def _split(self, error: psycopg.Error) -> None:
