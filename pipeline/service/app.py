@@ -39,10 +39,7 @@ CLOUDS: dict[str, Callable[[Current, Predictor, Service], list[Route]]] = {
 class Application:
     """The running service; `front` is the ASGI application.
 
-    Raises
-    ------
-    ConfigError
-        If the service can be reached from elsewhere and `service.auth` does not say who authenticates.
+    Raises ConfigError if others can reach the service and `service.auth` does not say who authenticates.
     """
 
     def __init__(self, settings: Settings) -> None:

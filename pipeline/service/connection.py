@@ -15,13 +15,7 @@ def connect(settings: Settings, *, answer_seconds: float, read_only: bool = Fals
 
     Each call looks up where the embedded server is, which may have come back on another port. The server ends a
     statement after `answer_seconds`; if it does not answer at all, the connection is closed after twice this time.
-
-    Raises
-    ------
-    DatabaseUnavailableError
-        If the server does not answer.
-    psycopg.OperationalError
-        If the server went away just now; a later statement raises it if it takes too long.
+    Raises DatabaseUnavailableError, or psycopg's OperationalError if the server went away just now.
     """
     url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = _Bounded.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)

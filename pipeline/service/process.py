@@ -40,12 +40,7 @@ Ready = Callable[[str, Mapping[str, Any]], None]
 def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) -> None:
     """Serve until the process is told to stop; call `ready` once it listens.
 
-    Raises
-    ------
-    ConfigError
-        If the settings contradict each other.
-    ServerError
-        If the address cannot be listened on.
+    Raises ConfigError if the settings contradict each other, ServerError if the address cannot be listened on.
     """
     sys.meta_path.insert(0, _NotForServing())
     from pipeline.service.app import Application
@@ -71,13 +66,7 @@ class _NotForServing(MetaPathFinder):
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen on the port at all addresses of the host.
-
-    Raises
-    ------
-    ServerError
-        If the port is taken, or the address is not this machine's.
-    """
+    """Return sockets that listen on the port at all addresses of the host; ServerError if that is not possible."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)

@@ -52,10 +52,7 @@ class Keyring:
     def check(self, authorization: bytes | None, api_key: bytes | None) -> Key:
         """Return the key of a request, from its headers X-API-Key, which counts first, or Authorization.
 
-        Raises
-        ------
-        RequestError
-            401 when there is no key, or one that is unknown, revoked or expired.
+        Raises RequestError 401 when there is no key, or one that is unknown, revoked or expired.
         """
         self._look_if_due()
         token = api_key if api_key is not None else _token(authorization)
@@ -93,13 +90,9 @@ class Keyring:
 def admit(call: Call, route: Route, keyring: Keyring | None, *, only_loopback: bool) -> None:
     """Let a request through, with its key noted and its repeated headers joined, or refuse it.
 
-    Without a keyring everybody may ask; `only_loopback` answers only for this machine's own names for itself.
-
-    Raises
-    ------
-    RequestError
-        400 for two hosts, 421 for another host, 403 for another site's page or a key that is not allowed this, 401
-        without a good key.
+    Without a keyring everybody may ask; `only_loopback` answers only for this machine's own names for itself. Raises
+    RequestError 400 for two hosts, 421 for another host, 403 for another site's page or a key that is not allowed this,
+    401 without a good key.
     """
     if len(call.scope["headers"]) != len(call.fields):
         _join_repeated(call)

@@ -61,10 +61,7 @@ class _Content(BaseModel):
 def read(path: Path) -> list[Key]:
     """Return the keys of a file; none when there is no file.
 
-    Raises
-    ------
-    ConfigError
-        If others can read the file, or its content is not what `barometer keys` writes.
+    Raises ConfigError if others can read the file, or its content is not what `barometer keys` writes.
     """
     try:
         with path.open("rb") as file:
@@ -86,10 +83,7 @@ def read(path: Path) -> list[Key]:
 def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timedelta | None = None) -> tuple[Key, str]:
     """Add a key to a file. Return its record and the key itself, which is stored nowhere.
 
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, or the name is not allowed.
+    Raises ConfigError if the file cannot be read, or the name is not allowed.
     """
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with _locked(path):
@@ -116,13 +110,7 @@ def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timed
 
 
 def revoke(path: Path, key_id: str) -> Key:
-    """Remove a key from a file and return its record.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, or does not have the key.
-    """
+    """Remove a key from a file and return its record; ConfigError if the file cannot be read or lacks it."""
     with _locked(path):
         keys = read(path)
         revoked = next((key for key in keys if key.id == key_id), None)

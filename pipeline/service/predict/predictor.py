@@ -53,13 +53,7 @@ class Predictor:
         """Batches that the challenger could not score in the shadow, or that came faster than it can score."""
 
     async def predict(self, call: Call, serving: Serving, instances: Instances) -> list[Prediction]:
-        """Return the predictions of the good instances, in order.
-
-        Raises
-        ------
-        ModelError
-            If the model fails on them.
-        """
+        """Return the predictions of the good instances, in order; raise ModelError if the model fails on them."""
         call.rows = instances.rows
         if not instances.values:
             return []

@@ -21,10 +21,7 @@ MOST_COMPLETED = 100
 async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instances]]) -> Instances:
     """Return the instances that `read` makes of a body, with what they leave out.
 
-    Raises
-    ------
-    RequestError
-        What `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
+    Raises what `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
     """
     known: dict[FeatureQuery, tuple[str, Values] | RequestError] = {}
 

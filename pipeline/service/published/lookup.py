@@ -118,10 +118,7 @@ class Lookup:
     def prediction(self, customer_id: str, product_id: str) -> PublishedPrediction | None:
         """Return the subject's prediction in the latest published week; None when it has none.
 
-        Raises
-        ------
-        RequestError
-            404 with the reasons when the subject was kept out of that week.
+        Raises RequestError 404, with the reasons, when the subject was kept out of that week.
         """
         if not _is_storable(customer_id, product_id):
             return None
@@ -138,13 +135,8 @@ class Lookup:
     def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
         """Return the week of the latest published snapshot and the subject's features there, in the order of `names`.
 
-        None when the snapshot does not have the subject, or nothing was ever published.
-
-        Raises
-        ------
-        RequestError
-            422 when the subject was kept out of that week, or the snapshot does not have a feature; 503 also when its
-            files are not as they were written.
+        None when the snapshot does not have the subject, or nothing was ever published. Raises RequestError 422 when
+        the subject was kept out or the snapshot lacks a feature; 503 also when its files are not as they were written.
         """
         (found,) = self.features_of([FeatureQuery(customer_id, product_id, tuple(names))])
         if isinstance(found, RequestError):

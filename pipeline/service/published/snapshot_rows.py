@@ -60,7 +60,8 @@ class Snapshot:
         path = self.manifest.parent / manifest.shards[shard].file
         is_subject = (ds.field("customer_id") == query.customer_id) & (ds.field("product_id") == query.product_id)
         try:
-            _check(self, shard, _state(path))
+            status = path.stat()
+            _check(self, shard, (status.st_ino, status.st_size, status.st_mtime_ns))
             row = ds.dataset(path).to_table(columns=list(query.names), filter=is_subject, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise ConservationError(
@@ -89,12 +90,3 @@ def _manifest(snapshot: Snapshot) -> SnapshotManifest:
 def _check(snapshot: Snapshot, shard: int, _state: tuple[int, ...]) -> None:
     """Compare a shard's file with its digest, once for each state of the file."""
     _manifest(snapshot).checked_file(snapshot.manifest.parent, shard)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return facts that change when the file does; none when it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns

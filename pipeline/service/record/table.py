@@ -149,12 +149,8 @@ class OnlinePredictions:
     def write(self, batch: Sequence[Lines], dropped_rows: int) -> None:
         """Write a batch, and how many rows this process has dropped so far.
 
-        Raises
-        ------
-        psycopg.DataError, psycopg.IntegrityError
-            If PostgreSQL cannot hold a record.
-        psycopg.Error, BarometerError, SQLAlchemyError, OSError
-            If the batch cannot be written now; the next call must bring the same batch.
+        Raises one of `REFUSED` if PostgreSQL cannot hold a record. After any other error the batch may be written or
+        not, and the next call must bring the same batch.
         """
         number = self._batches + 1
         try:

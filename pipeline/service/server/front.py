@@ -1,8 +1,8 @@
 """The front: every request passes here, hot or not, on its way to an endpoint and back.
 
-It gives the request its id, has `access` admit it, reads the body within bounds, bounds how many requests are answered
-at once and for how long, turns errors into the contract's form, sends the response, counts and logs. The entry point is
-`Front`, the ASGI application.
+It finds the route, gives the request its id, has `access` admit it, reads the body within bounds, bounds how many
+requests are answered at once and for how long, turns errors into the contract's form, sends the response, counts and
+logs. The entry point is `Front`, the ASGI application.
 """
 
 import asyncio
@@ -10,13 +10,15 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import count
+from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import BarometerError, RequestError, TransientError
@@ -25,7 +27,6 @@ from pipeline.service.calls import Call, Route
 from pipeline.service.observe.logs import RequestLog
 from pipeline.service.observe.metrics import Metrics
 from pipeline.service.server.protocol import send_whole
-from pipeline.service.server.routing import Routes
 from pipeline.settings.service import LOOPBACK, Service
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -54,7 +55,7 @@ class Front:
         *,
         files_path: str | None,
     ) -> None:
-        self._routes = Routes(routes)
+        self._routes = _Routes(routes)
         self._service, self._keyring, self._files_path = service, keyring, files_path
         self._metrics, self._request_log = metrics, request_log
         self._only_loopback = service.host in LOOPBACK
@@ -193,3 +194,42 @@ class Front:
 def _busy(found: str, retry_seconds: int) -> RequestError:
     retry = {"retry-after": str(retry_seconds)}
     return RequestError(503, found, "fewer at once.", f"try again in {retry_seconds} s.", headers=retry)
+
+
+class _Routes:
+    """The routes of the service. Of several with one method and path the first counts. GET's route answers HEAD too.
+
+    The prediction routes are literal paths, so that the hot way is one look into a dict.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        paths: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            paths.setdefault(route.path, {}).setdefault(route.method, route)
+        self._literal = {(route.method, path): route for path in paths for route in paths[path].values()}
+        literal_first = sorted(paths, key=lambda path: "{" in path)
+        self._patterns = [(compile_path(path)[0], paths[path]) for path in literal_first]
+
+    def find(self, scope: Scope) -> Route:
+        """Return the route of a request, with the path's parameters in its scope, or one that refuses it."""
+        path = scope["raw_path"].decode("latin-1")  # percent-encoded, so that an encoded slash is part of a parameter
+        if (route := self._literal.get((scope["method"], path))) is not None:
+            return route
+        for pattern, methods in self._patterns:
+            if found := pattern.match(path):
+                scope["path_params"] = {name: unquote(value) for name, value in found.groupdict().items()}
+                return methods.get("GET" if scope["method"] == "HEAD" else scope["method"]) or _refusing(methods)
+        return _refusing({})
+
+
+def _refusing(methods: Mapping[str, Route]) -> Route:
+    """Return a route that refuses what the path, which has these methods, does not have."""
+
+    async def refuse(call: Call) -> Response:
+        if not methods:
+            raise RequestError(404, "There is no such path.", "one of those in /docs.", "see /docs.")
+        allowed = ", ".join(sorted({*methods} | ({"HEAD"} if "GET" in methods else set())))
+        found = f"This path does not have the method {call.method[:20]}."
+        raise RequestError(405, found, f"{allowed}.", "see /docs.", headers={"allow": allowed})
+
+    return Route("GET", "unknown", refuse)

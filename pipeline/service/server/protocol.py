@@ -108,10 +108,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, unless it has Upgrade: then its head is parsed again.
 
-        Raises
-        ------
-        ValueError
-            If the head is too large, or the method is CONNECT; the parser has `send_400_response` answer that.
+        The parser has `send_400_response` answer a ValueError: the head is too large, or the method is CONNECT.
         """
         if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # perhaps because of other requests, or of the body
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
