@@ -142,10 +142,7 @@ class _Server(uvicorn.Server):
             return
         self._application.front.stopping = True
         _call_later(DRAIN_SECONDS + FINISH_SECONDS + LAST_SECONDS, partial(os._exit, 0))
-        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
-
-    def _exit(self) -> None:
-        self.should_exit = True
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.handle_exit, signal.SIGTERM, None)
 
     def _end(self) -> None:
         """End the process, if it has not ended by itself.

@@ -117,8 +117,11 @@ class Recorder:
                 self._table.write(batch, self.dropped)
             except REFUSED as error:
                 self._split(error)
-            except Exception as error:  # noqa: BLE001 - the thread must not end: any failure may pass
-                self._note_away(error)
+            except Exception as error:  # the thread must not end: any failure may pass
+                if self._away_since is None:
+                    bug = None if isinstance(error, EXPECTED) else error
+                    log.warning("The warehouse does not take the record of predictions: %s", error, exc_info=bug)
+                    self._away_since = datetime.now(UTC)
                 return False
             else:
                 self._batches.pop(0)
@@ -147,12 +150,6 @@ class Recorder:
             return
         log.error("%d predictions cannot be recorded: %s", _rows(batch), error.diag.message_primary)
         self._count(batch, is_written=False)
-
-    def _note_away(self, error: Exception) -> None:
-        if self._away_since is None:
-            traceback = None if isinstance(error, EXPECTED) else error
-            log.warning("The warehouse does not take the record of predictions: %s", error, exc_info=traceback)
-            self._away_since = datetime.now(UTC)
 
     def _count(self, batch: Sequence[Lines], *, is_written: bool) -> None:
         """Count records that no longer wait."""
