@@ -273,7 +273,7 @@ def serve_ceiling() -> None:
     import msgspec
     import uvicorn
 
-    from pipeline.service.server.process import configured
+    from pipeline.service.process import configured
 
     async def bare(_scope: Any, receive: Any, send: Any) -> None:
         message = await receive()

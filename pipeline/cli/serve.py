@@ -24,7 +24,7 @@ def serve() -> None:
       BAROMETER__SERVICE__MODEL_FOLDER=/srv/model barometer serve
     """
     from pipeline.service.contracts.platforms import contract_overrides
-    from pipeline.service.server.process import serve as run
+    from pipeline.service.process import serve as run
 
     settings = contract_overrides(load_settings(), os.environ)
     run(settings, ready=lambda address, readiness: click.echo(_describe(settings, address, readiness)))

@@ -1,6 +1,6 @@
-"""The application: everything built once, in the order in which it depends on each other, and the routes of a contract.
+"""The application: its parts, built once in the order of their dependencies, and the routes of its contract.
 
-The entry point is `Application`, which `pipeline.service.server.process` runs.
+The entry point is `Application`, which `pipeline.service.process` runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import Any
 
 from pipeline.errors import ConfigError, RequestError
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access.admission import Keyring
 from pipeline.service.batch import jobs
 from pipeline.service.batch import routes as batch
 from pipeline.service.calls import Route
@@ -26,7 +26,6 @@ from pipeline.service.published import routes as published
 from pipeline.service.published.lookup import Lookup
 from pipeline.service.record.recorder import Recorder
 from pipeline.service.server.front import Front
-from pipeline.service.server.routing import Dispatcher
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK, Service
 
@@ -40,12 +39,9 @@ CLOUDS: dict[str, Callable[[Current, Predictor, Service], list[Route]]] = {
 
 
 class Application:
-    """The running service; `asgi` is the ASGI application.
+    """The running service; `front` is the ASGI application.
 
-    Raises
-    ------
-    ConfigError
-        If the service can be reached from elsewhere and `service.auth` does not say who authenticates.
+    Raises ConfigError if others can reach the service and `service.auth` does not say who authenticates.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -76,8 +72,7 @@ class Application:
             *docs.routes(settings, self.document),
         ]
         files_path = jobs.PATH if has_warehouse and service.contract == "barometer" else None
-        self.front = Front(service, self.keyring, metrics, self._request_log, files_path)
-        self.asgi = Dispatcher(self.routes, self.front)
+        self.front = Front(self.routes, service, self.keyring, metrics, self._request_log, files_path=files_path)
 
     def start(self) -> None:
         """Load the model in charge, or learn why there is none, and begin to record."""

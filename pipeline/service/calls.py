@@ -1,15 +1,15 @@
 """What passes between the front and an endpoint: the call, the response, and the table of routes.
 
 An endpoint is an async function from a `Call` (Starlette's `Request` with its body read and its sender known) to a
-Starlette `Response`. It raises a `RequestError` for what it cannot answer, and the front turns that into the contract's
-own form of error. The things to use are `Call`, `Route` and `problem`.
+Starlette `Response`. It raises a `RequestError` for what it cannot answer, and the front turns that into the form that
+the route's contract gives to errors. Entry points: `Call`, `Route`, `as_json` and `problem`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -18,47 +18,31 @@ from starlette.types import Receive, Scope
 
 from pipeline.errors import RequestError
 
-if TYPE_CHECKING:  # it needs NumPy, which `barometer keys` need not wait for
-    from pipeline.service.instances.signature import Signature
-
-JSON, JSON_LINES, CSV, PROBLEM, HTML, TEXT = (
-    "application/json",
-    "application/jsonlines",
-    "text/csv",
-    "application/problem+json",
-    "text/html; charset=utf-8",
-    "text/plain; charset=utf-8",
-)
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+CSV = "text/csv"
+PROBLEM = "application/problem+json"
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 
 
 class Call(Request):
-    """A request, as an endpoint gets it.
-
-    Attributes
-    ----------
-    route
-        The path of the route that answers, with its parameters unfilled; `unknown` where there is none.
-    request_id
-        The client's own `X-Request-ID` if it is a good one, else a new one.
-    fields
-        The headers by lower-case name. Of a header that comes several times the last counts; a list is joined.
-    content
-        The body, whole; empty for a route that streams it (`stream()`).
-    key_name, key_scopes
-        Who asks, where keys are required.
-    rows
-        How many predictions were asked for: the endpoint sets it, for the log and the metrics.
-    """
+    """A request, as an endpoint gets it."""
 
     def __init__(self, scope: Scope, receive: Receive, route: str) -> None:
         super().__init__(scope, receive)
         self.route = route
+        """The path of the route that answers, with its parameters unfilled; `unknown` where there is none."""
         self.request_id = ""
+        """The client's own `X-Request-ID` if it is a good one, else a new one."""
         self.fields: Mapping[bytes, bytes] = dict(scope["headers"])
+        """The headers by lower-case name. Of a header that comes several times the last counts; a list is joined."""
         self.content = b""
+        """The body, whole; empty for a route that streams it (`stream()`)."""
         self.key_name: str | None = None
         self.key_scopes: frozenset[str] = frozenset()
         self.rows = 0
+        """How many predictions were asked for: the endpoint sets it, for the log and the metrics."""
 
     @property
     def media(self) -> "Media":
@@ -114,8 +98,8 @@ def problem(error: RequestError, request_id: str) -> Response:
     return Response(msgspec.json.encode(content), error.status, error.headers, PROBLEM)
 
 
-Paths = Callable[["Signature | None"], Mapping[str, Any]]
-"""From a model to OpenAPI's description of paths."""
+Paths = Callable[[Any], Mapping[str, Any]]
+"""From the signature of a model, or None, to OpenAPI's description of paths."""
 AccessScope = Literal["predict", "batch", "admin"]
 """What an API key may do: predict, have files scored, or everything."""
 

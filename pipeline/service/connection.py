@@ -1,7 +1,4 @@
-"""The service's connections to the warehouse, bounded in time, since requests wait behind them.
-
-The one entry point is `connect`.
-"""
+"""The service's connections to the warehouse, bounded in time, since requests wait behind them. Entry: `connect`."""
 
 from typing import Any
 
@@ -16,20 +13,9 @@ CONNECT_SECONDS = 3
 def connect(settings: Settings, *, answer_seconds: float, read_only: bool = False) -> psycopg.Connection:
     """Return a new connection to the warehouse, its schema up to date, that commits each statement by itself.
 
-    Each call looks up where the embedded server is, which may have come back on another port.
-
-    Parameters
-    ----------
-    answer_seconds
-        A statement that takes longer raises `psycopg.OperationalError`. The server ends it; if the server does not
-        answer at all, the connection is closed after twice this time.
-
-    Raises
-    ------
-    DatabaseUnavailableError
-        If the server does not answer.
-    OperationalError
-        Psycopg's, if the server went away just now.
+    Each call looks up where the embedded server is, which may have come back on another port. The server ends a
+    statement after `answer_seconds`; if it does not answer at all, the connection is closed after twice this time.
+    Raises DatabaseUnavailableError, or psycopg's OperationalError if the server went away just now.
     """
     url = engine(settings).url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = _Bounded.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)

@@ -1,8 +1,7 @@
 """Threads for work that waits for the warehouse, for files or for Airflow, apart from those that compute.
 
-However slow that work is, predictions go on: they need none of these threads. Only a bounded number of requests may be
-in a pool or wait for it, which leaves room among the requests that are answered at once. Entry points: `warehouse`,
-`pages` and `files`.
+However slow that work is, predictions go on: they need none of these threads. A bounded number of requests may be in a
+pool or wait for it. Entry points: `warehouse`, `pages` and `files`.
 """
 
 import asyncio
@@ -33,13 +32,7 @@ class ThreadPool:
         self._room = Semaphore(MOST_WAITING)
 
     async def __call__(self, work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs) -> _R:
-        """Return what `work` returns, called in a thread.
-
-        Raises
-        ------
-        RequestError
-            503 when too many requests wait already.
-        """
+        """Return what `work` returns, called in a thread; raise RequestError 503 when too many requests wait."""
         has_room = self._room.acquire(blocking=False)
         if not has_room and not _is_let_in.get():
             raise RequestError(

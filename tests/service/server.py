@@ -20,7 +20,7 @@ from pipeline.models.bundle import BUNDLE_FILE
 from pipeline.models.exported import VERSION_FILE, ExportedVersion
 from pipeline.service.app import Application
 from pipeline.service.model import current
-from pipeline.service.server.process import configured
+from pipeline.service.process import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
 
@@ -46,7 +46,7 @@ def running(settings: Settings) -> Iterator[Server]:
     """Run the service of these settings on a free port while the block lasts; that of the settings is not looked at."""
     listener = socket.create_server(("127.0.0.1", 0))
     application = Application(settings)
-    server = uvicorn.Server(configured(application.asgi, "127.0.0.1", 0))
+    server = uvicorn.Server(configured(application.front, "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         # What a test asks first is the model it started with.

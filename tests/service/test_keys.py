@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, RequestError
-from pipeline.service.access import key_file, keys
-from pipeline.service.access.admission import admit
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access import admission, key_file
+from pipeline.service.access.admission import Keyring, admit
 from pipeline.service.calls import Call, Route
 from tests.cli.conftest import barometer, home  # noqa: F401 - fixtures
 from tests.service.calls import call_of
@@ -29,7 +28,7 @@ KEY = re.compile(r"bm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of keys that does not exist yet; a keyring looks at it at every check."""
-    monkeypatch.setattr(keys, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(admission, "LOOK_SECONDS", 0)
     return tmp_path / "service" / "keys.json"
 
 
@@ -128,7 +127,7 @@ def test_keys_are_rotated_under_a_running_keyring(path):
 
 
 def test_it_is_looked_at_most_once_a_second(path, monkeypatch):
-    monkeypatch.setattr(keys, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(admission, "LOOK_SECONDS", 60)
     _, first = key_file.create(path, "shop", ["predict"])
     keyring = Keyring(path)
     _, second = key_file.create(path, "shop", ["predict"])

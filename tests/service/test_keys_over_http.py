@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.service.access import key_file
-from pipeline.service.access.keys import LOOK_SECONDS
+from pipeline.service.access.admission import LOOK_SECONDS
 from tests.service.raw import Connection, ask, instances, predict, request
 from tests.service.server import Server
 from tests.waiting import until

@@ -19,8 +19,7 @@ from tests.service.raw import ROW, Connection, ask, predict, request
 MARK = "m4rk3d"
 """In everything that is sent and is nobody's business."""
 SERVE = (
-    "from pipeline.settings import load_settings; from pipeline.service.server.process import serve;"
-    " serve(load_settings())"
+    "from pipeline.settings import load_settings; from pipeline.service.process import serve; serve(load_settings())"
 )
 
 

@@ -25,7 +25,8 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.point_in_time.subject_hash import hash_of_key, shard_of
 from pipeline.service import connection
 from pipeline.service.published import lookup
-from pipeline.service.published.lookup import FeatureQuery, Lookup, PublishedPrediction
+from pipeline.service.published.lookup import Lookup, PublishedPrediction
+from pipeline.service.published.snapshot_rows import FeatureQuery
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.warehouse import engine, transaction

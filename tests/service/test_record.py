@@ -17,11 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from pipeline.service.app import Application
 from pipeline.service.record import recorder as record
 from pipeline.service.record import table as record_table
 from pipeline.service.record.recorder import Recorder
-from pipeline.service.record.table import OnlinePredictions
-from pipeline.service.record.text import Record, lines
+from pipeline.service.record.table import OnlinePredictions, Record, lines
 from pipeline.settings import Settings
 from pipeline.sources.stream import NUL
 from pipeline.warehouse import engine, transaction
@@ -166,13 +166,8 @@ def test_an_unexpected_failure_is_logged_and_passes(
 
 
 def test_a_bound_of_none_records_nothing(warehouse_settings: Settings):
-    recorder = Recorder(with_bound(warehouse_settings, 0))
-    recorder.start()
-    recorder.put(NAMES, [made()])
-    recorder.stop()
-    assert (recorder.written, recorder.waiting, recorder.dropped) == (0, 0, 0)
-    assert recorder.state == {"state": "off"}
-    assert rows(warehouse_settings) == []
+    assert Application(with_bound(warehouse_settings, 1)).recorder is not None
+    assert Application(with_bound(warehouse_settings, 0)).recorder is None
 
 
 def test_a_record_that_postgresql_refuses_takes_no_other_with_it(warehouse_settings: Settings, recorder: Recorder):

@@ -58,7 +58,7 @@ def when_ready(address, readiness):
     threading.Thread(target=ask, args=(address,), daemon=True).start()
 
 import pipeline.cli  # as the command does
-from pipeline.service.server.process import serve
+from pipeline.service.process import serve
 from pipeline.settings import load_settings
 serve(load_settings(), when_ready)
 """

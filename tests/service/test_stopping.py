@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from pipeline.service import process as server
 from pipeline.service.model import current
 from pipeline.service.record import recorder as record
-from pipeline.service.server import process as server
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
@@ -30,14 +30,14 @@ QUICK_SECONDS = server.FINISH_SECONDS
 """When nothing is left to wait for; else it takes longer."""
 IMPATIENT = """
 from pipeline.cli import main
-from pipeline.service.server import process as server
+from pipeline.service import process as server
 server.FINISH_SECONDS = 2
 main(["serve"])
 """
 PATIENT = """
 from pipeline.cli import main
 from pipeline.service.model import current
-from pipeline.service.server import process as server
+from pipeline.service import process as server
 current.FIRST_LOOK_SECONDS = 60
 server.DRAIN_SECONDS = 5  # in which a client must ask once more, however busy the machine
 main(["serve"])
@@ -45,7 +45,7 @@ main(["serve"])
 HANGING = """
 import time
 from pipeline.cli import main
-from pipeline.service.server import process as server
+from pipeline.service import process as server
 from pipeline.service.published.lookup import Lookup
 server.FINISH_SECONDS = 2
 Lookup.prediction = Lookup.features = Lookup.features_of = lambda *_: time.sleep(600)
@@ -54,7 +54,7 @@ main(["serve"])
 STUCK = """
 import time
 from pipeline.cli import main
-from pipeline.service.server import process as server
+from pipeline.service import process as server
 from pipeline.service.model.current import Current
 server.FINISH_SECONDS, server.LAST_SECONDS = 2, 3
 Current.stop = lambda _: time.sleep(600)

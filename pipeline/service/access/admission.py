@@ -1,39 +1,100 @@
 """Who may ask: the host that a request names, the page that it comes from, and its API key.
 
-The front asks before it reads a body. The one entry point is `admit`.
+The front asks before it reads a body. Entry points: `admit`, and `Keyring`, which has the keys
+of `access.key_file`.
 """
 
+import binascii
+import hmac
+import logging
+import time
+from base64 import b64decode
+from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 
-from pipeline.errors import RequestError
-from pipeline.service.access.keys import Keyring
+from pipeline.errors import ConfigError, RequestError
+from pipeline.service.access import key_file
+from pipeline.service.access.key_file import Key
 from pipeline.service.calls import Call, Route
 from pipeline.settings.service import LOOPBACK
 
+LOOK_SECONDS = 1.0
+"""How often the keyring reads the file."""
+UNKNOWN = "0" * 64
+"""The digest that is compared with for an unknown id, so that the time taken does not show which ids exist."""
 LISTS = (b"accept", b"content-encoding", b"if-none-match")
 """Headers that may come in several lines, each a part of one list (RFC 9110, 5.3)."""
 
+log = logging.getLogger(__name__)
+
+
+class Keyring:
+    """The keys of a file, read again once a second, so that they change without a restart.
+
+    While the file is broken, the keys that were read last stay valid; when it is removed, no key is. Raises
+    `ConfigError` if the file cannot be read at the start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._problem: str | None = None
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._keys = self._read()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the file, for the operators; None when nothing is."""
+        self._look_if_due()
+        return self._problem
+
+    def check(self, authorization: bytes | None, api_key: bytes | None) -> Key:
+        """Return the key of a request, from its headers X-API-Key, which counts first, or Authorization.
+
+        Raises RequestError 401 when there is no key, or one that is unknown, revoked or expired.
+        """
+        self._look_if_due()
+        token = api_key if api_key is not None else _token(authorization)
+        prefix, _, rest = token.partition(b"_")
+        key_id, _, secret = rest.partition(b"_")
+        key = self._keys.get(key_id)
+        is_same = hmac.compare_digest(sha256(secret).hexdigest(), key.sha256 if key else UNKNOWN)
+        if key is None or not is_same or prefix != b"bm":
+            raise _refused("The API key is unknown or was revoked." if token else "The request carries no API key.")
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise _refused(f"The API key {key.name!r} has expired.")
+        return key
+
+    def _look_if_due(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        before, problem_before = self._keys, self._problem
+        try:
+            self._keys = self._read()
+        except ConfigError as error:
+            self._problem = f"{error} The keys that were read before stay valid."
+        if self._problem and self._problem != problem_before:
+            log.error("%s", self._problem)
+        elif self._keys != before:
+            log.info("The API keys were read again: %d keys", len(self._keys))
+
+    def _read(self) -> dict[bytes, Key]:
+        keys = {key.id.encode(): key for key in key_file.read(self._path)}
+        create = f"There are no API keys in {self._path}: barometer keys create NAME --scope predict."
+        self._problem = None if keys else create
+        return keys
+
 
 def admit(call: Call, route: Route, keyring: Keyring | None, *, only_loopback: bool) -> None:
-    """Let a request through, with its key's name and scopes noted, or refuse it.
+    """Let a request through, with its key noted and its repeated headers joined, or refuse it.
 
-    Parameters
-    ----------
-    call, route
-        The request, its headers joined if they are repeated, and what it asks for.
-    keyring
-        The keys; None: everybody may ask.
-    only_loopback
-        Whether only this machine's own names for itself are answered for.
-
-    Raises
-    ------
-    RequestError
-        400 for two hosts, 421 for another host, 403 for another site's page or a key that is not allowed this, 401
-        without a good key.
+    Without a keyring everybody may ask; `only_loopback` answers only for this machine's own names for itself. Raises
+    RequestError 400 for two hosts, 421 for another host, 403 for another site's page or a key that is not allowed this,
+    401 without a good key.
     """
-    given = call.scope["headers"]
-    if len(given) != len(call.fields):
+    if len(call.scope["headers"]) != len(call.fields):
         _join_repeated(call)
     if only_loopback and _host(call.fields.get(b"host", b"")) not in LOOPBACK:
         raise RequestError(
@@ -84,3 +145,26 @@ def _check_origin(call: Call) -> None:
             "a program, or a page of this service.",
             "call the API from a server, not from a page.",
         )
+
+
+def _token(authorization: bytes | None) -> bytes:
+    """Return the key that the header Authorization holds (Bearer, or Basic's password); empty when it holds none."""
+    scheme, _, given = (authorization or b"").partition(b" ")
+    if (lower := scheme.lower()) == b"bearer":
+        return given.strip()
+    if lower != b"basic":
+        return b""
+    try:
+        return b64decode(given.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
+
+
+def _refused(found: str) -> RequestError:
+    return RequestError(
+        401,
+        found,
+        "a key in the header X-API-Key or Authorization: Bearer, or as the password of a login.",
+        "ask the service's operators for one; barometer keys create NAME --scope predict makes it.",
+        headers={"www-authenticate": 'Basic realm="Barometer", Bearer'},
+    )

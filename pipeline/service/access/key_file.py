@@ -1,7 +1,7 @@
 """The file of API keys: who may ask the service, and for what. It holds digests, never a key itself.
 
-`barometer keys` writes the file; `pipeline.service.access.keys` reads it in the service. Entry points: `read`,
-`create`, `revoke`.
+`barometer keys` writes the file; `pipeline.service.access.admission` reads it in the service. Entry points:
+`read`, `create`, `revoke`.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.files import written_atomically
@@ -45,25 +45,23 @@ class Key(BaseModel):
         return frozenset(get_args(AccessScope) if "admin" in self.scopes else self.scopes)
 
 
-def _with_ids_of_their_own(keys: list[Key]) -> list[Key]:
-    if len({key.id for key in keys}) < len(keys):
-        raise ValueError("two keys have the same id")
-    return keys
-
-
 class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    keys: Annotated[list[Key], AfterValidator(_with_ids_of_their_own)] = []
+    keys: list[Key] = []
+
+    @field_validator("keys")
+    @classmethod
+    def _have_different_ids(cls, keys: list[Key]) -> list[Key]:
+        if len({key.id for key in keys}) < len(keys):
+            raise ValueError("two keys have the same id")
+        return keys
 
 
 def read(path: Path) -> list[Key]:
     """Return the keys of a file; none when there is no file.
 
-    Raises
-    ------
-    ConfigError
-        If others can read the file, or its content is not what `barometer keys` writes.
+    Raises ConfigError if others can read the file, or its content is not what `barometer keys` writes.
     """
     try:
         with path.open("rb") as file:
@@ -72,7 +70,7 @@ def read(path: Path) -> list[Key]:
         if mode & 0o077:
             found = f"{path} has mode {mode:o}: others can read who may ask the service."
             raise ConfigError(found, "mode 600.", f"chmod 600 '{path}'.")
-        keys = _Content.model_validate_json(content).keys
+        return _Content.model_validate_json(content).keys
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -80,16 +78,12 @@ def read(path: Path) -> list[Key]:
         reason = "its content is not what barometer keys writes" if isinstance(error, ValidationError) else error
         do = "restore it from a backup, or move it away and create new keys: barometer keys create."
         raise ConfigError(f"{path} cannot be read: {reason}.", "the file that barometer keys wrote.", do) from None
-    return keys
 
 
 def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timedelta | None = None) -> tuple[Key, str]:
     """Add a key to a file. Return its record and the key itself, which is stored nowhere.
 
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, or the name is not allowed.
+    Raises ConfigError if the file cannot be read, or the name is not allowed.
     """
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with _locked(path):
@@ -116,13 +110,7 @@ def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timed
 
 
 def revoke(path: Path, key_id: str) -> Key:
-    """Remove a key from a file and return its record.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, or does not have the key.
-    """
+    """Remove a key from a file and return its record; ConfigError if the file cannot be read or lacks it."""
     with _locked(path):
         keys = read(path)
         revoked = next((key for key in keys if key.id == key_id), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access.admission import Keyring
 from pipeline.service.calls import TEXT, Call, Route, as_json
 from pipeline.service.model.current import Current
 from pipeline.service.observe.metrics import CONTENT_TYPE, Metrics

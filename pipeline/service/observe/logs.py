@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -37,49 +37,37 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class RequestLog:
-    """Counts and logs requests, those of a moment together: one at a time would cost as much as scoring them.
+    """Counts requests and logs them, those of a moment together: one at a time would cost as much as scoring them."""
 
-    Parameters
-    ----------
-    metrics
-        Where requests are counted.
-    output
-        Where the log goes; standard error by default.
-    """
-
-    def __init__(self, metrics: Metrics, output: BinaryIO | None = None) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._output = output or sys.stderr.buffer
-        self._answered: list[tuple[Call, int, float, float]] = []
+        self._lines: list[Line] = []
 
     def note(self, call: Call, status: int, started: float) -> None:
-        """Count and log a request within a moment. `started` is a reading of `time.perf_counter`."""
-        if not self._answered:
+        """Count a request, and log it within a moment. `started` is a reading of `time.perf_counter`."""
+        if not self._lines:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
-        self._answered.append((call, status, time.time(), time.perf_counter() - started))
+        at, seconds = time.time(), time.perf_counter() - started
+        self._metrics.count(call.method, call.route, status, seconds, call.rows)
+        line = Line(
+            f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",
+            "info" if status < SERVER_ERROR else "error",
+            call.request_id,
+            call.method,
+            call.route,
+            status,
+            round(seconds * 1000, 3),
+            call.rows,
+            call.key_name,
+        )
+        self._lines.append(line)
 
     def flush(self) -> None:
-        """Count and log what was gathered."""
-        answered, self._answered = self._answered, []
-        for call, status, _, seconds in answered:
-            self._metrics.count(call.method, call.route, status, seconds, call.rows)
-        if answered:
-            self._output.write(_encode_lines([_line(*each) for each in answered]))
-            self._output.flush()
-
-
-def _line(call: Call, status: int, at: float, seconds: float) -> Line:
-    return Line(
-        f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",
-        "info" if status < SERVER_ERROR else "error",
-        call.request_id,
-        call.method,
-        call.route,
-        status,
-        round(seconds * 1000, 3),
-        call.rows,
-        call.key_name,
-    )
+        """Log what was gathered."""
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.buffer.write(_encode_lines(lines))
+            sys.stderr.buffer.flush()
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ was answered goes to the recorder. The entry point is `Predictor.predict`.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import BarometerError
@@ -18,7 +18,7 @@ from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Scores, Serving
 from pipeline.service.record.recorder import Recorder
-from pipeline.service.record.text import Record
+from pipeline.service.record.table import Record
 
 MOST_IN_SHADOW = 50_000
 """Instances that may wait for the challenger in the shadow."""
@@ -39,19 +39,10 @@ class _Waiting:
 
 
 class Predictor:
-    """Scores the instances of many requests.
-
-    Parameters
-    ----------
-    recorder
-        Where answers are recorded; None records none.
-    contract
-        The contract that the record names.
-    """
+    """Scores the instances of many requests, and records what is answered, with the contract's name."""
 
     def __init__(self, recorder: Recorder | None, contract: str) -> None:
-        self._recorder = recorder
-        self._contract = contract
+        self._recorder, self._contract = recorder, contract
         self._waiting: dict[int, tuple[Serving, list[_Waiting]]] = {}
         self.in_shadow = 0
         """Instances that the challenger has still to score in the shadow."""
@@ -62,13 +53,7 @@ class Predictor:
         """Batches that the challenger could not score in the shadow, or that came faster than it can score."""
 
     async def predict(self, call: Call, serving: Serving, instances: Instances) -> list[Prediction]:
-        """Return the predictions of the good instances, in order.
-
-        Raises
-        ------
-        ModelError
-            If the model fails on them.
-        """
+        """Return the predictions of the good instances, in order; raise ModelError if the model fails on them."""
         call.rows = instances.rows
         if not instances.values:
             return []
@@ -76,7 +61,11 @@ class Predictor:
         if len(instances.values) > SMALL_ROWS:
             predictions = await self._predict_in_thread(serving, waiting)
         else:
-            self._join_batch(serving, waiting)
+            if not self._waiting:
+                # One turn of the loop later, so that requests that have arrived meanwhile are read and join.
+                loop = asyncio.get_running_loop()
+                loop.call_soon(loop.call_soon, self._score_batches)
+            self._waiting.setdefault(id(serving), (serving, []))[1].append(waiting)
             batch, start = await waiting.scored
             predictions = batch[start : start + len(instances.values)]
         for at, week in instances.weeks.items():
@@ -84,31 +73,19 @@ class Predictor:
         return predictions
 
     async def _predict_in_thread(self, serving: Serving, waiting: _Waiting) -> list[Prediction]:
-        def score_and_record() -> tuple[Scores, float]:
-            scores = _score(serving, [waiting])
-            return scores, self._record(serving, [waiting], scores)
-
         try:
-            scores, now = await asyncio.to_thread(score_and_record)
+            predictions, scores, now = await asyncio.to_thread(self._score, serving, [waiting])
         except asyncio.CancelledError:
             waiting.scored.cancel()  # then it is not recorded either
             raise
         self._start_shadow(serving, [waiting], scores, now)
-        return _predictions(serving, scores)
-
-    def _join_batch(self, serving: Serving, waiting: _Waiting) -> None:
-        if not self._waiting:
-            # One turn of the loop later, so that requests that have arrived meanwhile are read and join.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._score_batches)
-        self._waiting.setdefault(id(serving), (serving, []))[1].append(waiting)
+        return predictions
 
     def _score_batches(self) -> None:
         batches, self._waiting = self._waiting, {}
         for serving, batch in batches.values():
             try:
-                scores = _score(serving, batch)
-                predictions = _predictions(serving, scores)
+                predictions, scores, now = self._score(serving, batch)
             except Exception as error:  # noqa: BLE001 - every request of the batch must get it; the front tells errors apart
                 for waiting in batch:
                     if not waiting.scored.done():
@@ -119,15 +96,18 @@ class Predictor:
                 if not waiting.scored.done():  # its client may have given up
                     waiting.scored.set_result((predictions, start))
                 start += len(waiting.instances.values)
-            self._start_shadow(serving, batch, scores, self._record(serving, batch, scores))
+            self._start_shadow(serving, batch, scores, now)
 
-    def _record(self, serving: Serving, batch: Sequence[_Waiting], scores: Scores) -> float:
-        """Record what is answered; return the time that the record has."""
-        now = time.time()
-        if self._recorder is not None:
-            records = list(_records(serving, batch, scores, now, self._contract, is_served=True))
-            self._recorder.put(serving.signature.names, records)
-        return now
+    def _score(self, serving: Serving, batch: Sequence[_Waiting]) -> tuple[list[Prediction], Scores, float]:
+        """Score and record a batch; return the predictions, what they are made of, and the time that the record has."""
+        if len(batch) == 1:
+            values = batch[0].instances.values
+        else:
+            values = [value for waiting in batch for value in waiting.instances.values]
+        scores = serving.score(values, [customer for waiting in batch for customer, _ in waiting.instances.keys])
+        predictions, now = _predictions(serving, scores), time.time()
+        self._record(serving, batch, scores, now, is_served=True)
+        return predictions, scores, now
 
     def _start_shadow(self, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float) -> None:
         """Have the challenger score the batch too, in the shadow: its numbers go to the record alone."""
@@ -138,21 +118,17 @@ class Predictor:
             self.shadow_failures += 1
             return
         self.in_shadow += rows
-        task = asyncio.create_task(self._shadow(self._recorder, serving, batch, served, now))
+        task = asyncio.create_task(self._shadow(serving, batch, served, now))
         self._shadows.add(task)  # the loop itself keeps no reference to a task
         task.add_done_callback(self._shadows.discard)
 
-    async def _shadow(
-        self, recorder: Recorder, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float
-    ) -> None:
-        def score_and_record() -> None:
-            scores = serving.shadow(served.columns)
-            records = list(_records(serving, batch, scores, now, self._contract, is_served=False))
-            recorder.put(serving.signature.names, records)
+    async def _shadow(self, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float) -> None:
+        def score() -> None:
+            self._record(serving, batch, serving.shadow(served.columns), now, is_served=False)
 
         try:
             async with self._shadow_turn:
-                await asyncio.to_thread(score_and_record)
+                await asyncio.to_thread(score)
         except Exception as error:  # the champion's predictions were sent already
             self.shadow_failures += 1
             bug = None if isinstance(error, BarometerError) else error
@@ -160,17 +136,43 @@ class Predictor:
         finally:
             self.in_shadow -= len(served.satisfaction)
 
-
-def _score(serving: Serving, batch: Sequence[_Waiting]) -> Scores:
-    if len(batch) == 1:
-        instances = batch[0].instances
-        return serving.score(instances.values, [customer for customer, _ in instances.keys])
-    values = [value for waiting in batch for value in waiting.instances.values]
-    return serving.score(values, [customer for waiting in batch for customer, _ in waiting.instances.keys])
+    def _record(
+        self, serving: Serving, batch: Sequence[_Waiting], scores: Scores, now: float, *, is_served: bool
+    ) -> None:
+        """Record each prediction, except those of requests whose client has given up."""
+        if self._recorder is None:
+            return
+        records: list[Record] = []
+        at = 0
+        challenger = serving.challenger or serving.champion
+        for waiting in batch:
+            instances, bad = waiting.instances, waiting.instances.bad
+            if waiting.scored.cancelled():
+                at += len(instances.values)
+                continue
+            rows = [row for row in range(instances.rows) if row not in bad] if bad else range(instances.rows)
+            for position, (row, values, keys) in enumerate(zip(rows, instances.values, instances.keys, strict=True)):
+                by_challenger = not is_served or (scores.by_challenger is not None and scores.by_challenger[at])
+                record = Record(
+                    now,
+                    waiting.call.request_id,
+                    row,
+                    *keys,
+                    values,
+                    instances.weeks.get(position),
+                    scores.satisfaction[at],
+                    scores.likely_satisfied[at],
+                    CHALLENGER if by_challenger else CHAMPION,
+                    (challenger if by_challenger else serving.champion).version,
+                    self._contract,
+                    is_served,
+                )
+                records.append(record)
+                at += 1
+        self._recorder.put(serving.signature.names, records)
 
 
 def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:
-    """Return the predictions of a whole batch."""
     version = serving.champion.version
     found = [
         Prediction(satisfaction, satisfied, version, CHAMPION, WORDS[satisfied][round(100 * satisfaction)])
@@ -181,41 +183,6 @@ def _predictions(serving: Serving, scores: Scores) -> list[Prediction]:
             if is_challengers:
                 prediction.model_version, prediction.role = serving.challenger.version, CHALLENGER
     return found
-
-
-def _records(
-    serving: Serving, batch: Sequence[_Waiting], scores: Scores, now: float, contract: str, *, is_served: bool
-) -> Iterator[Record]:
-    """Yield the record of each prediction, except those of requests whose client has given up."""
-    at = 0
-    challenger = serving.challenger or serving.champion
-    for waiting in batch:
-        instances, request_id = waiting.instances, waiting.call.request_id
-        if waiting.scored.cancelled():
-            at += len(instances.values)
-            continue
-        good_rows = [row for row in range(instances.rows) if row not in instances.bad] if instances.bad else None
-        for position, values in enumerate(instances.values):
-            row = position if good_rows is None else good_rows[position]
-            by_challenger = not is_served or (scores.by_challenger is not None and scores.by_challenger[at])
-            loaded = challenger if by_challenger else serving.champion
-            customer_id, product_id = instances.keys[position]
-            yield Record(
-                now,
-                request_id,
-                row,
-                customer_id,
-                product_id,
-                values,
-                instances.weeks.get(position),
-                scores.satisfaction[at],
-                scores.likely_satisfied[at],
-                CHALLENGER if by_challenger else CHAMPION,
-                loaded.version,
-                contract,
-                is_served,
-            )
-            at += 1
 
 
 WORDS = {

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pipeline.errors import RequestError
 from pipeline.service.instances.signature import Complete, Instances, Values
 from pipeline.service.instances.wording import bad
-from pipeline.service.published.lookup import FeatureQuery, Lookup
+from pipeline.service.published.lookup import Lookup
+from pipeline.service.published.snapshot_rows import FeatureQuery
 from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100
@@ -20,10 +21,7 @@ MOST_COMPLETED = 100
 async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instances]]) -> Instances:
     """Return the instances that `read` makes of a body, with what they leave out.
 
-    Raises
-    ------
-    RequestError
-        What `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
+    Raises what `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
     """
     known: dict[FeatureQuery, tuple[str, Values] | RequestError] = {}
 

@@ -1,14 +1,14 @@
 """What the weekly run has published of a subject: its latest prediction with the lineage, and its latest features.
 
-`pipeline.service.published.routes` answers with the one; `pipeline.service.published.completing` and the page take
-what a request leaves out from the other. The entry point is `Lookup`.
+`published.routes` answers with the one; `published.completing` and the page take what a request leaves out from the
+other. The entry point is `Lookup`.
 """
 
 import logging
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -19,15 +19,13 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from pipeline.errors import BarometerError, ConservationError, RequestError
 from pipeline.service.connection import connect
 from pipeline.service.instances.signature import Values
-from pipeline.service.published.snapshot_rows import Snapshot
+from pipeline.service.published.snapshot_rows import FeatureQuery, Snapshot
 from pipeline.settings import Settings
 
-CONNECTIONS = 3
 ANSWER_SECONDS = 2
 RETRY = {"retry-after": "5"}
 MOST_REASONS = 3
 """Most of a quarantined subject's reasons that an error lists."""
-
 
 Info = dict[str, Any] | None
 Digest = Annotated[str | None, Meta(examples=["ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"])]
@@ -98,23 +96,10 @@ USUAL = text(
 log = logging.getLogger(__name__)
 
 
-class FeatureQuery(NamedTuple):
-    """A subject, and the names of the features to look up."""
-
-    customer_id: str
-    product_id: str
-    names: tuple[str, ...]
-
-
 class Lookup:
     """Queries the warehouse over a few connections. Any thread may call it.
 
     Every method raises a `RequestError` 503 while the warehouse does not answer.
-
-    Attributes
-    ----------
-    engine
-        The connections.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -122,7 +107,7 @@ class Lookup:
             "postgresql+psycopg://",
             creator=lambda: connect(settings, answer_seconds=ANSWER_SECONDS, read_only=True),
             isolation_level="AUTOCOMMIT",
-            pool_size=CONNECTIONS,
+            pool_size=3,
             max_overflow=0,
             pool_timeout=ANSWER_SECONDS,
             pool_pre_ping=True,
@@ -133,10 +118,7 @@ class Lookup:
     def prediction(self, customer_id: str, product_id: str) -> PublishedPrediction | None:
         """Return the subject's prediction in the latest published week; None when it has none.
 
-        Raises
-        ------
-        RequestError
-            404 with the reasons when the subject was kept out of that week.
+        Raises RequestError 404, with the reasons, when the subject was kept out of that week.
         """
         if not _is_storable(customer_id, product_id):
             return None
@@ -153,13 +135,8 @@ class Lookup:
     def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
         """Return the week of the latest published snapshot and the subject's features there, in the order of `names`.
 
-        None when the snapshot does not have the subject, or nothing was ever published.
-
-        Raises
-        ------
-        RequestError
-            422 when the subject was kept out of that week, or the snapshot does not have a feature; 503 also when the
-            snapshot's files are not as they were written.
+        None when the snapshot does not have the subject, or nothing was ever published. Raises RequestError 422 when
+        the subject was kept out or the snapshot lacks a feature; 503 also when its files are not as they were written.
         """
         (found,) = self.features_of([FeatureQuery(customer_id, product_id, tuple(names))])
         if isinstance(found, RequestError):
@@ -179,13 +156,16 @@ class Lookup:
         try:
             for query in storable:
                 row = kept_out.get(query[:2])
-                answers[query] = _in_snapshot(snapshot, query) if row is None else _kept_out(row, status=422)
+                answers[query] = snapshot.answer(query) if row is None else _kept_out(row, status=422)
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
-            found = f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them."
-            expected = "the files by which the week was published."
-            do = "send all features; the week is to be run again with rebuild."
-            raise RequestError(503, found, expected, do, headers=RETRY) from None
+            raise RequestError(
+                503,
+                f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them.",
+                "the files by which the week was published.",
+                "send all features; the week is to be run again with rebuild.",
+                headers=RETRY,
+            ) from None
         return [answers.get(query) for query in queries]
 
     def usual(self, product_id: str) -> float | None:
@@ -207,16 +187,6 @@ class Lookup:
             raise RequestError(503, found, expected, do, headers=RETRY) from None
         self._is_away = False
         return rows
-
-
-def _in_snapshot(snapshot: Snapshot, query: FeatureQuery) -> tuple[str, Values] | RequestError | None:
-    absent = snapshot.lacks(query.names)
-    if absent is not None:
-        found = f"The latest snapshot, of the week {snapshot.week}, does not have the model's feature {absent[:80]!r}."
-        expected = "a value for it in the request."
-        return RequestError(422, found, expected, "send it, null if it is not known.", field=absent)
-    values = snapshot.features_of(*query)
-    return None if values is None else (snapshot.week, values)
 
 
 def _is_storable(*texts: str) -> bool:

@@ -6,15 +6,15 @@ is compared with its digest before its first use, and again when it has changed.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from pipeline.errors import ConservationError
+from pipeline.errors import ConservationError, RequestError
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.subject_hash import shard_of
 from pipeline.service.instances.signature import Values
@@ -25,42 +25,53 @@ KEPT_SHARDS = 256
 REBUILD = "run the week again with rebuild, which makes its files anew."
 
 
+class FeatureQuery(NamedTuple):
+    """A subject, and the names of the features to look up."""
+
+    customer_id: str
+    product_id: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A published week's snapshot, as the run's record has it.
 
-    Every method raises a `ConservationError` if a file of the snapshot is gone or is not what was written.
+    Raises `ConservationError` if a file of the snapshot is gone or is not what was written.
     """
 
     week: str
     manifest: Path
     digest: str
 
-    def lacks(self, names: Sequence[str]) -> str | None:
-        """Return the first of these names that is no feature of the snapshot."""
-        features = {column.name for column in _manifest(self).columns if column.kind in {"number", "category"}}
-        return next((name for name in names if name not in features), None)
+    def answer(self, query: FeatureQuery) -> tuple[str, Values] | RequestError | None:
+        """Return the week and a subject's features, None for missing ones; None when the snapshot lacks the subject.
 
-    def features_of(self, customer_id: str, product_id: str, names: Sequence[str]) -> Values | None:
-        """Return a subject's features by name, None for missing ones; None when the snapshot lacks the subject.
-
-        A number that is not finite is missing, as it is to a model.
+        A number that is not finite is missing, as it is to a model. A feature that the snapshot lacks is an error.
         """
-        shards = _manifest(self).shards
-        shard = shard_of(customer_id, product_id, len(shards))
-        path = self.manifest.parent / shards[shard].file
-        is_subject = (ds.field("customer_id") == customer_id) & (ds.field("product_id") == product_id)
+        manifest = _manifest(self)
+        features = {column.name for column in manifest.columns if column.kind in {"number", "category"}}
+        absent = next((name for name in query.names if name not in features), None)
+        if absent is not None:
+            found = f"The latest snapshot, of the week {self.week}, does not have the model's feature {absent[:80]!r}."
+            do = "send it, null if it is not known."
+            return RequestError(422, found, "a value for it in the request.", do, field=absent)
+        shard = shard_of(query.customer_id, query.product_id, len(manifest.shards))
+        path = self.manifest.parent / manifest.shards[shard].file
+        is_subject = (ds.field("customer_id") == query.customer_id) & (ds.field("product_id") == query.product_id)
         try:
-            _check(self, shard, _state(path))
-            found = ds.dataset(path).to_table(columns=list(names), filter=is_subject, use_threads=False)
+            status = path.stat()
+            _check(self, shard, (status.st_ino, status.st_size, status.st_mtime_ns))
+            row = ds.dataset(path).to_table(columns=list(query.names), filter=is_subject, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise ConservationError(
                 f"The snapshot's file {path} cannot be read: {error}.", "the file as the run wrote it.", REBUILD
             ) from None
-        if not found.num_rows:
+        if not row.num_rows:
             return None
-        values = (found[name][0].as_py() for name in names)
-        return tuple(None if isinstance(value, float) and not math.isfinite(value) else value for value in values)
+        values = (row[name][0].as_py() for name in query.names)
+        finite = (None if isinstance(value, float) and not math.isfinite(value) else value for value in values)
+        return self.week, tuple(finite)
 
 
 @lru_cache(maxsize=KEPT_SNAPSHOTS)
@@ -79,12 +90,3 @@ def _manifest(snapshot: Snapshot) -> SnapshotManifest:
 def _check(snapshot: Snapshot, shard: int, _state: tuple[int, ...]) -> None:
     """Compare a shard's file with its digest, once for each state of the file."""
     _manifest(snapshot).checked_file(snapshot.manifest.parent, shard)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return facts that change when the file does; none when it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns

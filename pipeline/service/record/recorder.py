@@ -16,17 +16,15 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import BarometerError
-from pipeline.service.record.table import REFUSED, OnlinePredictions
-from pipeline.service.record.text import Lines, Record, lines
+from pipeline.service.record.table import REFUSED, Lines, OnlinePredictions, Record, lines
 from pipeline.settings import Settings
 
 ROW_BYTES = 2_048
-"""Average size of a record that the queue's memory is planned for: of longer ones fewer fit. Twenty features take 400
-bytes."""
+"""The average record that the queue's memory is planned for; of longer ones fewer fit. 20 features take 400 bytes."""
 PAUSE_SECONDS = 0.25
-"""The pause between two writes."""
+"""Between two writes."""
 LONGEST_PAUSE_SECONDS = 5.0
-"""The longest pause between two attempts while the database is away."""
+"""Between two attempts while the database is away."""
 CHUNK_ROWS = 64
 """Most records that are turned into one text."""
 BATCH_ROWS = 5_000
@@ -40,13 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes records in the background. At most `service.record_rows` wait, of `ROW_BYTES` on average.
-
-    Attributes
-    ----------
-    written, dropped, waiting
-        How many records are in the table, were given up, and wait to be written.
-    """
+    """Writes records in the background. At most `service.record_rows` wait, of `ROW_BYTES` on average."""
 
     def __init__(self, settings: Settings) -> None:
         self._most_rows = settings.service.record_rows
@@ -57,6 +49,7 @@ class Recorder:
         self._lock = Lock()
         """Guards the queue and the counts; held for an instant."""
         self.written = self.dropped = self.waiting = 0
+        """How many records are in the table, were given up, and wait to be written."""
         self._waiting_bytes = 0
         self._away_since: datetime | None = None
         self._stopping = Event()
@@ -65,28 +58,20 @@ class Recorder:
 
     @property
     def state(self) -> dict[str, str]:
-        """`state` (off, recording or away) and, while the database is away, since when."""
+        """`state` (recording or away) and, while the database is away, since when."""
         if self._away_since is not None:
             return {"state": "away", "since": self._away_since.isoformat(timespec="seconds")}
-        return {"state": "recording" if self._most_rows else "off"}
+        return {"state": "recording"}
 
     def start(self) -> None:
         """Start the thread that writes."""
-        if self._most_rows:
-            self._thread.start()
+        self._thread.start()
 
     def put(self, names: tuple[str, ...], records: Sequence[Record]) -> None:
-        """Queue records as far as there is room, without waiting. Any thread may call this.
+        """Queue records as far as there is room, without waiting; `names` are those of their features.
 
-        Parameters
-        ----------
-        names
-            The features' names, in the order of a record's values.
-        records
-            Must not be changed afterwards.
+        Any thread may call this. The records must not be changed afterwards.
         """
-        if not self._most_rows:
-            return
         with self._lock:
             room = self._most_rows - self.waiting
             self.dropped += max(0, len(records) - room)
@@ -132,8 +117,11 @@ class Recorder:
                 self._table.write(batch, self.dropped)
             except REFUSED as error:
                 self._split(error)
-            except Exception as error:  # noqa: BLE001 - the thread must not end: any failure may pass
-                self._note_away(error)
+            except Exception as error:  # the thread must not end: any failure may pass
+                if self._away_since is None:
+                    bug = None if isinstance(error, EXPECTED) else error
+                    log.warning("The warehouse does not take the record of predictions: %s", error, exc_info=bug)
+                    self._away_since = datetime.now(UTC)
                 return False
             else:
                 self._batches.pop(0)
@@ -150,7 +138,7 @@ class Recorder:
             batch: list[Lines] = []
             while self._queue and _rows(batch) < BATCH_ROWS and _bytes(batch) < BATCH_ROWS * ROW_BYTES:
                 batch.append(self._queue.popleft())  # only this thread takes; others append
-            self._batches.append(batch)
+            self._batches = [batch]
         return self._batches[0] if self._batches else None
 
     def _split(self, error: psycopg.Error) -> None:
@@ -162,12 +150,6 @@ class Recorder:
             return
         log.error("%d predictions cannot be recorded: %s", _rows(batch), error.diag.message_primary)
         self._count(batch, is_written=False)
-
-    def _note_away(self, error: Exception) -> None:
-        if self._away_since is None:
-            traceback = None if isinstance(error, EXPECTED) else error
-            log.warning("The warehouse does not take the record of predictions: %s", error, exc_info=traceback)
-            self._away_since = datetime.now(UTC)
 
     def _count(self, batch: Sequence[Lines], *, is_written: bool) -> None:
         """Count records that no longer wait."""

@@ -1,8 +1,8 @@
 """The front: every request passes here, hot or not, on its way to an endpoint and back.
 
-It gives the request its id, has `access` admit it, reads the body within bounds, bounds how many requests are answered
-at once and for how long, turns errors into the contract's form, sends the response, counts and logs. The entry point is
-`Front.handle`; `pipeline.service.server.routing` calls it.
+It finds the route, gives the request its id, has `access` admit it, reads the body within bounds, bounds how many
+requests are answered at once and for how long, turns errors into the contract's form, sends the response, counts and
+logs. The entry point is `Front`, the ASGI application.
 """
 
 import asyncio
@@ -10,17 +10,19 @@ import logging
 import os
 import re
 import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import count
+from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import BarometerError, RequestError, TransientError
-from pipeline.service.access.admission import admit
-from pipeline.service.access.keys import Keyring
+from pipeline.service.access.admission import Keyring, admit
 from pipeline.service.calls import Call, Route
 from pipeline.service.observe.logs import RequestLog
 from pipeline.service.observe.metrics import Metrics
@@ -41,33 +43,21 @@ log = logging.getLogger(__name__)
 
 
 class Front:
-    """Takes requests to their endpoints.
-
-    Parameters
-    ----------
-    service
-        The limits.
-    keyring
-        Who may ask; None: everybody.
-    metrics, request_log
-        Where requests are counted and logged.
-    files_path
-        Where a file may be sent instead of a request that is too large; None: nowhere.
-    """
+    """Answers requests by their routes. `files_path` is where a request that is too large may be sent as a file."""
 
     def __init__(
         self,
+        routes: Sequence[Route],
         service: Service,
         keyring: Keyring | None,
         metrics: Metrics,
         request_log: RequestLog,
+        *,
         files_path: str | None,
     ) -> None:
-        self._service = service
-        self._keyring = keyring
-        self._metrics = metrics
-        self._request_log = request_log
-        self._files_path = files_path
+        self._routes = _Routes(routes)
+        self._service, self._keyring, self._files_path = service, keyring, files_path
+        self._metrics, self._request_log = metrics, request_log
         self._only_loopback = service.host in LOOPBACK
         self._ids = count(1)
         self._id_prefix = os.urandom(5).hex()
@@ -77,11 +67,15 @@ class Front:
         self.stopping = False
         """While the service stops, every response closes its connection, so that none is cut off."""
 
-    async def handle(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with a route's endpoint."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; uvicorn is set up to speak nothing but HTTP."""
         started = time.perf_counter()
+        route = self._routes.find(scope)
         call = Call(scope, receive, route.path)
-        call.request_id = self._request_id(call.fields.get(b"x-request-id"))
+        given_id = call.fields.get(b"x-request-id", b"")
+        call.request_id = (
+            given_id.decode() if REQUEST_ID.fullmatch(given_id) else f"{self._id_prefix}-{next(self._ids)}"
+        )
         if self._watch is None:
             self._watch = asyncio.create_task(self._cancel_slow_requests())
         self._metrics.in_flight += 1
@@ -95,11 +89,6 @@ class Front:
         finally:
             self._metrics.in_flight -= 1
             self._request_log.note(call, status, started)
-
-    def _request_id(self, given: bytes | None) -> str:
-        if given is not None and REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return f"{self._id_prefix}-{next(self._ids)}"
 
     async def _response(self, route: Route, call: Call, started: float) -> Response:
         """Return the endpoint's response, or the error in the route's form."""
@@ -121,12 +110,15 @@ class Front:
             if task in self._started or route.is_streaming:  # uvicorn cancels it, because it has to stop
                 raise
             task.uncancel()
-            return self._refusal(_too_slow(self._service.request_seconds), route, call)
+            found = f"The request took more than {self._service.request_seconds:g} s."
+            slow = RequestError(408, found, "the whole request and its answer by then.", "send fewer rows at once.")
+            return self._refusal(slow, route, call)
         except ClientDisconnect:
             raise
         except Exception:  # a bug of ours: its reason is for the log only
             log.exception("The request %s failed", call.request_id)
-            return route.error(_own_fault(call.request_id), call.request_id)
+            do = f"give its operators the request's id, {call.request_id}; the log has the reason."
+            return route.error(RequestError(500, "The service failed.", "an answer.", do), call.request_id)
         finally:
             self._started.pop(task, None)
 
@@ -160,24 +152,22 @@ class Front:
 
     async def _body(self, call: Call) -> bytes:
         """Return the body, whole, if it is not too large."""
-        most = self._service.body_bytes
-        length = call.fields.get(b"content-length")
-        if length is not None and int(length) > most:
-            raise _too_large(most)
-        if call.fields.get(b"content-encoding", b"identity") != b"identity":
+        most, size = self._service.body_bytes, 0
+        declared = int(call.fields.get(b"content-length", 0))
+        if declared <= most and call.fields.get(b"content-encoding", b"identity") != b"identity":
             raise RequestError(415, "The body is compressed.", "a plain body.", "send it uncompressed.")
-        message = _received(await call.receive())
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body") and len(body) <= most:
-            return body
-        parts, size = [body], len(body)
-        while size <= most:
-            if not message.get("more_body"):
-                return b"".join(parts)
-            message = _received(await call.receive())
+        parts: list[bytes] = []
+        has_more = True
+        while has_more and size <= most and declared <= most:
+            message = await call.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-        raise _too_large(most)
+            has_more = message.get("more_body", False)
+        if size > most or declared > most:
+            raise RequestError(413, "The body is too large.", f"at most {most:,} bytes.", "send several requests.")
+        return b"".join(parts)
 
     def _refusal(self, error: BarometerError | HTTPException, route: Route, call: Call) -> Response:
         """Return an error in the route's form; what is not the client's fault is ours, 503 when it may pass."""
@@ -201,27 +191,45 @@ class Front:
         await response(call.scope, call.receive, send)
 
 
-def _received(message: Message) -> Message:
-    """Return a piece of the body; a client that has gone away sends none."""
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message
-
-
 def _busy(found: str, retry_seconds: int) -> RequestError:
     retry = {"retry-after": str(retry_seconds)}
     return RequestError(503, found, "fewer at once.", f"try again in {retry_seconds} s.", headers=retry)
 
 
-def _too_large(most_bytes: int) -> RequestError:
-    return RequestError(413, "The body is too large.", f"at most {most_bytes:,} bytes.", "send several requests.")
+class _Routes:
+    """The routes of the service. Of several with one method and path the first counts. GET's route answers HEAD too.
+
+    The prediction routes are literal paths, so that the hot way is one look into a dict.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        paths: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            paths.setdefault(route.path, {}).setdefault(route.method, route)
+        self._literal = {(route.method, path): route for path in paths for route in paths[path].values()}
+        literal_first = sorted(paths, key=lambda path: "{" in path)
+        self._patterns = [(compile_path(path)[0], paths[path]) for path in literal_first]
+
+    def find(self, scope: Scope) -> Route:
+        """Return the route of a request, with the path's parameters in its scope, or one that refuses it."""
+        path = scope["raw_path"].decode("latin-1")  # percent-encoded, so that an encoded slash is part of a parameter
+        if (route := self._literal.get((scope["method"], path))) is not None:
+            return route
+        for pattern, methods in self._patterns:
+            if found := pattern.match(path):
+                scope["path_params"] = {name: unquote(value) for name, value in found.groupdict().items()}
+                return methods.get("GET" if scope["method"] == "HEAD" else scope["method"]) or _refusing(methods)
+        return _refusing({})
 
 
-def _too_slow(seconds: float) -> RequestError:
-    found = f"The request took more than {seconds:g} s."
-    return RequestError(408, found, "the whole request and its answer by then.", "send fewer rows at once.")
+def _refusing(methods: Mapping[str, Route]) -> Route:
+    """Return a route that refuses what the path, which has these methods, does not have."""
 
+    async def refuse(call: Call) -> Response:
+        if not methods:
+            raise RequestError(404, "There is no such path.", "one of those in /docs.", "see /docs.")
+        allowed = ", ".join(sorted({*methods} | ({"HEAD"} if "GET" in methods else set())))
+        found = f"This path does not have the method {call.method[:20]}."
+        raise RequestError(405, found, f"{allowed}.", "see /docs.", headers={"allow": allowed})
 
-def _own_fault(request_id: str) -> RequestError:
-    do = f"give its operators the request's id, {request_id}; the log has the reason."
-    return RequestError(500, "The service failed.", "an answer.", do)
+    return Route("GET", "unknown", refuse)

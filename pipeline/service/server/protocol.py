@@ -6,7 +6,7 @@ asks for another protocol, whose body uvicorn loses or takes for the next reques
 
 It is the one place that uses uvicorn's internals (the attributes of `HttpToolsProtocol` and `RequestResponseCycle`).
 tests/service/test_uvicorn.py fails when an upgrade changes them. The entry points are `Protocol`, which
-`pipeline.service.server.process` has uvicorn use, and `send_whole`.
+`pipeline.service.process` has uvicorn use, and `send_whole`.
 """
 
 import asyncio
@@ -36,7 +36,6 @@ TAKE_SECONDS = 60.0
 OK = HTTPStatus.OK.value
 PLAIN_HEADERS = 3
 """content-length, content-type, x-request-id."""
-MALFORMED = "Invalid HTTP request received."
 
 
 class Protocol(HttpToolsProtocol):
@@ -66,12 +65,7 @@ class Protocol(HttpToolsProtocol):
         if self._is_reading_head:  # but not in the packet in which it begins, which may end another request
             self._head_bytes += len(data)
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._read_without_upgrade(memoryview(data)[upgrade.args[0] :])
-        except HttpParserError:
-            self.send_400_response(MALFORMED)
+        self._feed(data)
         if not self._is_reading_head or self.transport.is_closing():
             return
         if self._head_bytes > HEAD_BYTES:
@@ -79,23 +73,24 @@ class Protocol(HttpToolsProtocol):
         elif not self._reading.is_running:
             self._reading.start(HEAD_SECONDS, self._close_late_head)
 
-    def _read_without_upgrade(self, rest: memoryview) -> None:
-        """Read a request with Upgrade as if it had none, as RFC 9110 (7.8) allows, and what follows it.
+    def _feed(self, rest: bytes | memoryview) -> None:
+        """Parse a packet; a request with Upgrade is read as if it had none, as RFC 9110 (7.8) allows.
 
         The parser ends such a request with its head and would take the body for a request. So a new parser is given the
         head again, without Upgrade. The packet may hold several such requests.
         """
+        head = b""
         while True:
-            head = self._head_without_upgrade()
-            self.parser = HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes it
             try:
-                self.parser.feed_data(head)
+                if head:
+                    self.parser.feed_data(head)
                 self.parser.feed_data(rest)
             except HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
+                head, rest = self._head_without_upgrade(), memoryview(rest)[upgrade.args[0] :]
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes it
             except HttpParserError:
-                self.send_400_response(MALFORMED)
+                self.send_400_response("Invalid HTTP request received.")
                 return
             else:
                 return
@@ -113,10 +108,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, unless it has Upgrade: then its head is parsed again.
 
-        Raises
-        ------
-        ValueError
-            If the head is too large, or the method is CONNECT; the parser has `send_400_response` answer that.
+        The parser has `send_400_response` answer a ValueError: the head is too large, or the method is CONNECT.
         """
         if self._head_bytes + self._packet_bytes > HEAD_BYTES:  # perhaps because of other requests, or of the body
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -196,21 +188,13 @@ def send_whole(send: Any, response: Response) -> bool:
 
     uvicorn searches every byte of each header for what could end a line, which takes a tenth of the time of a
     prediction (docs/decisions/0012). So only a response with status 200 and the three headers that the front knows to
-    be clean is sent here. For any other, and where uvicorn's `send` is not the method that this was written for, the
-    caller sends the response by ASGI's messages.
-
-    Parameters
-    ----------
-    send
-        What uvicorn gave the application for this request.
-    response
-        Any response.
+    be clean is sent here. For any other, and where `send` is not uvicorn's method that this was written for, the caller
+    sends the response by ASGI's messages.
     """
-    cycle = getattr(send, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or response.status_code != OK:
+    cycle, body = getattr(send, "__self__", None), getattr(response, "body", None)  # what streams has no body
+    if type(cycle) is not RequestResponseCycle or body is None:
         return False
-    body = getattr(response, "body", None)  # a response that streams has none
-    if body is None or len(response.raw_headers) != PLAIN_HEADERS:
+    if response.status_code != OK or len(response.raw_headers) != PLAIN_HEADERS:
         return False
     if not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
         return False
@@ -231,13 +215,12 @@ def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
 class Gathering:
     """A transport that sends together what is written in one turn of the loop, for all connections in a row.
 
-    A response is written in two pieces, head and body, and the responses of a batch one after the other. Sent piece by
-    piece, each would wake the client, which on a virtual machine costs as much as making the response.
+    A response may be written in pieces, and the responses of a batch one after the other. Each piece that is sent alone
+    wakes the client, which on a virtual machine costs as much as making the response.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
+        self._transport, self._loop = transport, loop
         self._pieces: list[bytes] = []
         self._bytes = 0
 

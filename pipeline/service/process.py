@@ -1,7 +1,4 @@
-"""Run the service: one uvicorn process that ends in order when it is told to.
-
-The entry point is `serve`.
-"""
+"""The process of the service: uvicorn, started and, on SIGTERM, ended in order. The entry point is `serve`."""
 
 import asyncio
 import gc
@@ -25,12 +22,12 @@ if TYPE_CHECKING:
     from pipeline.service.app import Application
 
 NOT_FOR_SERVING = ("airflow", "great_expectations", "mlflow", "pandas", "rich", "sklearn")
-"""Packages that others import where they are installed (pyarrow: pandas, httpx: rich): half a second and 50 MiB for
-nothing."""
+"""Packages that others import where they are installed (pyarrow: pandas, httpx: rich), for half a second and 50 MiB."""
+# After SIGTERM; SageMaker kills a container 30 s after it.
 DRAIN_SECONDS = 1.0
-"""After SIGTERM, how long idle connections stay open. Every response closes its connection meanwhile."""
+"""How long idle connections stay open. Every response closes its connection meanwhile."""
 FINISH_SECONDS = 18
-"""Then, how long requests may still be answered. SageMaker kills a container 30 s after SIGTERM."""
+"""Then, how long requests may still be answered."""
 LAST_SECONDS = 10.0
 """Then, how long the record and the background threads have to end before the process is cut off."""
 THREADS_SECONDS = 1.0
@@ -43,12 +40,7 @@ Ready = Callable[[str, Mapping[str, Any]], None]
 def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) -> None:
     """Serve until the process is told to stop; call `ready` once it listens.
 
-    Raises
-    ------
-    ConfigError
-        If the settings contradict each other.
-    ServerError
-        If the address cannot be listened on.
+    Raises ConfigError if the settings contradict each other, ServerError if the address cannot be listened on.
     """
     sys.meta_path.insert(0, _NotForServing())
     from pipeline.service.app import Application
@@ -61,7 +53,7 @@ def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) 
     application.start()
     gc.collect()
     gc.freeze()  # what exists now stays; to look through it at each collection costs a twentieth of an answer's time
-    _Server(configured(application.asgi, host, port), application, ready).run(listeners)
+    _Server(configured(application.front, host, port), application, ready).run(listeners)
 
 
 class _NotForServing(MetaPathFinder):
@@ -74,13 +66,7 @@ class _NotForServing(MetaPathFinder):
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen on the port at all addresses of the host.
-
-    Raises
-    ------
-    ServerError
-        If the port is taken, or the address is not this machine's.
-    """
+    """Return sockets that listen on the port at all addresses of the host; ServerError if that is not possible."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
@@ -120,8 +106,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, application: "Application", ready: Ready) -> None:
         super().__init__(config)
-        self._application = application
-        self._ready = ready
+        self._application, self._ready = application, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
@@ -157,10 +142,7 @@ class _Server(uvicorn.Server):
             return
         self._application.front.stopping = True
         _call_later(DRAIN_SECONDS + FINISH_SECONDS + LAST_SECONDS, partial(os._exit, 0))
-        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
-
-    def _exit(self) -> None:
-        self.should_exit = True
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.handle_exit, signal.SIGTERM, None)
 
     def _end(self) -> None:
         """End the process, if it has not ended by itself.
