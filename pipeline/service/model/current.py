@@ -15,10 +15,9 @@ from typing import Any
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.service.model.copies import InCharge
-from pipeline.service.model.loading import load
 from pipeline.service.model.origins import origin_of
 from pipeline.service.model.problems import Problems
-from pipeline.service.model.serving import Serving
+from pipeline.service.model.serving import Serving, load
 from pipeline.settings import Settings
 
 FIRST_LOOK_SECONDS = 5
@@ -39,7 +38,7 @@ class Current:
         self._origin = origin_of(settings)
         self._serving: Serving | None = None
         self._is_from_copy = False
-        self._problems = Problems()
+        self.problems = Problems()
         self._look_turn = threading.Lock()
         self._swap_turn = threading.Lock()
         self._looked = threading.Event()
@@ -79,18 +78,18 @@ class Current:
     def refresh(self) -> None:
         """Look which versions are in charge, and serve them if they changed. Errors are noted for `readiness`."""
         with self._look_turn:
-            self._problems.looking_since = datetime.now(UTC)
+            self.problems.looking_since = datetime.now(UTC)
             try:
                 found = self._origin.look()
             except ModelError as error:  # the registry answered, but has no version that may be served
-                self._problems.note("registry", None)
-                self._problems.note("champion", error)
+                self.problems.note("registry", None)
+                self.problems.note("champion", error)
             except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
-                self._problems.note("registry" if self._origin.is_registry else "champion", error)
+                self.problems.note("registry" if self._origin.is_registry else "champion", error)
             else:
-                self._problems.note("registry", None)
+                self.problems.note("registry", None)
                 self._serve(found)
-            self._problems.looking_since = None
+            self.problems.looking_since = None
             if self._serving is None:
                 self._serve_copy()
             self._looked.set()
@@ -105,7 +104,7 @@ class Current:
             (when these came into service); loaded_from (`registry`, `folder`, `local copy`); registry (state, since,
             error); problems (each: what, since, error).
         """
-        serving, problems = self._serving, self._problems.now()
+        serving, problems = self._serving, self.problems.now()
         origin = "local copy" if self._is_from_copy else "registry" if self._origin.is_registry else "folder"
         return {
             "status": "not ready" if serving is None else "degraded" if problems else "ready",
@@ -114,33 +113,33 @@ class Current:
             "routing": self._routing.mode,
             "since": serving and serving.since.isoformat(),
             "loaded_from": serving and origin,
-            "registry": self._problems.registry() if self._origin.is_registry else NOT_USED,
+            "registry": self.problems.registry() if self._origin.is_registry else NOT_USED,
             "problems": [{"what": what, **problem.facts()} for what, problem in problems.items()],
         }
 
     def _watch(self) -> None:
         """Look again and again; at a folder only until it could be loaded."""
         self.refresh()
-        while self._origin.is_registry or self._problems.now():
+        while self._origin.is_registry or self.problems.now():
             if self._stopping.wait(self._refresh_seconds):
                 return
             self.refresh()
 
     def _serve(self, found: InCharge) -> None:
         """Serve these versions if they pass their checks, and keep a copy of them."""
-        with self._problems.noting("champion"):
+        with self.problems.noting("champion"):
             new, challenger_error = load(found, self._routing, self._serving)
             with self._swap_turn:  # one assignment, so that a request gets the old versions or the new ones
                 before, self._serving, self._is_from_copy = self._serving, new, False
             if before is not new:
                 log.info("Serving %s", new)
-            self._problems.note("challenger", challenger_error)
-            with self._problems.noting("copy"):
+            self.problems.note("challenger", challenger_error)
+            with self.problems.noting("copy"):
                 self._origin.save(found if new.challenger else replace(found, challenger=None))
 
     def _serve_copy(self) -> None:
         """Serve what was served last, unless other versions came into service meanwhile."""
-        with self._problems.noting("copy"):
+        with self.problems.noting("copy"):
             saved = self._origin.saved()
             if saved is None:
                 return
@@ -150,10 +149,10 @@ class Current:
                     return
                 self._serving, self._is_from_copy = new, True
             log.warning("Serving %s from the local copy", new)
-            self._problems.note("challenger", challenger_error)
+            self.problems.note("challenger", challenger_error)
 
     def _unavailable(self) -> RequestError:
-        errors = [problem.error for problem in self._problems.now().values()]
+        errors = [problem.error for problem in self.problems.now().values()]
         return RequestError(
             503,
             " ".join(["No model version is served.", *(error.found for error in errors)]),
