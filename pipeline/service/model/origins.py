@@ -96,8 +96,17 @@ def _saved_of_registry(settings: Settings, copies: Copies) -> InCharge | None:
 
 def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
     """Return the version behind an fsspec URI, copied to this machine if it is not there yet."""
+    from fsspec.core import url_to_fs
+
     try:
-        return _fetched(uri, copies)
+        filesystem, root = url_to_fs(uri)
+        folder = _exported_folder(filesystem, root.rstrip("/"))
+        version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
+        copy = copies.intact()
+        if copy is not None and copy.champion.version == version:
+            return copy
+        names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
+        fetched = copies.fetched({name: filesystem.cat_file(f"{folder}/{name}") for name in names})
     except BarometerError:
         raise
     except Exception as error:  # noqa: BLE001 - each filesystem of fsspec has errors of its own
@@ -106,19 +115,6 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
             "a URI that fsspec can open.",
             "check the address and the access rights, and that the fsspec package for it is installed.",
         ) from None
-
-
-def _fetched(uri: str, copies: Copies) -> InCharge:
-    from fsspec.core import url_to_fs
-
-    filesystem, root = url_to_fs(uri)
-    folder = _exported_folder(filesystem, root.rstrip("/"))
-    version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
-    copy = copies.intact()
-    if copy is not None and copy.champion.version == version:
-        return copy
-    names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
-    fetched = copies.fetched({name: filesystem.cat_file(f"{folder}/{name}") for name in names})
     return InCharge(Candidate(fetched, version))
 
 
