@@ -62,7 +62,7 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
             "name another one: barometer models lists them.",
         )
     made = ExportedVersion(name=settings.model.name, version=number, digest=digest, threshold=settings.model.threshold)
-    files = {VERSION_FILE: made.model_dump_json(indent=1).encode(), **served_files(folder, digest)}
+    files = exported_files(made, folder)
     try:
         if not to.name.endswith(ARCHIVE_ENDING):
             write_folder(files, to.absolute())
@@ -79,21 +79,25 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
     return made
 
 
-def served_files(folder: Path, digest: str) -> dict[str, bytes]:
-    """Return the files of a bundle that serving needs, by name, after checking their digests.
+def exported_files(version: ExportedVersion, folder: Path) -> dict[str, bytes]:
+    """Return the content of a version's exported folder, by name, after checking its bundle in `folder`.
 
     Raises
     ------
     ModelError
         If a file is absent or not what was sealed.
     """
-    bundle = open_bundle(folder, digest)
+    bundle = open_bundle(folder, version.digest)
     names = [ONNX_FILE, *({PROFILE_FILE} & bundle.files.keys())]
-    return {BUNDLE_FILE: (folder / BUNDLE_FILE).read_bytes(), **{name: bundle.read(folder, name) for name in names}}
+    return {
+        VERSION_FILE: version.model_dump_json(indent=1).encode(),
+        BUNDLE_FILE: (folder / BUNDLE_FILE).read_bytes(),
+        **{name: bundle.read(folder, name) for name in names},
+    }
 
 
 def write_folder(files: dict[str, bytes], folder: Path) -> None:
-    """Write files to a new or empty folder, all of them or none.
+    """Write files, by their paths within it, to a new or empty folder, all of them or none.
 
     Raises
     ------

@@ -95,9 +95,9 @@ def test_while_the_registry_is_away_the_last_good_one_serves(settings: Settings,
 def test_a_registry_that_falls_silent_counts_as_away(settings: Settings, wire: Wire, monkeypatch) -> None:
     from datetime import timedelta
 
-    from pipeline.service.model import problems as problems_module
+    from pipeline.service.model import current as current_module
 
-    monkeypatch.setattr(problems_module, "OVERDUE", timedelta(seconds=0.3))
+    monkeypatch.setattr(current_module, "OVERDUE", timedelta(seconds=0.3))
     with watching(settings) as current:
         wire.silent.set()
         until(lambda: current.readiness()["registry"]["state"] == "away")

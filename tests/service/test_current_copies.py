@@ -21,6 +21,7 @@ from tests.service.versions import (
 from tests.service.watching import (
     answers,
     copies,
+    copy_of,
     digest_of,
     problems,
     watching,
@@ -39,8 +40,8 @@ def test_at_the_start_the_local_copy_stands_in_for_the_registry(settings: Settin
     with watching(both):
         pass
     expected = answers_of(settings, "2")
-    saved = json.loads((settings.home / "service/current.json").read_text())
-    assert (saved["champion"]["version"], saved["challenger"]["version"]) == ("2", "3")
+    saved = [json.loads((copy_of(settings, role) / "version.json").read_text()) for role in ("champion", "challenger")]
+    assert [version["version"] for version in saved] == ["2", "3"]
     wire.cut()
     with watching(both) as current:
         facts = current.readiness()
@@ -58,7 +59,7 @@ def test_a_copy_of_the_challenger_that_was_tampered_with_leaves_it_out(settings:
     standing(settings, "2", "3")
     with watching(routed(settings)):
         pass
-    altered(settings.home / "service/models" / digest_of(settings, "3") / "model.onnx")
+    altered(copy_of(settings, "challenger") / "model.onnx")
     wire.cut()
     with watching(routed(settings)) as current:
         assert (current.readiness()["champion"], current.readiness()["challenger"]) == ("2", None)
@@ -107,7 +108,7 @@ def test_a_copy_that_comes_late_does_not_replace_what_the_registry_gave(settings
 def test_a_copy_that_was_tampered_with_is_refused_and_made_anew(settings: Settings, wire: Wire, name: str) -> None:
     with watching(settings):
         pass
-    altered(settings.home / "service/models" / digest_of(settings, "1") / name)
+    altered(copy_of(settings) / name)
     wire.cut()
     with watching(settings) as current:
         with pytest.raises(RequestError, match=rf"{name} is not the registered one".replace(".", r"\.")):
@@ -126,15 +127,14 @@ def test_a_record_of_copies_that_is_damaged_is_refused_and_made_anew(
 ) -> None:
     with watching(settings):
         pass
-    record = settings.home / "service/current.json"
-    record.write_text(content)
+    (copy_of(settings) / "version.json").write_text(content)
     wire.cut()
     with watching(settings) as current:
-        with pytest.raises(RequestError, match=r"current\.json is not as it was written"):
+        with pytest.raises(RequestError, match=r"version\.json has another form.*remove .*/copies/"):
             _ = current.serving
         wire.mend()
         until(lambda: current.readiness()["status"] == "ready")
-    assert json.loads(record.read_text())["champion"]["version"] == "1"
+    assert json.loads((copy_of(settings) / "version.json").read_text())["version"] == "1"
 
 
 def test_a_copy_of_another_model_is_refused(settings: Settings, wire: Wire) -> None:

@@ -1,5 +1,6 @@
 """A `Current` that watches the registry, and what a test asks of it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,15 @@ def problems(current: Current) -> dict[str, str]:
     return {problem["what"]: problem["error"] for problem in current.readiness()["problems"]}
 
 
+def copy_of(settings: Settings, role: str = "champion") -> Path:
+    """The folder of the version that the local copy holds in this role."""
+    return max((settings.home / "service/copies").glob("[0-9]*")) / role
+
+
 def copies(settings: Settings) -> set[str]:
-    return {path.name for path in (settings.home / "service/models").iterdir()}
+    """The digests of all versions that are copied."""
+    found = (settings.home / "service/copies").glob("*/*/version.json")
+    return {json.loads(path.read_text())["digest"] for path in found}
 
 
 def digest_of(settings: Settings, version: str) -> str:
@@ -56,5 +64,5 @@ def spoiled(path: Path) -> Iterator[None]:
 def answers_of_copy(settings: Settings, current: Current) -> list[float]:
     """What the served version's own copy says, without the registry."""
     digest = current.serving.champion.digest
-    scorer = Scorer.load(settings.home / "service/models" / digest, digest, threshold=0.5)
+    scorer = Scorer.load(copy_of(settings), digest, threshold=0.5)
     return scorer.score(record_batch(ROWS, scorer.features)).column("satisfaction").to_pylist()

@@ -9,16 +9,16 @@ served last are served on, after a restart from the local copy. `readiness` says
 import logging
 import math
 import threading
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-from pipeline.errors import ModelError, RequestError
+from pipeline.errors import BarometerError, DatabaseUnavailableError, ModelError, RequestError
 from pipeline.service.model.copies import InCharge
-from pipeline.service.model.loading import load
 from pipeline.service.model.origins import origin_of
-from pipeline.service.model.problems import Problems
-from pipeline.service.model.serving import Serving
+from pipeline.service.model.serving import Serving, load
 from pipeline.settings import Settings
 
 FIRST_LOOK_SECONDS = 5
@@ -26,6 +26,12 @@ FIRST_LOOK_SECONDS = 5
 STOP_SECONDS = 5
 NOT_USED = {"state": "not used", "since": None, "error": None}
 """The registry's state where a folder says which version is in charge."""
+OVERDUE = timedelta(seconds=30)
+"""If a look at the registry takes longer, the registry counts as away."""
+
+What = Literal["registry", "champion", "challenger", "copy"]
+"""registry: it does not answer. champion: there is none that may be served. challenger: it is left out. copy: the local
+copy cannot be written, or not be read."""
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +45,7 @@ class Current:
         self._origin = origin_of(settings)
         self._serving: Serving | None = None
         self._is_from_copy = False
-        self._problems = Problems()
+        self.problems = Problems()
         self._look_turn = threading.Lock()
         self._swap_turn = threading.Lock()
         self._looked = threading.Event()
@@ -79,18 +85,18 @@ class Current:
     def refresh(self) -> None:
         """Look which versions are in charge, and serve them if they changed. Errors are noted for `readiness`."""
         with self._look_turn:
-            self._problems.looking_since = datetime.now(UTC)
+            self.problems.looking_since = datetime.now(UTC)
             try:
                 found = self._origin.look()
             except ModelError as error:  # the registry answered, but has no version that may be served
-                self._problems.note("registry", None)
-                self._problems.note("champion", error)
+                self.problems.note("registry", None)
+                self.problems.note("champion", error)
             except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
-                self._problems.note("registry" if self._origin.is_registry else "champion", error)
+                self.problems.note("registry" if self._origin.is_registry else "champion", error)
             else:
-                self._problems.note("registry", None)
+                self.problems.note("registry", None)
                 self._serve(found)
-            self._problems.looking_since = None
+            self.problems.looking_since = None
             if self._serving is None:
                 self._serve_copy()
             self._looked.set()
@@ -105,7 +111,7 @@ class Current:
             (when these came into service); loaded_from (`registry`, `folder`, `local copy`); registry (state, since,
             error); problems (each: what, since, error).
         """
-        serving, problems = self._serving, self._problems.now()
+        serving, problems = self._serving, self.problems.now()
         origin = "local copy" if self._is_from_copy else "registry" if self._origin.is_registry else "folder"
         return {
             "status": "not ready" if serving is None else "degraded" if problems else "ready",
@@ -114,33 +120,33 @@ class Current:
             "routing": self._routing.mode,
             "since": serving and serving.since.isoformat(),
             "loaded_from": serving and origin,
-            "registry": self._problems.registry() if self._origin.is_registry else NOT_USED,
+            "registry": self.problems.registry() if self._origin.is_registry else NOT_USED,
             "problems": [{"what": what, **problem.facts()} for what, problem in problems.items()],
         }
 
     def _watch(self) -> None:
         """Look again and again; at a folder only until it could be loaded."""
         self.refresh()
-        while self._origin.is_registry or self._problems.now():
+        while self._origin.is_registry or self.problems.now():
             if self._stopping.wait(self._refresh_seconds):
                 return
             self.refresh()
 
     def _serve(self, found: InCharge) -> None:
         """Serve these versions if they pass their checks, and keep a copy of them."""
-        with self._problems.noting("champion"):
+        with self.problems.noting("champion"):
             new, challenger_error = load(found, self._routing, self._serving)
             with self._swap_turn:  # one assignment, so that a request gets the old versions or the new ones
                 before, self._serving, self._is_from_copy = self._serving, new, False
             if before is not new:
                 log.info("Serving %s", new)
-            self._problems.note("challenger", challenger_error)
-            with self._problems.noting("copy"):
+            self.problems.note("challenger", challenger_error)
+            with self.problems.noting("copy"):
                 self._origin.save(found if new.challenger else replace(found, challenger=None))
 
     def _serve_copy(self) -> None:
         """Serve what was served last, unless other versions came into service meanwhile."""
-        with self._problems.noting("copy"):
+        with self.problems.noting("copy"):
             saved = self._origin.saved()
             if saved is None:
                 return
@@ -150,10 +156,10 @@ class Current:
                     return
                 self._serving, self._is_from_copy = new, True
             log.warning("Serving %s from the local copy", new)
-            self._problems.note("challenger", challenger_error)
+            self.problems.note("challenger", challenger_error)
 
     def _unavailable(self) -> RequestError:
-        errors = [problem.error for problem in self._problems.now().values()]
+        errors = [problem.error for problem in self.problems.now().values()]
         return RequestError(
             503,
             " ".join(["No model version is served.", *(error.found for error in errors)]),
@@ -161,3 +167,75 @@ class Current:
             " ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."]),
             headers={"retry-after": str(math.ceil(self._refresh_seconds))},
         )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    since: datetime
+    error: BarometerError
+
+    def facts(self) -> dict[str, str]:
+        """Return it for JSON."""
+        return {"since": self.since.isoformat(), "error": self.error.found}
+
+
+class Problems:
+    """What is wrong now; for any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._noted: dict[What, Problem] = {}
+        self._answered_since: datetime | None = None
+        self.looking_since: datetime | None = None
+        """When the present look at the registry began."""
+
+    def note(self, what: What, error: Exception | None) -> None:
+        """Note an error, or that there is none any more. A problem that lasts keeps its date."""
+        with self._lock:
+            known, now = self._noted.get(what), datetime.now(UTC)
+            problem = Problem(known.since if known else now, _as_ours(error)) if error else None
+            others = {name: other for name, other in self._noted.items() if name != what}
+            self._noted = {**others, what: problem} if problem else others
+            if what == "registry":
+                self._answered_since = None if problem else self._answered_since or now
+        if problem and (known is None or known.error.found != problem.error.found):
+            log.warning("The %s: %s", what, problem.error, exc_info=None if problem.error is error else error)
+        elif known and problem is None:
+            log.info("The %s is all right again", what)
+
+    @contextmanager
+    def noting(self, what: What) -> Iterator[None]:
+        """Note the error that the block raises, which goes no further, or that there is none any more."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
+            self.note(what, error)
+        else:
+            self.note(what, None)
+
+    def now(self) -> dict[What, Problem]:
+        """Return what is wrong, an overdue look at the registry included."""
+        since = self.looking_since
+        if since is None or "registry" in self._noted or datetime.now(UTC) - since < OVERDUE:
+            return self._noted
+        overdue = DatabaseUnavailableError(
+            f"The registry has not answered for more than {OVERDUE.seconds} seconds.",
+            "an answer.",
+            "see that the database's server runs (barometer status).",
+        )
+        return {**self._noted, "registry": Problem(since, overdue)}
+
+    def registry(self) -> dict[str, Any]:
+        """Return the registry's state (`ok`, `away`, `not asked yet`), since when, and the error."""
+        if problem := self.now().get("registry"):
+            return {"state": "away", **problem.facts()}
+        since = self._answered_since
+        return {"state": "ok" if since else "not asked yet", "since": since and since.isoformat(), "error": None}
+
+
+def _as_ours(error: Exception) -> BarometerError:
+    if isinstance(error, BarometerError):
+        return error
+    return BarometerError(f"{type(error).__name__}: {error}.", "an answer.", "look into the service's log.")

@@ -7,7 +7,6 @@ is `origin_of`.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BarometerError, ModelError
@@ -45,27 +44,30 @@ def origin_of(settings: Settings) -> Origin:
         If `service.model_folder` names a variable that is not set.
     """
     if settings.service.model_folder is None:
-        copies = Copies(settings.home / "service")
+        copies = Copies(settings.home / "service/copies")
         saved = partial(_saved_of_registry, settings, copies)
         return Origin(partial(_in_registry, settings), copies.save, saved, is_registry=True)
     place = filled(settings.service.model_folder, "service.model_folder").replace("{home}", str(settings.home))
     if "://" not in place:
-        return Origin(lambda: _alone(*exported_version(settings.config_file.parent / place)))
-    copies = Copies(settings.home / "service" / f"folder-{sha256_of_text(place)[:16]}")
+        folder = settings.config_file.parent / place
+        return Origin(lambda: InCharge(Candidate(*exported_version(folder))))
+    copies = Copies(settings.home / f"service/folder-{sha256_of_text(place)[:16]}")
     return Origin(partial(_in_remote_folder, place, copies), copies.save, copies.saved)
 
 
 def _in_registry(settings: Settings) -> InCharge:
     """Return the versions that have the aliases in MLflow's registry."""
+    model = settings.model
 
     def candidate(version: str) -> Candidate:
         folder, digest = registry.bundle_of(settings, version)
-        return Candidate(version, digest, folder)
+        found = ExportedVersion(name=model.name, version=version, digest=digest, threshold=model.threshold)
+        return Candidate(folder, found)
 
-    champion = candidate(registry.champion_or_refuse(settings))
-    found = InCharge(settings.model.name, settings.model.threshold, champion)
+    champion = registry.champion_or_refuse(settings)
+    found = InCharge(candidate(champion))
     challenger = registry.challenger(settings) if settings.routing.mode != "off" else None
-    if challenger in {None, champion.version}:  # the latter while a promotion moves one alias after the other
+    if challenger in {None, champion}:  # the latter while a promotion moves one alias after the other
         return found
     try:
         return replace(found, challenger=candidate(str(challenger)))
@@ -78,20 +80,33 @@ def _saved_of_registry(settings: Settings, copies: Copies) -> InCharge | None:
     saved, model = copies.saved(), settings.model
     if saved is None:
         return None
-    if saved.name != model.name:
+    if saved.champion.version.name != model.name:
         raise ModelError(
-            f"The local copy is of the model {saved.name!r}.",
+            f"The local copy is of the model {saved.champion.version.name!r}.",
             f"the model that model.name names, {model.name!r}.",
             "see that the registry answers, or correct model.name.",
         )
+
+    def today(candidate: Candidate) -> Candidate:
+        return replace(candidate, version=candidate.version.model_copy(update={"threshold": model.threshold}))
+
     challenger = saved.challenger if settings.routing.mode != "off" else None
-    return replace(saved, threshold=model.threshold, challenger=challenger)
+    return InCharge(today(saved.champion), challenger and today(challenger))
 
 
 def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
     """Return the version behind an fsspec URI, copied to this machine if it is not there yet."""
+    from fsspec.core import url_to_fs
+
     try:
-        return _fetched(uri, copies)
+        filesystem, root = url_to_fs(uri)
+        folder = _exported_folder(filesystem, root.rstrip("/"))
+        version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
+        copy = copies.intact()
+        if copy is not None and copy.champion.version == version:
+            return copy
+        names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
+        fetched = copies.fetched({name: filesystem.cat_file(f"{folder}/{name}") for name in names})
     except BarometerError:
         raise
     except Exception as error:  # noqa: BLE001 - each filesystem of fsspec has errors of its own
@@ -100,18 +115,7 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
             "a URI that fsspec can open.",
             "check the address and the access rights, and that the fsspec package for it is installed.",
         ) from None
-
-
-def _fetched(uri: str, copies: Copies) -> InCharge:
-    from fsspec.core import url_to_fs
-
-    filesystem, root = url_to_fs(uri)
-    folder = _exported_folder(filesystem, root.rstrip("/"))
-    version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
-    if not copies.is_whole(version.digest):
-        names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
-        copies.put(version.digest, {name: filesystem.cat_file(f"{folder}/{name}") for name in names})
-    return _alone(copies.path(version.digest), version)
+    return InCharge(Candidate(fetched, version))
 
 
 def _exported_folder(filesystem: Any, root: str) -> str:
@@ -123,7 +127,3 @@ def _exported_folder(filesystem: Any, root: str) -> str:
     if len(places) != 1:
         raise not_exported(root, len(places))
     return places[0]
-
-
-def _alone(folder: Path, version: ExportedVersion) -> InCharge:
-    return InCharge(version.name, version.threshold, Candidate(version.version, version.digest, folder))

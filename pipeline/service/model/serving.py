@@ -1,25 +1,31 @@
 """The model versions that serve, as one unchanging object that a request takes once and uses to its end.
 
-`loading` makes it, `current` replaces it as a whole, `predictor` scores with it. The entry points are `Serving` and
-`Loaded`.
+`load` checks the versions that `origins` names, tries them on a few rows and puts them together. `current` replaces
+them as a whole, `predictor` scores with them. The entry points are `Serving` and `load`.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from pipeline.models.bundle import Bundle, Feature
-from pipeline.models.profile import Profile
+from pipeline.errors import BarometerError, ModelError
+from pipeline.models.bundle import Bundle, Feature, open_bundle
+from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.routing import is_challengers, routed_satisfaction
 from pipeline.models.scorer import MISSING, Scorer, finite
 from pipeline.service.instances.signature import Signature, Values
+from pipeline.service.model.copies import Candidate, InCharge
 from pipeline.settings.model import Routing
+
+log = logging.getLogger(__name__)
 
 Columns = Mapping[str, NDArray[Any]]
 """The model's inputs by feature name, as `pipeline.models.scorer.inputs` makes them."""
@@ -103,6 +109,81 @@ class Serving:
         return drawn if drawn.any() else None
 
 
+def _scores(
+    scorer: Scorer, columns: Columns, satisfaction: NDArray[np.float64], by_challenger: list[bool] | None = None
+) -> Scores:
+    return Scores(columns, satisfaction.tolist(), (satisfaction >= scorer.threshold).tolist(), by_challenger)
+
+
+def load(found: InCharge, routing: Routing, before: Serving | None) -> tuple[Serving, BarometerError | None]:
+    """Return the versions in charge, ready to serve, and why the challenger is left out, if it is.
+
+    Versions that serve already, in `before`, are not loaded again; it is returned itself if nothing has changed.
+
+    Raises
+    ------
+    ModelError
+        If the champion's files are not what was sealed, its signature is not that of its bundle, or it cannot score.
+    """
+    name, champion = found.champion.version.name, _loaded(found.champion, before)
+    _try(champion, champion.bundle.features)
+    challenger, error = None, found.challenger_error
+    if found.challenger:
+        try:
+            challenger = _challenger(found.challenger, champion, before)
+        except BarometerError as its_error:
+            error = its_error
+    if before and before.name == name and before.champion is champion and before.challenger is challenger:
+        return before, error
+    serving = Serving(name, champion, challenger, routing, datetime.now(UTC))
+    assert serving.signature is not None  # made now, not by the first request
+    return serving, error
+
+
+def _loaded(candidate: Candidate, before: Serving | None) -> Loaded:
+    version, digest, threshold = candidate.version.version, candidate.version.digest, candidate.version.threshold
+    for known in (before.champion, before.challenger) if before else ():
+        if known and (known.version, known.digest, known.scorer.threshold) == (version, digest, threshold):
+            return known
+    bundle, profile = open_bundle(candidate.folder, digest), None
+    scorer = Scorer.load(candidate.folder, digest, threshold=threshold)
+    try:
+        if PROFILE_FILE in bundle.files:
+            profile = Profile.model_validate_json(bundle.read(candidate.folder, PROFILE_FILE))
+    except ValidationError as error:  # of another version of Barometer: no prediction needs it
+        log.warning("The training profile of version %s has another form: %s", version, error.errors()[0])
+    return Loaded(version, scorer, bundle, digest, profile)
+
+
+def _challenger(candidate: Candidate, champion: Loaded, before: Serving | None) -> Loaded:
+    challenger = _loaded(candidate, before)
+    known = {(feature.name, feature.kind) for feature in champion.bundle.features}
+    if unknown := [each.name for each in challenger.bundle.features if (each.name, each.kind) not in known]:
+        raise ModelError(
+            f"The challenger, version {challenger.version}, needs features that the champion, version"
+            f" {champion.version}, does not have: {', '.join(unknown)}.",
+            "features of the champion's signature, since a request holds those.",
+            "take it out: barometer rollback --challenger; or promote it.",
+        )
+    _try(challenger, champion.bundle.features)
+    return challenger
+
+
+def _try(loaded: Loaded, features: Sequence[Feature]) -> None:
+    """Score a few rows, which also makes the first request as quick as the others."""
+    missing: Values = (None,) * len(features)
+    usual = tuple(0.0 if each.kind == "number" else next(iter(each.categories), None) for each in features)
+    unseen = tuple(-1.0 if each.kind == "number" else "never seen" for each in features)
+    for rows in ([missing, usual, unseen], [missing]):
+        satisfaction = loaded.scorer.satisfaction(inputs_of(rows, features))
+        if not np.all((satisfaction >= 0) & (satisfaction <= 1)):
+            raise ModelError(
+                f"Version {loaded.version} gives the satisfaction {satisfaction.tolist()}.",
+                "numbers from 0 to 1.",
+                "use another version; train a new one: barometer train.",
+            )
+
+
 def inputs_of(values: Sequence[Values], features: Sequence[Feature]) -> dict[str, NDArray[Any]]:
     """Return instances as `pipeline.models.scorer.inputs` returns a record batch: a column (rows, 1) by feature."""
     columns = dict(zip((feature.name for feature in features), zip(*values, strict=True), strict=True))
@@ -116,9 +197,3 @@ def inputs_of(values: Sequence[Values], features: Sequence[Feature]) -> dict[str
 
 def _texts(column: Sequence[Any]) -> NDArray[Any]:
     return np.array([MISSING if text is None else text for text in column], dtype=object)
-
-
-def _scores(
-    scorer: Scorer, columns: Columns, satisfaction: NDArray[np.float64], by_challenger: list[bool] | None = None
-) -> Scores:
-    return Scores(columns, satisfaction.tolist(), (satisfaction >= scorer.threshold).tolist(), by_challenger)

@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from typing import Any
 
 from starlette.responses import Response
@@ -78,10 +79,7 @@ def _page(settings: Settings, document: Json) -> str:
 def _resolved(document: Json, part: Json) -> Json:
     """Return a part of the document, or what it refers to."""
     while "$ref" in part:
-        names = part["$ref"].removeprefix("#/").split("/")
-        part = document
-        for name in names:
-            part = part[name]
+        part = reduce(getitem, part["$ref"].removeprefix("#/").split("/"), document)
     return part
 
 

@@ -7,12 +7,12 @@ since are taken from the form. The entry point is `entry`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from pipeline.errors import RequestError
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import KEYS, Instances, Signature, Values
-from pipeline.service.model.serving import Serving
-from pipeline.service.pages.form import NOT_KNOWN, text_of, usual_texts
+from pipeline.service.instances.signature import KEYS, Instances, Signature, Values, number
+from pipeline.service.pages.form import NOT_KNOWN, text_of
 from pipeline.service.published.lookup import Lookup
 
 
@@ -20,66 +20,75 @@ from pipeline.service.published.lookup import Lookup
 class Entry:
     """A form's content."""
 
-    texts: dict[str, str] = field(default_factory=dict)
-    """The fields' texts, by feature."""
+    texts: Mapping[str, str] | None = None
+    """The fields' texts, by feature; None where the form starts as usual."""
     subject: dict[str, str] = field(default_factory=lambda: dict.fromkeys(KEYS, NOT_KNOWN))
     """customer_id and product_id."""
     week: date | None = None
     """The week of the snapshot that the subject's features come from."""
+    known: dict[str, str] = field(default_factory=dict)
+    """What the snapshot has, by feature."""
     sent: dict[str, str] = field(default_factory=dict)
     """The texts that are used: all, or with a snapshot those that differ from it."""
-    before: dict[str, str] = field(default_factory=dict)
-    """What the snapshot has in place of these."""
     errors: dict[str, RequestError] = field(default_factory=dict)
     """By feature, customer_id or product_id."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """The values of `sent`, and of `subject` where it is given, as a request has them."""
     instances: Instances | None = None
     """The one instance; None if there are errors."""
 
 
-def entry(serving: Serving, lookup: Lookup | None, given: Mapping[str, str]) -> Entry:
-    """Return what a form asks for.
+def entry(signature: Signature, lookup: Lookup | None, given: Mapping[str, str]) -> Entry:
+    """Return what a form asks for, with what is wrong by field; other faults are raised as a `RequestError`.
 
     Parameters
     ----------
-    serving
-        The model in charge.
+    signature
+        Of the model in charge.
     lookup
         Where a subject's features are found; None where there is no warehouse.
     given
         The texts, as `posted` returns them.
-
-    Raises
-    ------
-    RequestError
-        If something is wrong that is not in a field.
     """
-    names = serving.signature.names
     texts = {name: text for name, text in given.items() if name not in KEYS}
     entered = Entry(texts, {key: given.get(key, NOT_KNOWN) for key in KEYS})
     snapshot: tuple[str, Values] | None = None
     if lookup is not None and any(entered.subject.values()):
         try:
-            snapshot = _snapshot(lookup, entered.subject, names)
+            snapshot = _snapshot(lookup, entered.subject, signature.names)
         except RequestError as error:
             entered.errors[error.field if error.field in KEYS else "customer_id"] = error
             if not texts:  # only a subject was given: the other form starts as usual
-                entered.texts = usual_texts(serving.champion.bundle.features, serving.champion.profile)
+                entered.texts = None
                 return entered
     if snapshot is None:
-        entered.sent = {name: texts.get(name, NOT_KNOWN) for name in names}
+        entered.sent = {name: texts.get(name, NOT_KNOWN) for name in signature.names}
     else:
-        known = dict(zip(names, map(text_of, snapshot[1]), strict=True))
-        entered.week, entered.texts = date.fromisoformat(snapshot[0]), known | texts
-        entered.sent = {name: text for name, text in texts.items() if text != known[name]}
-        entered.before = {name: known[name] for name in entered.sent}
-    instances = _instances(serving.signature, entered, snapshot)
-    entered.instances = None if entered.errors else instances
+        entered.week = date.fromisoformat(snapshot[0])
+        entered.known = dict(zip(signature.names, map(text_of, snapshot[1]), strict=True))
+        entered.texts = entered.known | texts
+        entered.sent = {name: text for name, text in texts.items() if text != entered.known[name]}
+    for name, text in entered.sent.items():
+        try:
+            entered.row[name] = number(text, name) if signature.kinds[name] == "number" else text or None
+        except RequestError as error:
+            error.found = error.found.removeprefix("In an instance ")
+            error.do = "correct it, or empty the field if the value is not known."
+            entered.errors[name] = error
+    entered.row |= {key: text for key, text in entered.subject.items() if text}
+
+    def complete(_customer: str, _product: str, names: Sequence[str]) -> tuple[str, Values]:
+        assert snapshot is not None, "without one every feature is sent"
+        values = dict(zip(signature.names, snapshot[1], strict=True))
+        return snapshot[0], tuple(values[name] for name in names)
+
+    if not entered.errors:
+        entered.instances = Reader(signature, complete=complete).objects([entered.row])
     return entered
 
 
 def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) -> tuple[str, Values]:
     """Return the week and the features of the subject's latest snapshot; RequestError if it has none."""
-    customer_id, product_id = (subject[key] for key in KEYS)
     for key, name in zip(KEYS, ("customer", "product"), strict=True):
         if not subject[key]:
             raise RequestError(
@@ -89,6 +98,7 @@ def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) 
                 f"enter the {name}, or use the form below without either.",
                 field=key,
             )
+    customer_id, product_id = (subject[key] for key in KEYS)
     found = lookup.features(customer_id, product_id, names)
     if found is None:
         raise RequestError(
@@ -98,28 +108,3 @@ def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) 
             "look them up in latest_predictions, or enter what you know in the form below.",
         )
     return found
-
-
-def _instances(signature: Signature, entered: Entry, snapshot: tuple[str, Values] | None) -> Instances:
-    """Return the instance, and note what is wrong with each field, not with the first one alone."""
-
-    def complete(_customer: str, _product: str, names: Sequence[str]) -> tuple[str, Values]:
-        assert snapshot is not None, "without one every feature is sent"
-        values = dict(zip(signature.names, snapshot[1], strict=True))
-        return snapshot[0], tuple(values[name] for name in names)
-
-    sent = dict(entered.sent)
-    while True:
-        try:
-            return Reader(signature, complete=complete).texts(
-                [*sent, *KEYS], [[*sent.values(), *entered.subject.values()]]
-            )
-        except RequestError as error:
-            name = error.field or ""
-            if not sent.get(name):
-                raise
-            error.found = error.found.removeprefix("In an instance ")
-            error.found = error.found[:1].upper() + error.found[1:]
-            error.do = "correct it, or empty the field if the value is not known."
-            entered.errors[name] = error
-            sent[name] = NOT_KNOWN

@@ -1,8 +1,7 @@
 """The page's form, made from the model's features: what can be entered, what is usual, what was entered.
 
 A field holds text; an empty field means "not known". What is usual comes from the version's training profile, whose
-bins are enough for a hint and a sensible start. Entry points: `fields`, `usual_texts`, `text_of`, `median` and
-`posted`.
+bins are enough for a hint and a sensible start. Entry points: `fields`, `text_of`, `median` and `posted`.
 """
 
 import re
@@ -14,10 +13,11 @@ from urllib.parse import parse_qsl
 
 from pipeline.errors import RequestError
 from pipeline.models.bundle import Feature
-from pipeline.models.profile import Categories, Histogram, Numbers, Profile
+from pipeline.models.profile import Categories, Histogram, Numbers
 from pipeline.reporting.filters import label, percent
 from pipeline.service.calls import Call
 from pipeline.service.instances.signature import KEYS, number
+from pipeline.service.model.serving import Loaded
 
 MOST_CHOICES = 50
 """A category with more values is a text field with suggestions."""
@@ -44,34 +44,25 @@ class Field:
     choices: Mapping[str, str]
     """What a person reads, by the text that is sent; for a text field, suggestions."""
     hint: str
-    error: RequestError | None
 
 
-def fields(
-    features: Sequence[Feature], profile: Profile | None, texts: Mapping[str, str], errors: Mapping[str, RequestError]
-) -> list[Field]:
-    """Return a field for each feature, with its hint from the profile, its text and its error."""
+def fields(loaded: Loaded, texts: Mapping[str, str] | None) -> list[Field]:
+    """Return a field for each feature of a version; without `texts` each starts with what is usual."""
     found = []
-    for feature in features:
-        name, words = feature.name, label(feature.name).strip() or feature.name
-        histogram = profile.features.get(name) if profile else None
+    for feature in loaded.bundle.features:
+        name = feature.name
+        histogram = loaded.profile.features.get(name) if loaded.profile else None
+        text = _usual(histogram) if texts is None else texts.get(name, NOT_KNOWN)
         kind, choices = _choices(feature, histogram)
-        text = texts.get(name, NOT_KNOWN)
         if kind == "number" and not _is_number(text):  # a browser's field for numbers would drop it
             kind = "text"
         if kind == "choice":
             choices = {NOT_KNOWN: "Not known", **choices}
             choices.setdefault(text, text)
         hint = _hint(histogram) if histogram and kind != "choice" else ""
-        found.append(Field(name, words[:1].upper() + words[1:], kind, text, choices, hint, errors.get(name)))
+        words = label(name).strip() or name
+        found.append(Field(name, words[:1].upper() + words[1:], kind, text, choices, hint))
     return found
-
-
-def usual_texts(features: Sequence[Feature], profile: Profile | None) -> dict[str, str]:
-    """Return what a form starts with: the median of a number, the most frequent category."""
-    if profile is None:
-        return {}
-    return {feature.name: _usual(profile.features.get(feature.name)) for feature in features}
 
 
 def text_of(value: float | bool | str | None) -> str:
@@ -104,13 +95,7 @@ def median(histogram: Numbers) -> float | None:
 
 
 def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
-    """Return the texts of a form that was sent, by feature, customer_id and product_id.
-
-    Raises
-    ------
-    RequestError
-        415 or 422 if it is not a form with these fields.
-    """
+    """Return the texts of a form by feature, customer_id and product_id; raise 415 or 422 if it has other fields."""
     if call.media.name != FORM_TYPE:
         raise RequestError(
             415,
@@ -118,13 +103,13 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
             f"{FORM_TYPE}, as the page's form is sent.",
             "use the form, or from a program POST /predict.",
         )
-    most = len(names) + len(KEYS)
+    known = {*names, *KEYS}
     try:
         body = call.content.decode("ascii")
-        given = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=most))
+        given = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=len(known)))
     except ValueError:
-        given = {NOT_KNOWN: NOT_KNOWN}
-    if unknown := given.keys() - {*names, *KEYS}:
+        given = {"": ""}
+    if unknown := given.keys() - known:
         raise RequestError(
             422,
             f"The form has the field {min(unknown)[:80]!r}, or is cut short.",

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -16,12 +16,11 @@ from starlette.responses import Response
 
 from pipeline.errors import BarometerError, RequestError
 from pipeline.service.calls import JSON, Call, Route
-from pipeline.service.instances.signature import number
 from pipeline.service.model.current import Current
 from pipeline.service.model.serving import Serving
 from pipeline.service.pages.docs import curl
 from pipeline.service.pages.entry import Entry, entry
-from pipeline.service.pages.form import fields, median, posted, usual_texts
+from pipeline.service.pages.form import fields, median, posted
 from pipeline.service.pages.html import as_page, error_page, rendered
 from pipeline.service.predict.predictor import Predictor
 from pipeline.service.published.lookup import Lookup
@@ -55,21 +54,20 @@ class Page:
             serving = self.current.serving
         except RequestError as error:
             return await pages(self._response, None, Entry(), trouble=error)
-        champion = serving.champion
-        usual = usual_texts(champion.bundle.features, champion.profile)
-        return await pages(self._response, serving, Entry(texts=usual))
+        return await pages(self._response, serving, Entry())
 
     async def _ask(self, call: Call) -> Response:
         """Answer the form, or show what is wrong beside its fields."""
         serving = self.current.serving
         given = posted(call, serving.signature.names)
-        entered = await warehouse(entry, serving, self.lookup, given)
+        entered = await warehouse(entry, serving.signature, self.lookup, given)
         if entered.instances is None:
-            status = max(error.status for error in entered.errors.values())
-            return await pages(self._response, serving, entered, status=status)
+            return await pages(self._response, serving, entered)
         (prediction,) = await self.predictor.predict(call, serving, entered.instances)
         usual = await warehouse(self._usual, entered.subject["product_id"])
-        command = self._command(call, serving, entered)
+        host = call.fields.get(b"origin") or b"http://" + call.fields.get(b"host", b"127.0.0.1")
+        body = json.dumps({"instances": [entered.row]}, ensure_ascii=False)
+        command = curl(f"{host.decode('latin-1')}/predict", "POST", JSON, body, needs_key=self.needs_key)
         answer = {"prediction": prediction, "product_usual": usual, "command": command}
         return await pages(self._response, serving, entered, answer=answer)
 
@@ -83,15 +81,6 @@ class Page:
             log.warning("The product's usual satisfaction is not shown: %s", error)
             return None
 
-    def _command(self, call: Call, serving: Serving, entered: Entry) -> str:
-        """Return the curl command that asks the same of `POST /predict`."""
-        host = call.fields.get(b"origin") or b"http://" + call.fields.get(b"host", b"127.0.0.1")
-        numbers = {feature.name for feature in serving.signature.features if feature.kind == "number"}
-        values = {name: number(text, name) if name in numbers else text or None for name, text in entered.sent.items()}
-        subject = {key: text for key, text in entered.subject.items() if text}
-        body = json.dumps({"instances": [values | subject]}, ensure_ascii=False)
-        return curl(f"{host.decode('latin-1')}/predict", "POST", JSON, body, needs_key=self.needs_key)
-
     def _response(
         self,
         serving: Serving | None,
@@ -99,26 +88,23 @@ class Page:
         *,
         answer: Mapping[str, object] | None = None,
         trouble: RequestError | None = None,
-        status: int = 200,
     ) -> Response:
-        site, champion = self.settings.site, serving and serving.champion
-        profile = champion.profile if champion else None
-        problems = self.current.readiness()["problems"]
+        site, champion = self.settings.site, serving.champion if serving else None
         text = rendered(
             self.settings,
             "service.html",
             serving=serving,
-            problems=[problem | {"since": datetime.fromisoformat(problem["since"])} for problem in problems],
+            problems=self.current.problems.now(),
             trouble=trouble,
-            fields=fields(champion.bundle.features, profile, entered.texts, entered.errors) if champion else [],
+            fields=fields(champion, entered.texts) if champion else [],
             entered=entered,
             knows_subjects=self.lookup is not None,
             answer=answer,
-            model_usual=profile and median(profile.satisfaction),
+            model_usual=median(champion.profile.satisfaction) if champion and champion.profile else None,
             report=latest_report(site),
             has_trainings=(site / "training/index.html").is_file(),
         )
-        return as_page(text, status)
+        return as_page(text, max((error.status for error in entered.errors.values()), default=200))
 
 
 class Summary(msgspec.Struct):
