@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 from pipeline.errors import ConservationError, ModelError
 from pipeline.manifests import SnapshotManifest
-from pipeline.models import history, registry
-from pipeline.models.history import Role
+from pipeline.models import registry, role_history
+from pipeline.models.role_history import Role
 from pipeline.promotion.gate_checks import Check, check_files, judge
 from pipeline.promotion.gate_evidence import collect_evidence
 from pipeline.promotion.handoffs import Gated
@@ -47,7 +47,7 @@ def gate(
     ModelError
         If a check fails, or the version is withdrawn, has the role already, or does not exist.
     """
-    history.repair(settings)
+    role_history.repair(settings)
     champion = registry.champion(settings)
     from_week = from_week or Week.last_complete(datetime.now(UTC), settings.zone)
     _check_eligible(settings, version, role, from_week)
@@ -55,7 +55,7 @@ def gate(
     failed = [check for check in checks if not check.passed]
     with transaction(settings) as connection:
         _abandon_earlier(connection, airflow_run_id)
-        asked = history.ask(
+        asked = role_history.ask(
             connection,
             kind="promotion",
             from_week=from_week,
@@ -135,8 +135,8 @@ def _latest_snapshot(settings: Settings) -> SnapshotManifest | None:
 def _abandon_earlier(connection: Connection, airflow_run_id: str | None) -> None:
     """Abandon what the same DAG run asked for in an earlier attempt of its task."""
     earlier = "airflow_run_id = :id AND state = 'asked'"
-    for asked in history.entries(connection, earlier, id=airflow_run_id):
-        history.change(connection, asked, state="abandoned", repaired="the gate was run again")
+    for asked in role_history.entries(connection, earlier, id=airflow_run_id):
+        role_history.change(connection, asked, state="abandoned", repaired="the gate was run again")
 
 
 def _failure(check: Check) -> str:

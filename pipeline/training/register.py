@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.bundle import Bundle, open_intact
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
@@ -41,7 +41,7 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     week = Week.parse(plan.as_of)
     features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
     suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
-    with history.turn(settings) as connection:
+    with role_history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
         if not suspected:
             _put_into_force(settings, connection, week, version)
@@ -125,13 +125,13 @@ def _put_into_force(settings: Settings, connection: Connection, week: Week, vers
     made: dict[str, Any] = {"from_week": week, "from_version": None, "to_version": version, "asked_by": "training"}
     if registry.champion(settings) is None:
         with connection.begin():
-            begun = history.ask(connection, kind="training", reason="first champion", state="begun", **made)
-        history.carry_out(settings, connection, begun, decided_by="training")
+            begun = role_history.ask(connection, kind="training", reason="first champion", state="begun", **made)
+        role_history.carry_out(settings, connection, begun, decided_by="training")
         return
     with connection.begin():
         if registry.in_force(connection, week) is None:
             reason = f"trained as of {week}; none was in force"
-            history.ask(connection, kind="as of", reason=reason, state="completed", **made)
+            role_history.ask(connection, kind="as of", reason=reason, state="completed", **made)
 
 
 def _reason(week: Week, suspected: list[str], *, is_in_force: bool, is_champion: bool) -> str:

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.errors import BarometerError, ModelError
 from pipeline.files import write_text
-from pipeline.models.exported import served_files, write_folder
+from pipeline.models.exported_versions import served_files, write_folder
 
 CURRENT_FILE = "current.json"
 NOT_RECORDED: Any = {"challenger_error": True, "champion": {"folder"}, "challenger": {"folder"}}
