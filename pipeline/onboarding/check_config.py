@@ -15,7 +15,7 @@ from pipeline.onboarding.check_sources import read_each, source_findings
 from pipeline.onboarding.findings import Finding, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings, load
-from pipeline.sources.past_weeks import is_delivered
+from pipeline.sources.week_sources import is_delivered
 from pipeline.validation.suites import load_suite, refuse_stray_suites
 from pipeline.weeks import Week
 

@@ -21,7 +21,7 @@ from pipeline.models.evaluation_metrics import Estimate, Rows, differences, esti
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
-from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
+from pipeline.sources.week_sources import is_delivered, read_past_sources, together
 from pipeline.training.training_set import FEWEST_OF_A_CLASS
 from pipeline.warehouse.loading import loading
 from pipeline.weeks import Week

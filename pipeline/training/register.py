@@ -18,8 +18,7 @@ from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import EVALUATION_FILE
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
-from pipeline.training.search.trials import TRIALS_FILE, Trials
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, Trials
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:

@@ -22,11 +22,10 @@ from pipeline.models.scorer import Scorer
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.evaluation.exploration import explore
-from pipeline.training.evaluation.importance import importance
+from pipeline.training.evaluation.feature_auc import importance
 from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
 from pipeline.training.evaluation.model_card import CARD_FILE, cleaning_summary
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan, TrainingSet
-from pipeline.training.search.trials import TRIALS_FILE, Trials
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, TrainingSet, Trials
 from pipeline.training.training_set import Split, read_weeks, split
 
 MOST_GROUPS = 24

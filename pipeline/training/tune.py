@@ -17,10 +17,9 @@ import pyarrow as pa
 from pipeline.files import write_text
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
-from pipeline.training.handoffs import TrainingPlan, TrainingSet, Tuned
+from pipeline.training.handoffs import TRIALS_FILE, Parameters, TrainingPlan, TrainingSet, Trial, Trials, Tuned
 from pipeline.training.pipelines.families import LOGISTIC_REGRESSION, SPACES, estimator
 from pipeline.training.pipelines.own_pipeline import describe_pipeline
-from pipeline.training.search.trials import TRIALS_FILE, Parameters, Trial, Trials
 from pipeline.training.training_set import (
     FEWEST_OF_A_CLASS,
     answer_rows,
@@ -102,7 +101,7 @@ def _search_families(
     places: list[tuple[slice, slice]],
 ) -> tuple[Trial, Trials]:
     """Search each family; return the best trial and all of them."""
-    from pipeline.training.search.halving import search
+    from pipeline.training.halving import search
 
     tuning, seed = settings.tuning, settings.model.seed
     features = features_of(manifest, table)

@@ -18,7 +18,7 @@ from pipeline import warehouse
 from pipeline.local.postgres.databases import databases
 from pipeline.local.services.components import SCHEDULER, Component, components, python
 from pipeline.local.services.processes import family, marked, stop
-from pipeline.orchestration.dead_runs import close_dead_runs
+from pipeline.orchestration.service_lock import close_dead_runs
 from pipeline.settings import Settings, load_settings
 
 CHECK_SECONDS = 1.0

@@ -18,7 +18,7 @@ from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion, exp
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.service.model.copies import Candidate, Copies, InCharge
 from pipeline.settings import Settings
-from pipeline.settings.variables import filled
+from pipeline.settings.secrets import filled
 
 
 @dataclass(frozen=True)

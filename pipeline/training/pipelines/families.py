@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Space, Span
-from pipeline.training.search.trials import Parameters
+from pipeline.training.handoffs import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd

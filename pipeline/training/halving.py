@@ -22,8 +22,8 @@ from sklearn.utils import resample
 
 from pipeline.errors import ConfigError
 from pipeline.settings.model import Space, Span
+from pipeline.training.handoffs import Trial
 from pipeline.training.pipelines.families import threads_for
-from pipeline.training.search.trials import Trial
 
 FACTOR = 3
 """One candidate in three reaches the next rung, which has three times the rows."""
