@@ -1,9 +1,8 @@
 """A bundle: the files of one model version. Its `bundle.json` describes them and what they were made from.
 
-Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, and
-scoring opens it. No file is used before its digest is checked: the registry holds the digest of
-`bundle.json`, and `bundle.json` holds the digests of the other files. Entry points: `seal`,
-`open_bundle` and `open_intact`.
+Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, and scoring opens it. No
+file is used before its digest is checked: the registry holds the digest of `bundle.json`, and `bundle.json` holds the
+digests of the other files. Entry points: `seal`, `open_bundle` and `open_intact`.
 """
 
 import hashlib
@@ -30,8 +29,7 @@ class Feature(_Part):
 
     name: str
     kind: Literal["number", "category"]
-    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for
-    missing."""
+    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
     categories: list[str] = []
     """The categories seen in training, in order; any other counts as unseen."""
 

@@ -1,10 +1,9 @@
 """An exported version: a folder with all that serving needs, for a place without registry and warehouse.
 
-It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A
-cloud unpacks it into its container's model folder, or one folder deeper. `version.json` replaces
-the registry: it holds the version, the digest of `bundle.json`, and the threshold in force at the
-export. Entry points: `export_version` for `barometer models export`, `exported_version` for the
-service.
+It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud unpacks it
+into its container's model folder, or one folder deeper. `version.json` replaces the registry: it holds the version, the
+digest of `bundle.json`, and the threshold in force at the export. Entry points: `export_version` for `barometer models
+export`, `exported_version` for the service.
 """
 
 import gzip

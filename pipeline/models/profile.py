@@ -20,8 +20,7 @@ class Numbers(_Part):
 
     kind: Literal["number"] = "number"
     edges: list[float]
-    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer
-    bins are open."""
+    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer bins are open."""
     counts: list[int]
     """One more than edges; none is 0 on the rows that the bins were chosen on."""
     missing: int

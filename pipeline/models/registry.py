@@ -1,9 +1,8 @@
 """The registry: which model versions there are, which one scores a week, and where its files are.
 
-It reads MLflow's tables by SQL, because MLflow's client takes seconds to import. The alias
-`champion` says which version is current, the warehouse's `model_promotions` which one was in force
-when, and a version's tags where its bundle is and which digest it must have. Entry points:
-`choose_model`, which a run calls once, and `champion`.
+It reads MLflow's tables by SQL, because MLflow's client takes seconds to import. The alias `champion` says which
+version is current, the warehouse's `model_promotions` which one was in force when, and a version's tags where its
+bundle is and which digest it must have. Entry points: `choose_model`, which a run calls once, and `champion`.
 """
 
 from dataclasses import dataclass
@@ -65,9 +64,8 @@ def choose_model(
     Parameters
     ----------
     requested
-        `current`: the champion. A number: that version. `auto`: for a published week the version
-        that made it; for the last complete week the champion; for an earlier week the version then
-        in force.
+        `current`: the champion. A number: that version. `auto`: for a published week the version that made it; for the
+        last complete week the champion; for an earlier week the version then in force.
     published_version
         The version that made the week's published predictions, if it is published.
     now

@@ -1,10 +1,9 @@
 """The history of champion and challenger, `model_promotions`, kept in step with the aliases in MLflow.
 
-The aliases and the history lie in two databases, so no transaction spans both. Therefore a change
-is first written here and committed, then the alias moves, then the entry is completed. The alias is
-the truth. After a process was killed, or a person moved an alias in MLflow, the next process that
-takes its turn corrects the history, and the entry says so. A correction never moves an alias. Entry
-points: `turn`, `repair`, `ask` and `carry_out`.
+The aliases and the history lie in two databases, so no transaction spans both. Therefore a change is first written here
+and committed, then the alias moves, then the entry is completed. The alias is the truth. After a process was killed, or
+a person moved an alias in MLflow, the next process that takes its turn corrects the history, and the entry says so. A
+correction never moves an alias. Entry points: `turn`, `repair`, `ask` and `carry_out`.
 """
 
 import logging

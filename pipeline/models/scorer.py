@@ -17,11 +17,9 @@ from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
 
 MISSING = "__missing__"
-"""Replaces an absent category, in training and in scoring. A real value of this name counts as
-absent."""
+"""Replaces an absent category, in training and in scoring. A real value of this name counts as absent."""
 INPUT_PREFIX = "feature:"
-"""Prefix of a feature's name in the ONNX file, so that it cannot clash with the name of an inner
-value."""
+"""Prefix of a feature's name in the ONNX file, so that it cannot clash with the name of an inner value."""
 SCORES_SCHEMA = pa.schema([("satisfaction", pa.float64()), ("likely_satisfied", pa.bool_())])
 ONNX_TYPES = {"number": "tensor(float)", "category": "tensor(string)"}
 
@@ -70,8 +68,7 @@ class Scorer:
         Raises
         ------
         ModelError
-            If a feature's column is absent or of the wrong type, or the ONNX file fails on the
-            rows.
+            If a feature's column is absent or of the wrong type, or the ONNX file fails on the rows.
         """
         return self.scores(self.satisfaction(inputs(batch, self.features)))
 
@@ -137,8 +134,7 @@ def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dic
 def finite(numbers: np.ndarray[Any, Any]) -> NDArray[np.float32]:
     """Return numbers as the model takes them: rounded to float32, with NaN for missing or then infinite ones.
 
-    An infinite number counts as absent, because it is a mistake and no step of scikit-learn's takes
-    it.
+    An infinite number counts as absent, because it is a mistake and no step of scikit-learn's takes it.
     """
     with np.errstate(over="ignore"):
         rounded = numbers.astype(np.float32)

@@ -1,7 +1,6 @@
 """A whole DAG run in this process, one task after the other; for commands, without Airflow's services.
 
-The entry point is `run_in_process`. `airflow_environment` must be in force before this module is
-imported.
+The entry point is `run_in_process`. `airflow_environment` must be in force before this module is imported.
 """
 
 from pathlib import Path

@@ -85,8 +85,7 @@ def compare(
     Parameters
     ----------
     as_of
-        Use what was known at the end of this week; by default of the last complete week whose
-        sources are there.
+        Use what was known at the end of this week; by default of the last complete week whose sources are there.
     now
         The time that decides which week is the last complete one.
 

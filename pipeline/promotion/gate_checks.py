@@ -1,7 +1,6 @@
 """The gate's checks: each takes the evidence and returns whether the version passed, by how much, and in words.
 
-Entry points: `check_files`, which comes first because damaged files give no evidence, and `judge`
-for all others.
+Entry points: `check_files`, which comes first because damaged files give no evidence, and `judge` for all others.
 """
 
 import time
@@ -51,8 +50,7 @@ def judge(
 ) -> list[Check]:
     """Return the results of all checks that need evidence; a challenger is not compared with the champion.
 
-    `from_week` is the first week the version would be in force, `snapshot` the latest published
-    one, if there is any.
+    `from_week` is the first week the version would be in force, `snapshot` the latest published one, if there is any.
     """
     compared = [_not_worse(settings, evidence), _segments(settings, evidence)] if role == "champion" else []
     return [

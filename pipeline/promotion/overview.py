@@ -26,8 +26,7 @@ class Overview(BaseModel):
 
     version: str
     state: str
-    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or
-    candidate."""
+    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or candidate."""
     why: str
     """The reason for that state, in words."""
     registered_at: datetime

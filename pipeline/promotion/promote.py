@@ -1,7 +1,6 @@
 """Promote: move the alias to a version that passed the gate, or record that a person rejected it.
 
-It is the last task of `train_model`, and the second half of `barometer promote`. Entry points:
-`promote`, `reject`.
+It is the last task of `train_model`, and the second half of `barometer promote`. Entry points: `promote`, `reject`.
 """
 
 from sqlalchemy import Connection
@@ -23,8 +22,7 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
     Raises
     ------
     ModelError
-        If since the gate the champion has changed, or the version was withdrawn or its files were
-        changed.
+        If since the gate the champion has changed, or the version was withdrawn or its files were changed.
     """
     with role_history.turn(settings) as connection:
         with connection.begin():

@@ -1,8 +1,7 @@
 """Rollback: withdraw the champion and put the version before it back, or take the challenger out; without a gate.
 
-A withdrawn version scores no further week. The weeks it has published stay as they are, so that
-they can be traced and replayed; the result names the commands that score them again. The entry
-point is `rollback`.
+A withdrawn version scores no further week. The weeks it has published stay as they are, so that they can be traced and
+replayed; the result names the commands that score them again. The entry point is `rollback`.
 """
 
 from collections.abc import Iterator

@@ -41,8 +41,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: only the warehouse knows which rejects are new
-        (`pipeline.weekly.ingest`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
 
     Raises
     ------

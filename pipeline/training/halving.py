@@ -1,10 +1,9 @@
 """Successive halving over one family, candidate by candidate, within a deadline.
 
-All candidates are tried on few rows, the best third of them on three times as many, and so on up to
-all rows. The candidates and the rows of each rung are those of scikit-learn's
-`HalvingRandomSearchCV` with the same seed; going candidate by candidate adds progress messages and
-the deadline. The entry point is `search`. Import this module only where a search runs, because it
-imports scikit-learn.
+All candidates are tried on few rows, the best third of them on three times as many, and so on up to all rows. The
+candidates and the rows of each rung are those of scikit-learn's `HalvingRandomSearchCV` with the same seed; going
+candidate by candidate adds progress messages and the deadline. The entry point is `search`. Import this module only
+where a search runs, because it imports scikit-learn.
 """
 
 import logging

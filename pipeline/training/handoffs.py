@@ -12,8 +12,7 @@ class TrainingPlan(Handoff):
     """What a training will do, decided once by its first task."""
 
     training_id: str
-    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same
-    folder."""
+    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
     as_of: str
     """The last week that the training may know."""
     cutoff: datetime
@@ -93,8 +92,7 @@ class Trial(BaseModel):
     family: str
     parameters: Parameters
     rung: int
-    """0 for the first rung, which has the fewest rows; the best candidates of a rung go on to the
-    next one."""
+    """0 for the first rung, which has the fewest rows; the best candidates of a rung go on to the next one."""
     rows: int
     """How many rows of the train weeks the rung uses, in proportion in each fold."""
     score: float

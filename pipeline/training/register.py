@@ -1,9 +1,8 @@
 """Register, the sixth stage of a training: a sealed bundle becomes a version in MLflow's registry.
 
-A version is put into force from the week it was trained as of, if no other version is in force in
-that week. It becomes champion if there is none. There is no gate before that, because there is
-nothing to compare with. But a version that has probably seen the answer stays a candidate. The
-entry point is `register`.
+A version is put into force from the week it was trained as of, if no other version is in force in that week. It becomes
+champion if there is none. There is no gate before that, because there is nothing to compare with. But a version that
+has probably seen the answer stays a candidate. The entry point is `register`.
 """
 
 import json

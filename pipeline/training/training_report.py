@@ -1,9 +1,8 @@
 """Report, the last stage of a training: how the version came about and how good it is, as one page for people.
 
-The page shows the training's folder and the sealed bundle, and it decides nothing: the gate and the
-model card use the same evaluation. It is written beside the weekly reports, as
-`site/training/<training_id>.html`, with an index of all trainings. The entry point is
-`training_report`.
+The page shows the training's folder and the sealed bundle, and it decides nothing: the gate and the model card use the
+same evaluation. It is written beside the weekly reports, as `site/training/<training_id>.html`, with an index of all
+trainings. The entry point is `training_report`.
 """
 
 import json

@@ -1,8 +1,7 @@
 """A training set as the later stages see it: its features, its split by time, its rows as a frame.
 
-The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So
-each part holds only weeks after those of the part before it. Entry points: `split`, `read_weeks`,
-`features_of`, `frame` and `answers`.
+The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So each part holds only
+weeks after those of the part before it. Entry points: `split`, `read_weeks`, `features_of`, `frame` and `answers`.
 """
 
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 LABEL = "__satisfied"
 """The label's column; features.sql may not return names that begin with two underscores."""
 FEWEST_OF_A_CLASS = 10
-"""Rows of each answer that every part needs; with fewer, neither calibration nor a metric is
-meaningful."""
+"""Rows of each answer that every part needs; with fewer, neither calibration nor a metric is meaningful."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Tune, the third stage of a training: search for the family and its hyperparameters, on the train weeks alone.
 
-Each fold trains on the first weeks and validates on the weeks after them, never at random. Each
-family is searched by itself, because the family that wins on few rows need not win on all; it gets
-an equal share of the time that is left. The score is ROC AUC, which calibration does not change.
-The entry point is `tune`.
+Each fold trains on the first weeks and validates on the weeks after them, never at random. Each family is searched by
+itself, because the family that wins on few rows need not win on all; it gets an equal share of the time that is left.
+The score is ROC AUC, which calibration does not change. The entry point is `tune`.
 """
 
 import logging
@@ -34,8 +33,7 @@ from pipeline.training.training_set import (
 OWN = "own"
 """The family of a pipeline that a team brought."""
 RUNG_ANSWERS = 50
-"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which
-candidates stay."""
+"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which candidates stay."""
 
 logger = logging.getLogger(__name__)
 

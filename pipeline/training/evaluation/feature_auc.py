@@ -51,8 +51,7 @@ def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[n
 
 MOST_ROWS = 20_000
 MOST_VALUES = 400_000
-"""Rows times features: with more features fewer rows are used, so that it takes a matter of
-seconds."""
+"""Rows times features: with more features fewer rows are used, so that it takes a matter of seconds."""
 REPEATS = 3
 
 

@@ -1,9 +1,8 @@
 """How good a version is on its test weeks: overall, by product and segment, and beside the champion.
 
-The stage `evaluate` stores the result with the version as `evaluation.json`; the model card and the
-training report show it. The gate measures the same rows again, against the champion of that day.
-Entry points: `score_rows`, `score_with_champion` and `ScoredRows` for the predictions, `measure`
-for the `Evaluation`.
+The stage `evaluate` stores the result with the version as `evaluation.json`; the model card and the training report
+show it. The gate measures the same rows again, against the champion of that day. Entry points: `score_rows`,
+`score_with_champion` and `ScoredRows` for the predictions, `measure` for the `Evaluation`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,8 +53,7 @@ class AgainstChampion(_Part):
     refusal: str | None
     """Why it could not score the rows."""
     knows_weeks: list[str]
-    """The test weeks that the champion was trained or calibrated on; on them it looks better than
-    it is."""
+    """The test weeks that the champion was trained or calibrated on; on them it looks better than it is."""
     overall: dict[str, Estimate] = {}
     differences: dict[str, Estimate] = {}
     """This version's metrics minus the champion's, on the same rows."""
@@ -78,8 +76,7 @@ class Evaluation(_Part):
     champion: AgainstChampion | None
     """None if there was no champion yet."""
     feature_auc: dict[str, float]
-    """ROC AUC of each feature alone; a value near 1 suggests that the feature contains the
-    answer."""
+    """ROC AUC of each feature alone; a value near 1 suggests that the feature contains the answer."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +136,7 @@ def score_with_champion(
 ) -> tuple[AgainstChampion | None, Floats | None]:
     """Return the champion `version` as far as it is known, and its satisfaction of each test row of these weeks.
 
-    A champion that cannot score the rows must not stop its successor, so its error is returned as
-    `refusal`.
+    A champion that cannot score the rows must not stop its successor, so its error is returned as `refusal`.
     """
     if version is None:
         return None, None

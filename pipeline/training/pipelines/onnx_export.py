@@ -1,8 +1,7 @@
 """Export: the one way from a fitted scikit-learn pipeline to the files of a model version.
 
-It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model
-compiled to ONNX (for scoring). It refuses a pipeline whose two forms differ. The entry point is
-`export`.
+It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model compiled to ONNX (for
+scoring). It refuses a pipeline whose two forms differ. The entry point is `export`.
 """
 
 from importlib import import_module
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 DATA_TYPES = {"numpy.dtype"}
-"""Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was
-fitted on."""
+"""Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was fitted on."""
 
 
 def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
