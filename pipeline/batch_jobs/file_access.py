@@ -77,13 +77,7 @@ CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def download_file(uri: str, folder: Path, most_bytes: int) -> Iterator[Fetched]:
-    """Yield a copy of the file, made in `folder`; remove it afterwards.
-
-    Raises
-    ------
-    SourceError
-        If the response is not a file that declares its size, has at most `most_bytes`, and is as long as declared.
-    """
+    """Yield a copy of the file, made in `folder`; remove it afterwards."""
     from fsspec.implementations.local import LocalFileSystem
 
     copy = folder / f"fetched-{uuid4().hex}"

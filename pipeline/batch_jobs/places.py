@@ -89,13 +89,7 @@ def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix:
 
 
 def find_received(settings: Settings, name: str) -> Received:
-    """Return the file that was handed in under this name.
-
-    Raises
-    ------
-    RequestError
-        404 if there is no such file.
-    """
+    """Return the file that was handed in under this name."""
     matched = re.fullmatch(f"({_JOB_ID})/{_FILE}", name)
     path = files_folder(settings) / name
     if matched is None or not path.is_file():

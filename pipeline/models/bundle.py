@@ -113,13 +113,7 @@ def open_bundle(folder: Path, digest: str) -> Bundle:
 
 
 def open_intact(folder: Path, digest: str) -> Bundle:
-    """Return the content of `bundle.json`, after checking the digest of every file of the bundle.
-
-    Raises
-    ------
-    ModelError
-        If a file is absent or not what was sealed.
-    """
+    """Return the content of `bundle.json`, after checking the digest of every file of the bundle."""
     bundle = open_bundle(folder, digest)
     for name in bundle.files:
         bundle.read(folder, name)

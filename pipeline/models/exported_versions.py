@@ -79,26 +79,14 @@ def export_version(settings: Settings, version: str, to: Path) -> ExportedVersio
 
 
 def served_files(folder: Path, digest: str) -> dict[str, bytes]:
-    """Return the files of a bundle that serving needs, by name, after checking their digests.
-
-    Raises
-    ------
-    ModelError
-        If a file is absent or not what was sealed.
-    """
+    """Return the files of a bundle that serving needs, by name, after checking their digests."""
     bundle = open_bundle(folder, digest)
     names = [ONNX_FILE, *({PROFILE_FILE} & bundle.files.keys())]
     return {BUNDLE_FILE: (folder / BUNDLE_FILE).read_bytes(), **{name: bundle.read(folder, name) for name in names}}
 
 
 def write_folder(files: dict[str, bytes], folder: Path) -> None:
-    """Write files to a new or empty folder, all of them or none.
-
-    Raises
-    ------
-    OSError
-        If the folder is not empty, or cannot be written.
-    """
+    """Write files to a new or empty folder, all of them or none."""
     fresh = folder.with_name(f".tmp-{uuid4().hex}")
     fresh.mkdir(parents=True)
     try:
@@ -124,13 +112,7 @@ def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
 
 
 def parsed(content: bytes, place: str) -> ExportedVersion:
-    """Return the content of a `version.json`.
-
-    Raises
-    ------
-    ModelError
-        If it has another form.
-    """
+    """Return the content of a `version.json`."""
     try:
         return ExportedVersion.model_validate_json(content)
     except ValidationError as error:

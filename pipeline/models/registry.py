@@ -220,13 +220,7 @@ def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
 
 
 def tags_of(settings: Settings, version: str) -> dict[str, str]:
-    """Return the tags of a version.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
+    """Return the tags of a version."""
     query = """
         SELECT v.version, t.key, t.value FROM model_versions AS v
         LEFT JOIN model_version_tags AS t ON t.name = v.name AND t.version = v.version

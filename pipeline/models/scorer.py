@@ -79,11 +79,6 @@ class Scorer:
         ----------
         columns
             The model's inputs by feature name, as `inputs` makes them; others are ignored.
-
-        Raises
-        ------
-        ModelError
-            If the ONNX file fails on the rows.
         """
         feed = {onnx_name: columns[name] for name, onnx_name in self._onnx_names}
         rows = len(columns[self.features[0].name])

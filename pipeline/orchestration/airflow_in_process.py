@@ -44,13 +44,7 @@ def migrate() -> None:
 
 
 def load_dag(dag_id: str) -> DAG:
-    """Return a DAG of Airflow's folder.
-
-    Raises
-    ------
-    RunError
-        If its file cannot be imported.
-    """
+    """Return a DAG of Airflow's folder."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     folder = conf.get("core", "dags_folder")

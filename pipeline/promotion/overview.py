@@ -52,13 +52,7 @@ class Files(BaseModel):
 
 
 def overview(settings: Settings, version: str | None = None) -> list[Overview]:
-    """Return all versions, the latest first, or only the given one.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
+    """Return all versions, the latest first, or only the given one."""
     role_history.repair(settings)
     if version is not None:
         registry.tags_of(settings, version)

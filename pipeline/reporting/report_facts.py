@@ -48,13 +48,7 @@ class ReportQueries:
 
 
 def gather_facts(queries: ReportQueries, week: Week, home: Path) -> Row:
-    """Return the variables of `report.html` for the week; `home` has the run's plan, which names the model's files.
-
-    Raises
-    ------
-    WeekError
-        If the week has no published run.
-    """
+    """Return the variables of `report.html` for the week; `home` has the run's plan, which names the model's files."""
     published = queries.ask("published", week=str(week)).sort_values("week")
     if week.monday not in set(published["week"]):
         raise WeekError(

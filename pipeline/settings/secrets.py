@@ -17,13 +17,7 @@ _REFERENCE_AS_PASSWORD = re.compile(rf"(?<=:)({_REFERENCE.pattern})(?=@)")
 
 
 def refuse_literal(text: str, setting: str, place: str) -> None:
-    """Refuse a URL that contains a password other than `$NAME`; the message names the setting and its place only.
-
-    Raises
-    ------
-    ConfigError
-        If it contains one.
-    """
+    """Refuse a URL that contains a password other than `$NAME`; the message names the setting and its place only."""
     for pattern in (_USER_AND_PASSWORD, _PARAMETER):
         found = pattern.search(text)
         if found and found["secret"] and not _REFERENCE.fullmatch(found["secret"]):
@@ -43,13 +37,7 @@ def masked(text: str) -> str:
 
 
 def filled_url(text: str, setting: str) -> str:
-    """Return a URL with each `$NAME` replaced from the environment; a password may contain any characters.
-
-    Raises
-    ------
-    ConfigError
-        If a variable is not set.
-    """
+    """Return a URL with each `$NAME` replaced from the environment; a password may contain any characters."""
     password = _REFERENCE_AS_PASSWORD.search(text)
     if password is None:
         return filled(text, setting)

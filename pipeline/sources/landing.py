@@ -164,13 +164,7 @@ def is_gzip(source: Source, uri: str) -> bool:
 
 
 def format_of(name: str, source: Source, uri: str) -> str:
-    """Return the format that is declared for the source, else the one that the file's name says.
-
-    Raises
-    ------
-    SourceError
-        If neither is there.
-    """
+    """Return the format that is declared for the source, else the one that the file's name says."""
     suffix = Path(_name(uri).removesuffix(".gz")).suffix
     formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
     if source.format is None and suffix not in formats:

@@ -94,13 +94,7 @@ class Records:
     """Whether the record behind the end of the file came out as a record."""
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
-        """Yield the records in `blocks`, streaming, in the order of their lines.
-
-        Raises
-        ------
-        SourceError
-            If a record is too long or a quote is never closed.
-        """
+        """Yield the records in `blocks`, streaming, in the order of their lines."""
         line = self.memory.line
         try:
             for batch in self._parsed(blocks):

@@ -66,13 +66,7 @@ def _plain(context: str, path: Path) -> Iterator[bytes]:
 
 
 def decompressed(context: str, path: Path) -> Iterator[bytes]:
-    """Yield the content of a gzip file in blocks.
-
-    Raises
-    ------
-    SourceError
-        If the file is damaged or cut short, or unpacks to far more than text does.
-    """
+    """Yield the content of a gzip file in blocks."""
     size_bytes, read_bytes = path.stat().st_size, 0
     bound = max(GZIP_FREE_BYTES, GZIP_RATIO * size_bytes)
     if size_bytes == 0:  # Python takes this for a whole file

@@ -184,13 +184,7 @@ def is_delivered(settings: Settings, week: Week) -> bool:
 
 
 def read_past_sources(settings: Settings, first: Week, last: Week) -> dict[Week, SourcesManifest]:
-    """Read every week's sources; those that do not come by the week once, so that all weeks see the same rows.
-
-    Raises
-    ------
-    SourceError
-        If a source is absent, unreadable or not as declared.
-    """
+    """Read every week's sources; those that do not come by the week once, so that all weeks see the same rows."""
     by_week = {name: source for name, source in settings.sources.items() if source.lookback_weeks is not None}
     narrowed = settings.model_copy(update={"sources": by_week})
     whole = read_sources(settings, last).sources

@@ -50,13 +50,7 @@ class Cluster:
         return self.folder / "data"
 
     def check_owner(self) -> None:
-        """Refuse a data folder that does not belong to the user that runs the server; change nothing.
-
-        Raises
-        ------
-        ServerError
-            If it belongs to another user.
-        """
+        """Refuse a data folder that does not belong to the user that runs the server; change nothing."""
         if not self.data.exists():
             return
         uid = self.data.stat().st_uid

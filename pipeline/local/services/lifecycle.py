@@ -109,13 +109,7 @@ def _await_health(settings: Settings, on_progress: Callable[[str], None]) -> Non
 
 
 def check_ports(settings: Settings) -> None:
-    """Refuse a port that another program uses, or that two settings name.
-
-    Raises
-    ------
-    ServerError
-        With the name of the setting.
-    """
+    """Refuse a port that another program uses, or that two settings name."""
     ports = {f"services.{name}": ("127.0.0.1", port) for name, port in settings.services.model_dump().items()}
     ports["service.port"] = (settings.service.host, settings.service.port)
     taken: dict[int, str] = {}

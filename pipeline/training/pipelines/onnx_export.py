@@ -43,13 +43,7 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
 
 
 def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
-    """Return the pipeline as an ONNX file with one input for each feature, in order.
-
-    Raises
-    ------
-    ModelError
-        If a step cannot be converted.
-    """
+    """Return the pipeline as an ONNX file with one input for each feature, in order."""
     import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -100,13 +94,7 @@ def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.D
 
 
 def check_types(names: list[str], holder: str) -> list[str]:
-    """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's.
-
-    Raises
-    ------
-    ModelError
-        If one is not; it names `holder` as what holds it.
-    """
+    """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's."""
     foreign = [name for name in names if name not in DATA_TYPES and not _is_scikit_learns(name)]
     if foreign:
         raise ModelError(

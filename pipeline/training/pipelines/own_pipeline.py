@@ -68,13 +68,7 @@ def load_pipeline(path: Path, seed: int) -> "Pipeline":
 
 
 def fit_pipeline(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
-    """Return the pipeline, fitted.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be fitted on these rows, for example because it names other columns.
-    """
+    """Return the pipeline, fitted."""
     try:
         return pipeline.fit(rows, labels)
     except Exception as error:  # noqa: BLE001 - a team's pipeline may fail in any way
