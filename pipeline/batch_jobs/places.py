@@ -42,13 +42,7 @@ def files_folder(settings: Settings) -> Path:
 
 
 def job_folder(settings: Settings, job_id: str) -> Path:
-    """Return the path of a job's folder, whether or not it exists.
-
-    Raises
-    ------
-    RequestError
-        404 if the text is not a job's id.
-    """
+    """Return the path of a job's folder, whether or not it exists."""
     if not re.fullmatch(_JOB_ID, job_id):
         raise RequestError(
             404,

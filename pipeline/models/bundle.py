@@ -11,30 +11,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file, write_text
+from pipeline.handoff import Facts
 
 BUNDLE_FILE = "bundle.json"
 ONNX_FILE = "model.onnx"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Feature(_Part):
+class Feature(Facts):
     """One input of the model."""
 
     name: str
     kind: Literal["number", "category"]
     """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
-    categories: list[str] = []
+    categories: list[str] = Field(default_factory=list)
     """The categories seen in training, in order; any other counts as unseen."""
 
 
-class TrainingData(_Part):
+class TrainingData(Facts):
     """What a version was trained, calibrated and tested on."""
 
     cutoff: datetime
@@ -47,7 +44,7 @@ class TrainingData(_Part):
     """Digest of the training set."""
 
 
-class Bundle(_Part):
+class Bundle(Facts):
     """The content of `bundle.json`."""
 
     features: list[Feature]

@@ -101,14 +101,7 @@ def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
 def served(models: Models, features: Path, threshold: float) -> Predict:
     """Return the function that scores the served predictions, by one model or in an A/B test by two.
 
-    Parameters
-    ----------
-    models
-        The pinned versions.
-    features
-        A file of the rows to score, for its columns.
-    threshold
-        From this satisfaction on, a row is likely satisfied.
+    `features` is a file of the rows to score, for its columns. From `threshold` on, a row is likely satisfied.
 
     Raises
     ------

@@ -6,16 +6,14 @@ other rows in its bins; readers need this module alone. The entry point is `Prof
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pipeline.handoff import Facts
 
 PROFILE_FILE = "profile.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Numbers(_Part):
+class Numbers(Facts):
     """A histogram of a number."""
 
     kind: Literal["number"] = "number"
@@ -26,7 +24,7 @@ class Numbers(_Part):
     missing: int
 
 
-class Categories(_Part):
+class Categories(Facts):
     """A histogram of a category."""
 
     kind: Literal["category"] = "category"
@@ -40,7 +38,7 @@ class Categories(_Part):
 Histogram = Annotated[Numbers | Categories, Field(discriminator="kind")]
 
 
-class Profile(_Part):
+class Profile(Facts):
     """The content of `profile.json`."""
 
     rows: int

@@ -120,13 +120,7 @@ def champion(settings: Settings) -> str | None:
 
 
 def champion_or_refuse(settings: Settings) -> str:
-    """Return the champion.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or it was withdrawn.
-    """
+    """Return the champion."""
     version = champion(settings)
     if version is None:
         raise ModelError(

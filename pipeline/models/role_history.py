@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 
+from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
@@ -34,10 +34,8 @@ ROLES: tuple[Role, ...] = ("champion", "challenger")
 log = logging.getLogger(__name__)
 
 
-class Entry(BaseModel):
+class Entry(Facts):
     """A row of `model_promotions`; see the comments there."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     promotion_id: int
     promoted_at: datetime

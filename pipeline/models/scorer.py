@@ -25,16 +25,9 @@ ONNX_TYPES = {"number": "tensor(float)", "category": "tensor(string)"}
 
 
 class Scorer:
-    """A model version, ready to score.
+    """A model version, ready to score: the bytes of its ONNX file, which must have the signature `features`.
 
-    Parameters
-    ----------
-    model
-        The ONNX file's bytes.
-    features
-        The signature the file must have.
-    threshold
-        `likely_satisfied` is satisfaction at or above this.
+    `likely_satisfied` is satisfaction at or above `threshold`.
     """
 
     def __init__(self, model: bytes, features: Sequence[Feature], threshold: float) -> None:
@@ -60,10 +53,7 @@ class Scorer:
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return `satisfaction` (float64, 0 to 1) and `likely_satisfied` (bool) for each row, in order.
 
-        Parameters
-        ----------
-        batch
-            Holds the feature columns, in any order; other columns are ignored.
+        `batch` holds the feature columns, in any order; other columns are ignored.
 
         Raises
         ------
@@ -73,13 +63,7 @@ class Scorer:
         return self.scores(self.satisfaction(inputs(batch, self.features)))
 
     def satisfaction(self, columns: Mapping[str, np.ndarray[Any, Any]]) -> NDArray[np.float64]:
-        """Return the satisfaction of each row, in order; shape (rows,).
-
-        Parameters
-        ----------
-        columns
-            The model's inputs by feature name, as `inputs` makes them; others are ignored.
-        """
+        """Return the satisfaction of each row, in order, shape (rows,); `columns` are as `inputs` returns them."""
         feed = {onnx_name: columns[name] for name, onnx_name in self._onnx_names}
         rows = len(columns[self.features[0].name])
         if not rows:  # ONNX Runtime refuses empty inputs

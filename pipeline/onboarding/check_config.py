@@ -26,16 +26,9 @@ SOURCE_PARAMETERS = {"week_start": None, "cutoff": None, "recent_rows": None}
 def check_config(
     settings: Settings, week: Week | None, environ: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> list[Finding]:
-    """Return what is missing or odd, in the order of a run.
+    """Return what is missing or odd, in the order of a run, in the given week or else in the last week in the data.
 
-    Parameters
-    ----------
-    week
-        The week to look at. Without it, the last week in the data.
-    environ
-        The variables that the settings were loaded from.
-    on_progress
-        Called with a line about each step.
+    The settings were loaded from `environ`. `on_progress` is called with a line about each step.
     """
     findings = [*_profile_findings(settings, environ), *_suite_findings(settings)]
     last = Week.last_complete(datetime.now(UTC), settings.zone)

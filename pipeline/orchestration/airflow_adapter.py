@@ -190,12 +190,7 @@ def handoffs(**tasks: BaseOperator | MappedOperator) -> dict[str, XComArg]:
 class Page(BaseOperatorLink):
     """A link beside a task to a page of the site that `make up` serves.
 
-    Parameters
-    ----------
-    name
-        The link's text.
-    path
-        The page's path below the site's root. Its fields are filled from the task's handoffs: `{plan[week]}`.
+    The fields of its path below the site's root are filled from the task's handoffs: `{plan[week]}`.
     """
 
     def __init__(self, name: str, path: str) -> None:

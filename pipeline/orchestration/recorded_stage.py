@@ -27,10 +27,7 @@ log = logging.getLogger(__name__)
 class RecordedStage(Stage):
     """A stage of the weekly run, whose facts, cost and failure go to the run's record.
 
-    Parameters
-    ----------
-    shards
-        The mapped task before this one, if any. Its tasks run at the same time, so this stage records them as one.
+    `shards` is the mapped task before this one, if any. Its tasks run at the same time and are recorded as one.
     """
 
     template_fields: Sequence[str] = (*Stage.template_fields, "shard_costs")

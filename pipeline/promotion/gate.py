@@ -33,14 +33,8 @@ def gate(
 ) -> Gated:
     """Judge a version for a role and write the verdict to `model_promotions`.
 
-    Parameters
-    ----------
-    from_week
-        The first week it would be in force; by default the last complete one.
-    reason, asked_by
-        Why, and who asks; kept in the history.
-    airflow_run_id
-        The DAG run, if there is one.
+    `from_week` is the first week it would be in force, by default the last complete one. `reason` and `asked_by` are
+    kept in the history.
 
     Raises
     ------

@@ -6,10 +6,10 @@ Entry points: `check_files`, which comes first because damaged files give no evi
 import time
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_text
+from pipeline.handoff import Facts
 from pipeline.manifests import FeatureColumn, SnapshotManifest
 from pipeline.models import registry
 from pipeline.models.bundle import open_intact
@@ -23,10 +23,8 @@ from pipeline.weeks import Week
 LATENCY_ROWS = 200
 
 
-class Check(BaseModel):
+class Check(Facts):
     """One question of the gate and its answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     passed: bool

@@ -34,12 +34,8 @@ class RolledBack:
 def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | None, asked_by: str) -> RolledBack:
     """Take a role from the version that has it; the champion is also withdrawn and another version put back.
 
-    Parameters
-    ----------
-    to
-        The version to put back; by default the last champion before that was not withdrawn.
-    reason, asked_by
-        Why, and who asks; kept in the history.
+    `to` is the version to put back, by default the last champion before that was not withdrawn. `reason` and `asked_by`
+    are kept in the history.
 
     Raises
     ------

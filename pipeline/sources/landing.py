@@ -49,13 +49,7 @@ class Fetched:
 
 
 def locate(settings: Settings, name: str, week: Week) -> list[Located]:
-    """Return the files of source `name` for `week`, oldest week first, then by name.
-
-    Raises
-    ------
-    SourceError
-        If the week's file is absent, a file between two present weeks is absent, or the path leaves the landing zone.
-    """
+    """Return the files of source `name` for `week`, oldest week first, then by name."""
     source = settings.sources[name]
     weeks = [week.plus(-back) for back in range(source.lookback_weeks or 1)]
     paths = {each: (source.path or "").replace("{week}", str(each)) for each in weeks}
@@ -135,13 +129,7 @@ def _has_wildcard(path: str) -> bool:
 
 @contextmanager
 def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
-    """Yield the file on this machine, with its digest. A copy is removed afterwards.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be read, or changes before the block ends.
-    """
+    """Yield the file on this machine, with its digest. A copy is removed afterwards."""
     before = _facts(located)
     with ExitStack() as stack:
         try:

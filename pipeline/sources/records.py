@@ -63,27 +63,17 @@ class Memory:
 
 @dataclass
 class Records:
-    """The records behind the header of one CSV file.
-
-    Parameters
-    ----------
-    context
-        Names source and file in errors.
-    delimiter
-        One character.
-    schema
-        Of the batches: a text column for each column of the header, then the line, and a reject's text and problem.
-    width
-        How many columns the header has.
-    memory
-        Empty, at the first line behind the header.
-    """
+    """The records behind the header of one CSV file."""
 
     context: str
+    """Names source and file in errors."""
     delimiter: str
     schema: pa.Schema
+    """Of the batches: a text column for each column of the header, then the line, and a reject's text and problem."""
     width: int
+    """How many columns the header has."""
     memory: Memory
+    """Empty at first, at the first line behind the header."""
     next_record: int = 1
     """Its number, as pyarrow counts records."""
     ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)

@@ -33,13 +33,7 @@ _FOREIGN = {
 
 
 def blocks(context: str, path: Path, *, gzipped: bool) -> Iterator[bytes]:
-    """Yield the file's text in blocks of about `BLOCK_BYTES`. `context` names source and file in errors.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read, is damaged, is a decompression bomb, or is of another kind than text in UTF-8.
-    """
+    """Yield the file's text in blocks of about `BLOCK_BYTES`. `context` names source and file in errors."""
     decoder = codecs.getincrementaldecoder("utf-8")("barometer-mark")
     raw = decompressed(context, path) if gzipped else _plain(context, path)
     first = True

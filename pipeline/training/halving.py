@@ -86,25 +86,9 @@ def search(
 ) -> FamilySearch:
     """Search `space` and return what was tried.
 
-    Parameters
-    ----------
-    family
-        Its name, for messages.
-    pipeline
-        Not fitted; its step `classifier` takes the parameters.
-    rows, labels
-        Of the train weeks; `folds` are positions in them.
-    candidates
-        How many to draw.
-    fewest_rows
-        The smallest number of rows for the first rung.
-    seed
-        Decides which candidates are drawn, and which rows below the last rung.
-
-    Raises
-    ------
-    ConfigError
-        If the classifier has no such parameter, or does not take one of its values.
+    `pipeline` is not fitted, and its step `classifier` takes the parameters. `rows` and `labels` are of the train
+    weeks, and `folds` are positions in them. The first rung has at least `fewest_rows`. `seed` decides which candidates
+    are drawn, and which rows below the last rung.
     """
     _check_names(family, pipeline, space)
     found = FamilySearch(family, deadline)

@@ -3,9 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from pipeline.handoff import Handoff
+from pipeline.handoff import Facts, Handoff
 
 
 class TrainingPlan(Handoff):
@@ -84,10 +82,8 @@ TRIALS_FILE = "trials.json"
 Parameters = dict[str, float | int | str | bool]
 
 
-class Trial(BaseModel):
+class Trial(Facts):
     """A candidate that was fitted and scored on every fold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: str
     parameters: Parameters
@@ -102,10 +98,8 @@ class Trial(BaseModel):
     seconds: float
 
 
-class Trials(BaseModel):
+class Trials(Facts):
     """All trials of a training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: list[Trial]
     left_out: list[str]

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from pipeline.errors import ModelError
+from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.bundle import open_bundle
 from pipeline.models.evaluation_metrics import CurvePoint, Estimate, calibration_curve, differences, estimates
@@ -28,11 +29,7 @@ PRODUCT = "product_id"
 EVALUATION_FILE = "evaluation.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Group(_Part):
+class Group(Facts):
     """The test rows of one product, or of one value of a segment."""
 
     by: str
@@ -46,7 +43,7 @@ class Group(_Part):
     """This version's metrics minus the champion's; None if either is missing."""
 
 
-class AgainstChampion(_Part):
+class AgainstChampion(Facts):
     """The champion on the same rows."""
 
     version: str
@@ -54,12 +51,12 @@ class AgainstChampion(_Part):
     """Why it could not score the rows."""
     knows_weeks: list[str]
     """The test weeks that the champion was trained or calibrated on; on them it looks better than it is."""
-    overall: dict[str, Estimate] = {}
-    differences: dict[str, Estimate] = {}
+    overall: dict[str, Estimate] = Field(default_factory=dict)
+    differences: dict[str, Estimate] = Field(default_factory=dict)
     """This version's metrics minus the champion's, on the same rows."""
 
 
-class Evaluation(_Part):
+class Evaluation(Facts):
     """A version on its test weeks; intervals are 95 %, by a bootstrap over subjects."""
 
     rows: int

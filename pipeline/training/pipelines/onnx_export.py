@@ -29,11 +29,6 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
 
     The pipeline is fitted and takes a frame as `pipeline.training.training_set.frame` makes it;
     `rows` is such a frame of training rows.
-
-    Raises
-    ------
-    ModelError
-        If the pipeline cannot be converted, differs in ONNX, or holds objects of other libraries.
     """
     model = to_onnx(pipeline, features)
     compared = check_parity(pipeline, Scorer(model, features, threshold=0.5), rows)

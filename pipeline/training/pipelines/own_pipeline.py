@@ -8,7 +8,7 @@ scikit-learn's own classes. Nothing is unpickled. Entry points, in the order of 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_of_file, written_atomically
@@ -100,7 +100,8 @@ def _load(path: Path) -> "Pipeline":
             f"write it with skops.io.dump(pipeline, file) and the installed versions; see {HOW_TO}.",
         ) from None
     is_pipeline = isinstance(found, Pipeline) and len(found.steps) > 1
-    if not is_pipeline or not is_classifier(found) or not _has_margin(found[-1]):
+    has_margin = is_pipeline and any(hasattr(found[-1], name) for name in ("decision_function", "predict_proba"))
+    if not has_margin or not is_classifier(found):
         steps = f" of {' > '.join(type(step).__name__ for _, step in found.steps)}" if is_pipeline else ""
         raise ModelError(
             f"The file holds a {type(found).__name__}{steps}, which is no pipeline with a classifier.",
@@ -109,7 +110,3 @@ def _load(path: Path) -> "Pipeline":
             f"put the model into such a pipeline; see {HOW_TO}.",
         )
     return found
-
-
-def _has_margin(classifier: Any) -> bool:
-    return hasattr(classifier, "decision_function") or hasattr(classifier, "predict_proba")
