@@ -20,6 +20,9 @@ from pipeline.errors import ConservationError, SourceError
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located, fetched
 
+ANSWER_SECONDS = 60
+CHUNK_BYTES = 1 << 20
+
 
 @contextmanager
 def fetch_file(settings: Settings, plan: FilePlan) -> Iterator[Fetched]:
@@ -69,10 +72,6 @@ def _locate(plan: FilePlan, most_bytes: int) -> Located:
             "split the file.",
         )
     return Located(NAME, plan.uri, filesystem, path)
-
-
-ANSWER_SECONDS = 60
-CHUNK_BYTES = 1 << 20
 
 
 @contextmanager

@@ -44,6 +44,10 @@ Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
 """From features to each row's scores, and whether the challenger made them."""
 
 
+BATCH_ROWS = 65_536
+MODEL = ["role", "model_version", "trained_after_cutoff"]
+
+
 class Shadow(Handoff):
     """One shard's shadow scores, by the challenger. Readers never see them as predictions."""
 
@@ -162,10 +166,6 @@ def check_file(shard: int, part: Scored | Shadow) -> None:
             f"{part.digest}, as handed over when they were scored.",
             "clear the scoring task of this shard and let it run again.",
         )
-
-
-BATCH_ROWS = 65_536
-MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:

@@ -16,13 +16,10 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.local.postgres.databases import CONNECTING, databases
-from pipeline.models import routing
 from pipeline.models.bundle import open_bundle
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-CHAMPION, CHALLENGER = routing.CHAMPION, routing.CHALLENGER
-"""The aliases of the versions that have these roles."""
 BUNDLE_TAG = "barometer.bundle"
 """A version's folder, relative to the home."""
 DIGEST_TAG = "barometer.bundle_digest"

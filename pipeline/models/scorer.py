@@ -54,11 +54,6 @@ class Scorer:
         """Return `satisfaction` (float64, 0 to 1) and `likely_satisfied` (bool) for each row, in order.
 
         `batch` holds the feature columns, in any order; other columns are ignored.
-
-        Raises
-        ------
-        ModelError
-            If a feature's column is absent or of the wrong type, or the ONNX file fails on the rows.
         """
         return self.scores(self.satisfaction(inputs(batch, self.features)))
 

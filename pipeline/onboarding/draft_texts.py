@@ -35,6 +35,65 @@ maturity_weeks = 2
 """
 
 
+FEATURES = [
+    ("expect_compound_columns_to_be_unique", {"column_list": ["customer_id", "product_id"]}, "critical", ""),
+    ("expect_table_row_count_to_be_between", {"min_value": 1}, "critical", "A week without subjects is a broken feed."),
+]
+PREDICTIONS = [
+    ("expect_column_values_to_be_between", {"column": "satisfaction", "min_value": 0, "max_value": 1}, "critical", "")
+]
+Expectation = tuple[str, dict[str, Any], str, str]
+MOST_FEATURES = 6
+FEATURES_SQL = """\
+-- DRAFT by `barometer init`: one row for each customer and product in {source} by the week's end.
+-- The week lies between the instants $week_start and $week_end; what was not known by $week_end is hidden already.
+-- Sum only integers and decimals: the sum of floats depends on the order of the rows.
+SELECT
+    CAST({customer} AS VARCHAR) AS customer_id,
+    CAST({product} AS VARCHAR) AS product_id,
+    count(*) AS rows_so_far,
+    count(*) FILTER (WHERE {time} >= $week_start - INTERVAL 3 WEEKS) AS rows_in_four_weeks,
+    date_diff('day', max({time}), $week_end) AS days_since_last{columns}
+FROM {source}
+WHERE {customer} IS NOT NULL AND {product} IS NOT NULL
+GROUP BY ALL
+"""
+LABELS_SQL = """\
+-- DRAFT by `barometer init`: who was satisfied with which week, and when the company knew.
+-- An answer of {least} or more means satisfied. It is about the week before it was given. Of several answers in a
+-- week, the last one counts.
+SELECT
+    CAST({customer} AS VARCHAR) AS customer_id,
+    CAST({product} AS VARCHAR) AS product_id,
+    CAST(date_trunc('week', {time}) AS DATE) - 7 AS week,
+    arg_max({answer}, ({time}, {answer})) >= {least} AS satisfied,
+    max({time}) AS observed_at
+FROM {source}
+WHERE {answer} IS NOT NULL AND {customer} IS NOT NULL AND {product} IS NOT NULL
+GROUP BY ALL
+"""
+NO_FEATURES_SQL = """\
+-- DRAFT by `barometer init`: no source with times has a column for the customer and one for the product. Join the
+-- sources that have them, and return one row for each customer and product: customer_id, product_id and the features.
+SELECT
+    NULL::VARCHAR AS customer_id,
+    NULL::VARCHAR AS product_id,
+    0 AS feature
+WHERE false
+"""
+NO_LABELS_SQL = """\
+-- DRAFT by `barometer init`: nothing in the files looks like an answer. Return one row for each customer, product and
+-- week (its Monday) whose satisfaction is known: satisfied (0 or 1), and observed_at, when the company knew it.
+SELECT
+    NULL::VARCHAR AS customer_id,
+    NULL::VARCHAR AS product_id,
+    NULL::DATE AS week,
+    NULL::BOOLEAN AS satisfied,
+    NULL::TIMESTAMPTZ AS observed_at
+WHERE false
+"""
+
+
 def config_text(guesses: dict[str, Guess], landing: str, training_weeks: int) -> str:
     """Return the text of `pipeline.toml`."""
     sources = [line for name, guess in guesses.items() for line in ("", "", *_source(name, guess))]
@@ -96,16 +155,6 @@ def suites(guesses: dict[str, Guess], found: Roles) -> dict[str, str]:
     }
 
 
-FEATURES = [
-    ("expect_compound_columns_to_be_unique", {"column_list": ["customer_id", "product_id"]}, "critical", ""),
-    ("expect_table_row_count_to_be_between", {"min_value": 1}, "critical", "A week without subjects is a broken feed."),
-]
-PREDICTIONS = [
-    ("expect_column_values_to_be_between", {"column": "satisfaction", "min_value": 0, "max_value": 1}, "critical", "")
-]
-Expectation = tuple[str, dict[str, Any], str, str]
-
-
 def _about_source(guess: Guess, keys: list[str]) -> Iterator[Expectation]:
     bounds: dict[str, Any] = {"min_value": 1}
     severity, note = "critical", "DRAFT"
@@ -129,57 +178,6 @@ def _suite(name: str, expectations: Any) -> str:
         for kind, kwargs, severity, notes in expectations
     ]
     return f'{{\n "name": {json.dumps(name)},\n "expectations": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
-
-
-MOST_FEATURES = 6
-FEATURES_SQL = """\
--- DRAFT by `barometer init`: one row for each customer and product in {source} by the week's end.
--- The week lies between the instants $week_start and $week_end; what was not known by $week_end is hidden already.
--- Sum only integers and decimals: the sum of floats depends on the order of the rows.
-SELECT
-    CAST({customer} AS VARCHAR) AS customer_id,
-    CAST({product} AS VARCHAR) AS product_id,
-    count(*) AS rows_so_far,
-    count(*) FILTER (WHERE {time} >= $week_start - INTERVAL 3 WEEKS) AS rows_in_four_weeks,
-    date_diff('day', max({time}), $week_end) AS days_since_last{columns}
-FROM {source}
-WHERE {customer} IS NOT NULL AND {product} IS NOT NULL
-GROUP BY ALL
-"""
-LABELS_SQL = """\
--- DRAFT by `barometer init`: who was satisfied with which week, and when the company knew.
--- An answer of {least} or more means satisfied. It is about the week before it was given. Of several answers in a
--- week, the last one counts.
-SELECT
-    CAST({customer} AS VARCHAR) AS customer_id,
-    CAST({product} AS VARCHAR) AS product_id,
-    CAST(date_trunc('week', {time}) AS DATE) - 7 AS week,
-    arg_max({answer}, ({time}, {answer})) >= {least} AS satisfied,
-    max({time}) AS observed_at
-FROM {source}
-WHERE {answer} IS NOT NULL AND {customer} IS NOT NULL AND {product} IS NOT NULL
-GROUP BY ALL
-"""
-NO_FEATURES_SQL = """\
--- DRAFT by `barometer init`: no source with times has a column for the customer and one for the product. Join the
--- sources that have them, and return one row for each customer and product: customer_id, product_id and the features.
-SELECT
-    NULL::VARCHAR AS customer_id,
-    NULL::VARCHAR AS product_id,
-    0 AS feature
-WHERE false
-"""
-NO_LABELS_SQL = """\
--- DRAFT by `barometer init`: nothing in the files looks like an answer. Return one row for each customer, product and
--- week (its Monday) whose satisfaction is known: satisfied (0 or 1), and observed_at, when the company knew it.
-SELECT
-    NULL::VARCHAR AS customer_id,
-    NULL::VARCHAR AS product_id,
-    NULL::DATE AS week,
-    NULL::BOOLEAN AS satisfied,
-    NULL::TIMESTAMPTZ AS observed_at
-WHERE false
-"""
 
 
 def features_text(guesses: dict[str, Guess], found: Roles) -> str:

@@ -35,6 +35,10 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DIGITS = re.compile(r"\d+")
 
 
+SAMPLE_ROWS = 50_000
+"""Of each file that is looked at: the first and the last file of a feed."""
+
+
 @dataclass(frozen=True)
 class Feed:
     """The files of one source."""
@@ -101,10 +105,6 @@ def _name(path: str, taken: set[str]) -> str:
     return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
-SAMPLE_ROWS = 50_000
-"""Of each file that is looked at: the first and the last file of a feed."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """A feed's rows as text, in the DuckDB table `rows`."""
@@ -118,13 +118,7 @@ class Sample:
 
 
 def sample(con: duckdb.DuckDBPyConnection, feed: Feed) -> Sample:
-    """Read the first rows of a feed into the table `rows`.
-
-    Raises
-    ------
-    SourceError
-        If a file is not of the format in its name, is not UTF-8, or has no header.
-    """
+    """Read the first rows of a feed into the table `rows`."""
     given: dict[str, Any] = {"path": feed.path, "lookback_weeks": feed.lookback_weeks, "format": feed.format}
     con.execute("DROP TABLE IF EXISTS rows")
     newest = feed.files[-1]

@@ -31,8 +31,8 @@ JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
 among them, because it is higher with fewer rows."""
 NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score"}
 TOO_FEW = (
-    f"Too few labels yet: a side has {{}} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure anything."
-    " Compare again when more are known, or route more customers."
+    f"Too few labels yet: a side has {{}} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure"
+    " anything. Compare again when more are known, or route more customers."
 )
 Mode = Literal["ab", "shadow"]
 OTHERS: dict[Mode, str] = {"ab": CHALLENGER, "shadow": "shadow"}

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from pipeline.handoff import Facts, Handoff
 
+TRIALS_FILE = "trials.json"
+Parameters = dict[str, float | int | str | bool]
+
 
 class TrainingPlan(Handoff):
     """What a training will do, decided once by its first task."""
@@ -76,10 +79,6 @@ class Registered(Handoff):
     """The first week in which the version is in force; None if another one is."""
     reason: str
     metrics: dict[str, float]
-
-
-TRIALS_FILE = "trials.json"
-Parameters = dict[str, float | int | str | bool]
 
 
 class Trial(Facts):

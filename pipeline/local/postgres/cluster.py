@@ -63,15 +63,7 @@ class Cluster:
             )
 
     def ensure(self, password: str, port: int) -> int:
-        """Create the cluster if needed, start the server if needed, and return its port.
-
-        Raises
-        ------
-        ServerError
-            If it cannot be created or started, or does not accept the password.
-        DatabaseUnavailableError
-            If it does not answer in time.
-        """
+        """Create the cluster if needed, start the server if needed, and return its port."""
         if not (self.data / "PG_VERSION").exists():
             self._make(password)
         deadline = time.monotonic() + PATIENCE_SECONDS

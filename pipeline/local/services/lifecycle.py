@@ -7,7 +7,6 @@ supervisor was killed. The entry points are `up`, `down` and `addresses`.
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pipeline.errors import ServerError
 from pipeline.local.postgres import embedded
 from pipeline.local.postgres.databases import databases
 from pipeline.local.services.components import health
-from pipeline.local.services.processes import GRACE_SECONDS, SUPERVISOR, marked, marking, stop, supervisors
+from pipeline.local.services.processes import GRACE_SECONDS, SUPERVISOR, marked, marking, start, stop, supervisors
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.airflow_environment import airflow_environment, airflow_url
 from pipeline.settings import Settings
@@ -77,16 +76,8 @@ def _start(settings: Settings) -> None:
         logs.mkdir(exist_ok=True)
         for log in logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
-        with (logs / "supervisor.log").open("ab") as output:
-            subprocess.Popen(
-                [sys.executable, "-m", SUPERVISOR, str(lock)],
-                env={**os.environ, **airflow_environment(settings), **marking(settings.home)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock],
-            )
+        environment = {**airflow_environment(settings), **marking(settings.home)}
+        start([sys.executable, "-m", SUPERVISOR, str(lock)], environment, logs / "supervisor.log", lock)
     finally:
         os.close(lock)
 

@@ -19,6 +19,12 @@ NUMBER_BINS = 50
 """Bins of equal mass in the train rows."""
 
 
+MOST_ROWS = 20_000
+MOST_VALUES = 400_000
+"""Rows times features: with more features fewer rows are used, so that it takes a matter of seconds."""
+REPEATS = 3
+
+
 def feature_auc(train: pa.Table, test: pa.Table, features: list[Feature]) -> dict[str, float]:
     """Return the ROC AUC of each feature alone on the test rows."""
     learnt, asked = answers(train).to_numpy(), answers(test).to_numpy()
@@ -47,12 +53,6 @@ def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[n
     edges = np.unique(np.quantile(seen[~np.isnan(seen)], np.linspace(0, 1, NUMBER_BINS + 1)))
     known = np.r_[edges, np.inf]  # only NaN, an absent number, is sorted beyond infinity
     return np.searchsorted(known, seen), np.searchsorted(known, new)
-
-
-MOST_ROWS = 20_000
-MOST_VALUES = 400_000
-"""Rows times features: with more features fewer rows are used, so that it takes a matter of seconds."""
-REPEATS = 3
 
 
 def importance(scorer: Scorer, rows: pa.Table, seed: int) -> dict[str, float]:

@@ -22,15 +22,7 @@ HOW_TO = "docs/own-model.md"
 
 
 def admit(file: Path, folder: Path) -> Path:
-    """Check the file of a pipeline, and return the copy in `folder` that the training uses.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read.
-    ModelError
-        If it does not hold a scikit-learn pipeline that ends in a classifier, in skops' format.
-    """
+    """Check the file of a pipeline, and return the copy in `folder` that the training uses."""
     try:
         content = file.read_bytes()
     except OSError as error:
