@@ -53,14 +53,8 @@ class CurvePoint(Facts):
 def metrics(labels: NDArray[Any], satisfaction: NDArray[Any], weights: NDArray[Any] | None = None) -> dict[str, float]:
     """Return how well `satisfaction` predicted `labels`.
 
-    Parameters
-    ----------
-    labels
-        0 and 1, both present; shape (rows,).
-    satisfaction
-        Predicted probabilities of 1; shape (rows,).
-    weights
-        Of the rows; 1 each by default.
+    `labels` are 0 and 1, both present, and `satisfaction` the predicted probabilities of 1, both of shape (rows,). The
+    rows' `weights` are 1 by default.
 
     Returns
     -------

@@ -42,8 +42,6 @@ SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name n
 
 Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
 """From features to each row's scores, and whether the challenger made them."""
-
-
 BATCH_ROWS = 65_536
 MODEL = ["role", "model_version", "trained_after_cutoff"]
 
@@ -135,13 +133,7 @@ def loaded_challenger(models: Models, features: Path, threshold: float) -> Score
 
 
 def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the parts in the order of their shards.
-
-    Raises
-    ------
-    ConservationError
-        If a part is missing, is there twice, or is not the file that was handed over.
-    """
+    """Return the parts in the order of their shards; refuse a missing, repeated or changed one."""
     parts = sorted(scored, key=lambda part: part.shard)
     if [part.shard for part in parts] != list(range(len(manifest.shards))):
         raise ConservationError(
@@ -169,13 +161,7 @@ def check_file(shard: int, part: Scored | Shadow) -> None:
 
 
 def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
-    """Check each row's role, model version and flag against the plan and the A/B split.
-
-    Raises
-    ------
-    ConservationError
-        If a row was scored by another model than its customer's.
-    """
+    """Check each row's role, model version and flag against the plan and the A/B split."""
     for file in files:
         for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["customer_id", *MODEL]):
             customers, routing = batch.column("customer_id"), models.routing

@@ -58,15 +58,8 @@ def choose_model(
 ) -> ModelChoice:
     """Return the model version that scores `week`.
 
-    Parameters
-    ----------
-    requested
-        `current`: the champion. A number: that version. `auto`: for a published week the version that made it; for the
-        last complete week the champion; for an earlier week the version then in force.
-    published_version
-        The version that made the week's published predictions, if it is published.
-    now
-        The time that decides which week is the last complete one.
+    `requested` is `current` (the champion), a number (that version), or `auto`: for a published week the version that
+    made it, `published_version`; for the last complete week the champion; for an earlier one the version then in force.
 
     Raises
     ------
@@ -193,13 +186,7 @@ def with_alias(settings: Settings, alias: str) -> str | None:
 
 
 def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
-    """Return the folder and the digest that the registry holds for a version.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version, or it was not registered by Barometer.
-    """
+    """Return the folder and the digest that the registry holds for a version."""
     tags = tags_of(settings, version)
     if not {BUNDLE_TAG, DIGEST_TAG} <= tags.keys():
         raise ModelError(

@@ -33,8 +33,6 @@ TAIL = """
 training_weeks = {training_weeks}
 maturity_weeks = 2
 """
-
-
 FEATURES = [
     ("expect_compound_columns_to_be_unique", {"column_list": ["customer_id", "product_id"]}, "critical", ""),
     ("expect_table_row_count_to_be_between", {"min_value": 1}, "critical", "A week without subjects is a broken feed."),

@@ -33,8 +33,6 @@ NOT_SAID = (".txt", ".dat")
 MOST_LOOKBACK_WEEKS = 8
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DIGITS = re.compile(r"\d+")
-
-
 SAMPLE_ROWS = 50_000
 """Of each file that is looked at: the first and the last file of a feed."""
 

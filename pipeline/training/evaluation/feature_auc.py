@@ -17,8 +17,6 @@ from pipeline.training.training_set import answers
 
 NUMBER_BINS = 50
 """Bins of equal mass in the train rows."""
-
-
 MOST_ROWS = 20_000
 MOST_VALUES = 400_000
 """Rows times features: with more features fewer rows are used, so that it takes a matter of seconds."""
