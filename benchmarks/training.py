@@ -152,8 +152,8 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
+    from pipeline.training.halving import CLASSIFIER, FACTOR, distributions
     from pipeline.training.pipelines.families import SPACES, estimator
-    from pipeline.training.search.halving import CLASSIFIER, FACTOR, distributions
     from pipeline.training.tune import fold_rows, folds
 
     settings = settings_of(folder, tuning)

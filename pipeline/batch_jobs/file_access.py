@@ -1,17 +1,27 @@
 """The file on this machine: the one that was handed in, or a copy of the one at its address.
 
-Used by `file_rows`. The entry point is `fetch_file`.
+fsspec is not used for a file from a web server: it would follow redirects, take any response for the file, and ask for
+ranges, which many servers do not support. Used by `file_rows`. The entry point is `fetch_file`.
 """
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
-from pipeline.batch_jobs.download import download_file
+import httpx
+
 from pipeline.batch_jobs.file_source import NAME
 from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.errors import ConservationError, SourceError
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located, fetched
+
+ANSWER_SECONDS = 60
+CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
@@ -62,3 +72,82 @@ def _locate(plan: FilePlan, most_bytes: int) -> Located:
             "split the file.",
         )
     return Located(NAME, plan.uri, filesystem, path)
+
+
+@contextmanager
+def download_file(uri: str, folder: Path, most_bytes: int) -> Iterator[Fetched]:
+    """Yield a copy of the file, made in `folder`; remove it afterwards."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    copy = folder / f"fetched-{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        size_bytes, digest = _download(uri, copy, most_bytes)
+        yield Fetched(Located(NAME, uri, LocalFileSystem(), str(copy)), copy, size_bytes, digest)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _download(uri: str, copy: Path, most_bytes: int) -> tuple[int, str]:
+    """Write the file to `copy`; return its size and sha256."""
+    client = httpx.Client(
+        follow_redirects=False,  # a redirect could lead to an address that is not allowed
+        trust_env=False,
+        verify=ssl.create_default_context(),
+        timeout=ANSWER_SECONDS,
+        headers={"Accept-Encoding": "identity"},
+    )
+    try:
+        with client, client.stream("GET", uri) as answer:
+            declared_bytes = _declared_bytes(answer, most_bytes)
+            with copy.open("wb") as target:
+                # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
+                return _store(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _refusal(f"could not be downloaded: {str(error) or type(error).__name__}") from None
+    except OSError as error:
+        raise _refusal(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
+
+
+def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
+    """Return the size that the response declares; refuse a response that is not the file."""
+    if answer.has_redirect_location:
+        raise _refusal(
+            f"is at another address: the server answers {answer.status_code} with a redirect, which is not followed",
+            do="give the file's own address",
+        )
+    if answer.status_code != httpx.codes.OK:
+        raise _refusal(
+            f"could not be downloaded: the server answers {answer.status_code} {answer.reason_phrase}".rstrip()
+        )
+    length = answer.headers.get("content-length", "")
+    if not length.isdecimal():
+        raise _refusal(
+            "has no known size", "a response with Content-Length", "upload the file, or serve it with its length"
+        )
+    if int(length) > most_bytes:
+        raise _refusal(
+            f"has {int(length):,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
+        )
+    return int(length)
+
+
+def _store(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tuple[int, str]:
+    size_bytes, digest = 0, sha256()
+    for part in parts:
+        size_bytes += len(part)
+        if size_bytes > declared_bytes:
+            break
+        digest.update(part)
+        target.write(part)
+    if size_bytes != declared_bytes:
+        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
+    return size_bytes, digest.hexdigest()
+
+
+def _refusal(
+    what: str,
+    expected: str = "a server that answers 200 with the whole file",
+    do: str = "check the address and the access rights, or upload the file",
+) -> SourceError:
+    return SourceError(f"The file {what}.", f"{expected}.", f"{do}.")

@@ -12,7 +12,7 @@ from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.batch_jobs.places import find_received, job_folder
 from pipeline.errors import ConfigError, RunError
 from pipeline.files import write_text
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.pinned import Routing, pinned, todays_routing
 from pipeline.settings import Settings
 from pipeline.weeks import Week
@@ -78,7 +78,7 @@ def _reserve(folder: Path, airflow_run_id: str) -> None:
 
 def _pin_models(settings: Settings) -> dict[str, Any]:
     week = Week.last_complete(datetime.now(UTC), settings.zone)
-    history.repair(settings)
+    role_history.repair(settings)
     choice = registry.choose_model(settings, week=week, requested="current", published_version=None)
     routing = todays_routing(settings, week, choice)
     if routing.mode != "ab":

@@ -42,13 +42,7 @@ def files_folder(settings: Settings) -> Path:
 
 
 def job_folder(settings: Settings, job_id: str) -> Path:
-    """Return the path of a job's folder, whether or not it exists.
-
-    Raises
-    ------
-    RequestError
-        404 if the text is not a job's id.
-    """
+    """Return the path of a job's folder, whether or not it exists."""
     if not re.fullmatch(_JOB_ID, job_id):
         raise RequestError(
             404,
@@ -89,13 +83,7 @@ def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix:
 
 
 def find_received(settings: Settings, name: str) -> Received:
-    """Return the file that was handed in under this name.
-
-    Raises
-    ------
-    RequestError
-        404 if there is no such file.
-    """
+    """Return the file that was handed in under this name."""
     matched = re.fullmatch(f"({_JOB_ID})/{_FILE}", name)
     path = files_folder(settings) / name
     if matched is None or not path.is_file():

@@ -22,10 +22,7 @@ BLOCK_BYTES = 1 << 18
 def stream_results(path: Path, form: Form) -> Iterator[bytes]:
     """Return the content of a Parquet file in another form, piece by piece.
 
-    Raises
-    ------
-    FileNotFoundError
-        At once, if the file does not exist.
+    If the file does not exist, the FileNotFoundError comes at once.
     """
     file = path.open("rb")  # now, so that a reader is not disturbed when the job expires
     return _WRITERS[form](file)

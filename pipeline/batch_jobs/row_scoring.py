@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pipeline.batch_jobs.file_rows import ROW
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
 from pipeline.files import sha256_of_file
-from pipeline.models.attribution import attributed
-from pipeline.models.predictions import Scored, kept_batches, served, write
+from pipeline.models.predictions import Scored, attributed, kept_batches, served, write
 from pipeline.models.scorer import SCORES_SCHEMA
 from pipeline.settings import Settings
 

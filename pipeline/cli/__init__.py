@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from pipeline.cli.backfill import backfill
-from pipeline.cli.clean import clean
 from pipeline.cli.config import config
 from pipeline.cli.console import show_error
 from pipeline.cli.init import init
@@ -27,7 +26,7 @@ from pipeline.cli.run import run
 from pipeline.cli.sample import sample
 from pipeline.cli.score import score
 from pipeline.cli.serve import serve
-from pipeline.cli.services import down, up
+from pipeline.cli.services import clean, down, up
 from pipeline.cli.status import status
 from pipeline.cli.train import train
 from pipeline.errors import BarometerError, ServerError

@@ -11,7 +11,7 @@ from pipeline.cli.console import aligned
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from pipeline.models.history import Entry
+    from pipeline.models.role_history import Entry
     from pipeline.promotion.overview import Files, Overview
 
 COLUMNS = f"{'version':<9}{'state':<25}{'from week':<12}{'weeks':>6}{'ROC AUC':>9}{'Brier':>8}  why"
@@ -86,7 +86,7 @@ def export(version: str, *, to: Path, as_json: bool) -> None:
       barometer models export current --to model.tar.gz
       barometer models export 3 --to /srv/model
     """
-    from pipeline.models.exported import export_version
+    from pipeline.models.exported_versions import export_version
 
     made = export_version(load_settings(), version, to)
     click.echo(made.model_dump_json(indent=1) if as_json else f"Version {made.version} of the model {made.name}: {to}")

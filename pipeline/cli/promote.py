@@ -12,7 +12,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
-    from pipeline.models.history import Role
+    from pipeline.models.role_history import Role
     from pipeline.orchestration.events import TaskEvent
 
 
@@ -107,12 +107,12 @@ def _through_airflow(
 
 
 def _recorded(settings: Settings, version: str, role: "Role") -> Promoted:
-    from pipeline.models import history
+    from pipeline.models import role_history
     from pipeline.warehouse import transaction
 
     mine = "to_version = :version AND role = :role AND state = 'completed'"
     with transaction(settings) as connection:
-        entry = history.entries(connection, mine, version=version, role=role)[-1]
+        entry = role_history.entries(connection, mine, version=version, role=role)[-1]
     return Promoted(
         promotion_id=entry.promotion_id,
         version=version,

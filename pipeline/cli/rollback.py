@@ -10,7 +10,7 @@ from pipeline.cli.console import aligned
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from pipeline.models.history import Role
+    from pipeline.models.role_history import Role
 
 
 @click.command()

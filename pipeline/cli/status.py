@@ -29,8 +29,7 @@ def status(*, as_json: bool) -> None:
 
 
 def _collect(settings: Settings) -> dict[str, Any]:
-    from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
-    from pipeline.orchestration.service_lock import services_are_up
+    from pipeline.orchestration.service_lock import close_dead_runs_if_alone, services_are_up
 
     found: dict[str, Any] = {
         "configuration": settings.config_file,

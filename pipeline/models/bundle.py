@@ -1,9 +1,8 @@
 """A bundle: the files of one model version. Its `bundle.json` describes them and what they were made from.
 
-Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, and
-scoring opens it. No file is used before its digest is checked: the registry holds the digest of
-`bundle.json`, and `bundle.json` holds the digests of the other files. Entry points: `seal`,
-`open_bundle` and `open_intact`.
+Training seals a bundle, the registry keeps its folder and the digest of its `bundle.json`, and scoring opens it. No
+file is used before its digest is checked: the registry holds the digest of `bundle.json`, and `bundle.json` holds the
+digests of the other files. Entry points: `seal`, `open_bundle` and `open_intact`.
 """
 
 import hashlib
@@ -12,31 +11,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file, write_text
+from pipeline.handoff import Facts
 
 BUNDLE_FILE = "bundle.json"
 ONNX_FILE = "model.onnx"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Feature(_Part):
+class Feature(Facts):
     """One input of the model."""
 
     name: str
     kind: Literal["number", "category"]
-    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for
-    missing."""
-    categories: list[str] = []
+    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
+    categories: list[str] = Field(default_factory=list)
     """The categories seen in training, in order; any other counts as unseen."""
 
 
-class TrainingData(_Part):
+class TrainingData(Facts):
     """What a version was trained, calibrated and tested on."""
 
     cutoff: datetime
@@ -49,7 +44,7 @@ class TrainingData(_Part):
     """Digest of the training set."""
 
 
-class Bundle(_Part):
+class Bundle(Facts):
     """The content of `bundle.json`."""
 
     features: list[Feature]
@@ -115,13 +110,7 @@ def open_bundle(folder: Path, digest: str) -> Bundle:
 
 
 def open_intact(folder: Path, digest: str) -> Bundle:
-    """Return the content of `bundle.json`, after checking the digest of every file of the bundle.
-
-    Raises
-    ------
-    ModelError
-        If a file is absent or not what was sealed.
-    """
+    """Return the content of `bundle.json`, after checking the digest of every file of the bundle."""
     bundle = open_bundle(folder, digest)
     for name in bundle.files:
         bundle.read(folder, name)

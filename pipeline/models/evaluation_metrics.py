@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from pipeline.handoff import Facts
 
 REPLICATES = 300
 COVERED = (0.025, 0.975)
@@ -27,24 +28,20 @@ Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """Labels, satisfaction and subjects of the same rows."""
 
 
-class Estimate(BaseModel):
+class Estimate(Facts):
     """A metric with its 95 % interval (percentile bootstrap).
 
     The interval of a calibration error lies too high: the error is never negative, so chance raises
     it, and a replicate adds chance once more.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     value: float
     low: float
     high: float
 
 
-class CurvePoint(BaseModel):
+class CurvePoint(Facts):
     """One bin of the calibration curve."""
-
-    model_config = ConfigDict(frozen=True)
 
     satisfaction: float
     """Mean prediction."""
@@ -56,14 +53,8 @@ class CurvePoint(BaseModel):
 def metrics(labels: NDArray[Any], satisfaction: NDArray[Any], weights: NDArray[Any] | None = None) -> dict[str, float]:
     """Return how well `satisfaction` predicted `labels`.
 
-    Parameters
-    ----------
-    labels
-        0 and 1, both present; shape (rows,).
-    satisfaction
-        Predicted probabilities of 1; shape (rows,).
-    weights
-        Of the rows; 1 each by default.
+    `labels` are 0 and 1, both present, and `satisfaction` the predicted probabilities of 1, both of shape (rows,). The
+    rows' `weights` are 1 by default.
 
     Returns
     -------
@@ -97,14 +88,7 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Return the first five of `metrics` with their intervals.
 
-    Parameters
-    ----------
-    labels, satisfaction
-        As for `metrics`.
-    subjects
-        A code for each row; rows with the same code are drawn together.
-    seed
-        Makes the intervals repeatable.
+    Rows with the same code in `subjects` are drawn together. `seed` makes the intervals repeatable.
     """
     ranked = _Ranked(labels, satisfaction)
     grouped = ranked.grouped()

@@ -1,8 +1,7 @@
 """Histograms by SQL: a version's training profile, and other rows counted in the same bins.
 
-The bins are chosen once, on training data: bins of equal mass for a number, the most frequent
-values for a category. All columns are counted in one pass. Entry points: `profile` and
-`count_in_bins`.
+The bins are chosen once, on training data: bins of equal mass for a number, the most frequent values for a category.
+All columns are counted in one pass. Entry points: `profile` and `count_in_bins`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -89,8 +89,7 @@ def with_challenger(
     Raises
     ------
     ModelError
-        If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow
-        scores.
+        If the challenger of an A/B test cannot score. In shadow mode the run goes on without shadow scores.
     """
     from pipeline.models import registry
 

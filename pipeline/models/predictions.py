@@ -1,14 +1,18 @@
-"""A shard's predictions: scored by the pinned versions, streamed to a file, and handed over whole.
+"""A shard's predictions: scored by the pinned versions, attributed to them, streamed to a file, and checked.
 
 Used by the weekly run (`pipeline.weekly.score` and `check`) and by the scoring of a file of rows
-(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `write` and `whole_parts`.
+(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `attributed` and `write` for scoring, `whole_parts` and
+`check_roles` for the check.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -17,7 +21,7 @@ from pipeline.files import sha256_of_file, written_atomically
 from pipeline.handoff import Handoff
 from pipeline.manifests import ShardsManifest
 from pipeline.models.pinned import Models
-from pipeline.models.routing import blaming_challenger, is_challengers, routed_scores
+from pipeline.models.routing import CHALLENGER, CHAMPION, blaming_challenger, is_challengers, routed_scores
 from pipeline.models.scorer import Scorer, inputs
 
 PREDICTIONS_SCHEMA = pa.schema(
@@ -38,6 +42,8 @@ SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name n
 
 Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
 """From features to each row's scores, and whether the challenger made them."""
+BATCH_ROWS = 65_536
+MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
 class Shadow(Handoff):
@@ -97,14 +103,7 @@ def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
 def served(models: Models, features: Path, threshold: float) -> Predict:
     """Return the function that scores the served predictions, by one model or in an A/B test by two.
 
-    Parameters
-    ----------
-    models
-        The pinned versions.
-    features
-        A file of the rows to score, for its columns.
-    threshold
-        From this satisfaction on, a row is likely satisfied.
+    `features` is a file of the rows to score, for its columns. From `threshold` on, a row is likely satisfied.
 
     Raises
     ------
@@ -134,13 +133,7 @@ def loaded_challenger(models: Models, features: Path, threshold: float) -> Score
 
 
 def whole_parts(manifest: ShardsManifest, scored: Sequence[Scored]) -> list[Scored]:
-    """Return the parts in the order of their shards.
-
-    Raises
-    ------
-    ConservationError
-        If a part is missing, is there twice, or is not the file that was handed over.
-    """
+    """Return the parts in the order of their shards; refuse a missing, repeated or changed one."""
     parts = sorted(scored, key=lambda part: part.shard)
     if [part.shard for part in parts] != list(range(len(manifest.shards))):
         raise ConservationError(
@@ -165,3 +158,40 @@ def check_file(shard: int, part: Scored | Shadow) -> None:
             f"{part.digest}, as handed over when they were scored.",
             "clear the scoring task of this shard and let it run again.",
         )
+
+
+def check_roles(models: Models, run_id: str, files: Sequence[Path]) -> None:
+    """Check each row's role, model version and flag against the plan and the A/B split."""
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["customer_id", *MODEL]):
+            customers, routing = batch.column("customer_id"), models.routing
+            by_challenger = np.zeros(len(batch), bool)
+            if routing.mode == "ab":
+                by_challenger = is_challengers(customers, routing.fraction, routing.salt)
+            expected = pa.record_batch(attributed(models, by_challenger))
+            differs = [
+                pc.fill_null(pc.not_equal(batch.column(name), expected[name]), fill_value=True) for name in MODEL
+            ]
+            wrong = reduce(pc.or_, differs)
+            if count := pc.sum(wrong).as_py():
+                row, other = batch.filter(wrong).slice(0, 1).to_pylist()[0], expected.filter(wrong).to_pylist()[0]
+                raise ConservationError(
+                    f"{count} predictions of the run {run_id} are by the wrong model, for example that of "
+                    f"{row['customer_id']!r} by {_described(row)}.",
+                    f"each by the model that its customer is routed to, here {_described(other)}.",
+                    "clear the scoring tasks and let them run again; if it happens again, scoring has a bug.",
+                )
+
+
+def attributed(models: Models, by_challenger: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    """Return the columns of predictions that say which model made each row."""
+    challenger = models.routing.challenger or models
+    ours = (CHAMPION, models.model_version, models.trained_after_cutoff)
+    theirs = (CHALLENGER, challenger.model_version, challenger.trained_after_cutoff)
+    mask = pa.array(by_challenger)
+    return {name: pc.if_else(mask, *values) for name, *values in zip(MODEL, theirs, ours, strict=True)}
+
+
+def _described(model: dict[str, Any]) -> str:
+    later = ", trained after the cutoff" if model["trained_after_cutoff"] else ""
+    return f"the {model['role']}, version {model['model_version']}{later}"

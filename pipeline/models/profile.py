@@ -6,28 +6,25 @@ other rows in its bins; readers need this module alone. The entry point is `Prof
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pipeline.handoff import Facts
 
 PROFILE_FILE = "profile.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Numbers(_Part):
+class Numbers(Facts):
     """A histogram of a number."""
 
     kind: Literal["number"] = "number"
     edges: list[float]
-    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer
-    bins are open."""
+    """Where one bin ends and the next begins, ascending. A bin includes its upper end; the outer bins are open."""
     counts: list[int]
     """One more than edges; none is 0 on the rows that the bins were chosen on."""
     missing: int
 
 
-class Categories(_Part):
+class Categories(Facts):
     """A histogram of a category."""
 
     kind: Literal["category"] = "category"
@@ -41,7 +38,7 @@ class Categories(_Part):
 Histogram = Annotated[Numbers | Categories, Field(discriminator="kind")]
 
 
-class Profile(_Part):
+class Profile(Facts):
     """The content of `profile.json`."""
 
     rows: int

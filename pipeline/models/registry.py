@@ -1,9 +1,8 @@
 """The registry: which model versions there are, which one scores a week, and where its files are.
 
-It reads MLflow's tables by SQL, because MLflow's client takes seconds to import. The alias
-`champion` says which version is current, the warehouse's `model_promotions` which one was in force
-when, and a version's tags where its bundle is and which digest it must have. Entry points:
-`choose_model`, which a run calls once, and `champion`.
+It reads MLflow's tables by SQL, because MLflow's client takes seconds to import. The alias `champion` says which
+version is current, the warehouse's `model_promotions` which one was in force when, and a version's tags where its
+bundle is and which digest it must have. Entry points: `choose_model`, which a run calls once, and `champion`.
 """
 
 from dataclasses import dataclass
@@ -17,13 +16,10 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.local.postgres.databases import CONNECTING, databases
-from pipeline.models import routing
 from pipeline.models.bundle import open_bundle
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
-CHAMPION, CHALLENGER = routing.CHAMPION, routing.CHALLENGER
-"""The aliases of the versions that have these roles."""
 BUNDLE_TAG = "barometer.bundle"
 """A version's folder, relative to the home."""
 DIGEST_TAG = "barometer.bundle_digest"
@@ -62,16 +58,8 @@ def choose_model(
 ) -> ModelChoice:
     """Return the model version that scores `week`.
 
-    Parameters
-    ----------
-    requested
-        `current`: the champion. A number: that version. `auto`: for a published week the version
-        that made it; for the last complete week the champion; for an earlier week the version then
-        in force.
-    published_version
-        The version that made the week's published predictions, if it is published.
-    now
-        The time that decides which week is the last complete one.
+    `requested` is `current` (the champion), a number (that version), or `auto`: for a published week the version that
+    made it, `published_version`; for the last complete week the champion; for an earlier one the version then in force.
 
     Raises
     ------
@@ -122,13 +110,7 @@ def champion(settings: Settings) -> str | None:
 
 
 def champion_or_refuse(settings: Settings) -> str:
-    """Return the champion.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or it was withdrawn.
-    """
+    """Return the champion."""
     version = champion(settings)
     if version is None:
         raise ModelError(
@@ -204,13 +186,7 @@ def with_alias(settings: Settings, alias: str) -> str | None:
 
 
 def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
-    """Return the folder and the digest that the registry holds for a version.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version, or it was not registered by Barometer.
-    """
+    """Return the folder and the digest that the registry holds for a version."""
     tags = tags_of(settings, version)
     if not {BUNDLE_TAG, DIGEST_TAG} <= tags.keys():
         raise ModelError(
@@ -222,13 +198,7 @@ def bundle_of(settings: Settings, version: str) -> tuple[Path, str]:
 
 
 def tags_of(settings: Settings, version: str) -> dict[str, str]:
-    """Return the tags of a version.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
+    """Return the tags of a version."""
     query = """
         SELECT v.version, t.key, t.value FROM model_versions AS v
         LEFT JOIN model_version_tags AS t ON t.name = v.name AND t.version = v.version

@@ -28,14 +28,7 @@ def is_challengers(customer_ids: pa.Array, fraction: float, salt: str) -> NDArra
     UTF-8, as a number from 0 to below 1. Places below `fraction` belong to the challenger, so a
     larger fraction keeps the challenger's customers and adds others.
 
-    Parameters
-    ----------
-    customer_ids
-        Text; the same customer may be there many times.
-    fraction
-        0 to 1, of the customers.
-    salt
-        Another salt draws other customers.
+    `fraction` is from 0 to 1, and another `salt` draws other customers.
 
     Examples
     --------

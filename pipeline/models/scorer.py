@@ -17,26 +17,17 @@ from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
 
 MISSING = "__missing__"
-"""Replaces an absent category, in training and in scoring. A real value of this name counts as
-absent."""
+"""Replaces an absent category, in training and in scoring. A real value of this name counts as absent."""
 INPUT_PREFIX = "feature:"
-"""Prefix of a feature's name in the ONNX file, so that it cannot clash with the name of an inner
-value."""
+"""Prefix of a feature's name in the ONNX file, so that it cannot clash with the name of an inner value."""
 SCORES_SCHEMA = pa.schema([("satisfaction", pa.float64()), ("likely_satisfied", pa.bool_())])
 ONNX_TYPES = {"number": "tensor(float)", "category": "tensor(string)"}
 
 
 class Scorer:
-    """A model version, ready to score.
+    """A model version, ready to score: the bytes of its ONNX file, which must have the signature `features`.
 
-    Parameters
-    ----------
-    model
-        The ONNX file's bytes.
-    features
-        The signature the file must have.
-    threshold
-        `likely_satisfied` is satisfaction at or above this.
+    `likely_satisfied` is satisfaction at or above `threshold`.
     """
 
     def __init__(self, model: bytes, features: Sequence[Feature], threshold: float) -> None:
@@ -62,32 +53,12 @@ class Scorer:
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return `satisfaction` (float64, 0 to 1) and `likely_satisfied` (bool) for each row, in order.
 
-        Parameters
-        ----------
-        batch
-            Holds the feature columns, in any order; other columns are ignored.
-
-        Raises
-        ------
-        ModelError
-            If a feature's column is absent or of the wrong type, or the ONNX file fails on the
-            rows.
+        `batch` holds the feature columns, in any order; other columns are ignored.
         """
         return self.scores(self.satisfaction(inputs(batch, self.features)))
 
     def satisfaction(self, columns: Mapping[str, np.ndarray[Any, Any]]) -> NDArray[np.float64]:
-        """Return the satisfaction of each row, in order; shape (rows,).
-
-        Parameters
-        ----------
-        columns
-            The model's inputs by feature name, as `inputs` makes them; others are ignored.
-
-        Raises
-        ------
-        ModelError
-            If the ONNX file fails on the rows.
-        """
+        """Return the satisfaction of each row, in order, shape (rows,); `columns` are as `inputs` returns them."""
         feed = {onnx_name: columns[name] for name, onnx_name in self._onnx_names}
         rows = len(columns[self.features[0].name])
         if not rows:  # ONNX Runtime refuses empty inputs
@@ -137,8 +108,7 @@ def inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> dic
 def finite(numbers: np.ndarray[Any, Any]) -> NDArray[np.float32]:
     """Return numbers as the model takes them: rounded to float32, with NaN for missing or then infinite ones.
 
-    An infinite number counts as absent, because it is a mistake and no step of scikit-learn's takes
-    it.
+    An infinite number counts as absent, because it is a mistake and no step of scikit-learn's takes it.
     """
     with np.errstate(over="ignore"):
         rounded = numbers.astype(np.float32)

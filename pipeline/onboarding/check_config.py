@@ -15,7 +15,7 @@ from pipeline.onboarding.check_sources import read_each, source_findings
 from pipeline.onboarding.findings import Finding, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings, load
-from pipeline.sources.past_weeks import is_delivered
+from pipeline.sources.week_sources import is_delivered
 from pipeline.validation.suites import load_suite, refuse_stray_suites
 from pipeline.weeks import Week
 
@@ -26,16 +26,9 @@ SOURCE_PARAMETERS = {"week_start": None, "cutoff": None, "recent_rows": None}
 def check_config(
     settings: Settings, week: Week | None, environ: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> list[Finding]:
-    """Return what is missing or odd, in the order of a run.
+    """Return what is missing or odd, in the order of a run, in the given week or else in the last week in the data.
 
-    Parameters
-    ----------
-    week
-        The week to look at. Without it, the last week in the data.
-    environ
-        The variables that the settings were loaded from.
-    on_progress
-        Called with a line about each step.
+    The settings were loaded from `environ`. `on_progress` is called with a line about each step.
     """
     findings = [*_profile_findings(settings, environ), *_suite_findings(settings)]
     last = Week.last_complete(datetime.now(UTC), settings.zone)

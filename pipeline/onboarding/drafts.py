@@ -16,11 +16,9 @@ import duckdb
 from pipeline.errors import ConfigError, SourceError
 from pipeline.files import write_text
 from pipeline.onboarding.column_roles import roles, times
-from pipeline.onboarding.draft_config import config_text, suites
-from pipeline.onboarding.draft_sql import features_text, labels_text
-from pipeline.onboarding.feeds import find_feeds
+from pipeline.onboarding.draft_texts import config_text, features_text, labels_text, suites
+from pipeline.onboarding.feeds import find_feeds, sample
 from pipeline.onboarding.guesses import Guess, guess
-from pipeline.onboarding.samples import sample
 
 MOST_TRAINING_WEEKS, FEWEST_TRAINING_WEEKS = 12, 5
 

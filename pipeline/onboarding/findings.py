@@ -2,15 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from pipeline.errors import BarometerError
+from pipeline.handoff import Facts
 
 
-class Finding(BaseModel):
+class Finding(Facts):
     """Something that is missing or odd."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     severity: Literal["problem", "remark"]
     """A problem stops a run or spoils its numbers; a remark is worth a look."""

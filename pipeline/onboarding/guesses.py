@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.duck import literal, quoted
-from pipeline.onboarding.samples import Sample
+from pipeline.onboarding.feeds import Sample
 from pipeline.settings import Source
 from pipeline.sources.casts import REASON, cast_query
 from pipeline.sources.texts import Texts

@@ -4,8 +4,7 @@ A `Stage` calls a plain stage function with the settings, the handoffs of the ta
 the arguments that its DAG takes from the run, and hands the result on through XCom. It adds what
 only an orchestrator can know: whether an error deserves a retry, and what a stage cost.
 
-Only the modules `airflow_*` and `recorded_stage` import Airflow. Entry points: `Stage`, `handoffs`,
-`Page`, `RETRIES`.
+Only the modules `airflow_*` and `recorded_stage` import Airflow. Entry points: `Stage`, `handoffs`, `Page`, `RETRIES`.
 """
 
 import logging
@@ -48,8 +47,7 @@ log = logging.getLogger(__name__)
 class Refused(SystemExit):
     """A stage failed with an error that is in the log and that a person can act on.
 
-    It is a SystemExit because that is the only exception whose traceback Airflow keeps out of the
-    task's log.
+    It is a SystemExit because that is the only exception whose traceback Airflow keeps out of the task's log.
     """
 
     def __init__(self, error: BarometerError) -> None:
@@ -79,8 +77,7 @@ class Stage(BaseOperator):
     Parameters
     ----------
     function
-        `module:name` of the stage function. It is imported only when the task runs, so that parsing
-        a DAG stays fast.
+        `module:name` of the stage function. It is imported only when the task runs, so that parsing a DAG stays fast.
     inputs
         The function's arguments that are handoffs of other tasks; see `handoffs`.
     arguments
@@ -89,9 +86,8 @@ class Stage(BaseOperator):
     shard
         The shard, for a task that is mapped over shards.
     fan_out
-        Name of the count in the handoff that the next task is mapped over. The task's return value
-        is then the list of numbers below it. (Airflow maps over return values only, so handoffs
-        have a key of their own.)
+        Name of the count in the handoff that the next task is mapped over. The task's return value is then the list of
+        numbers below it. (Airflow maps over return values only, so handoffs have a key of their own.)
     links
         Links shown beside the task.
     when
@@ -194,13 +190,7 @@ def handoffs(**tasks: BaseOperator | MappedOperator) -> dict[str, XComArg]:
 class Page(BaseOperatorLink):
     """A link beside a task to a page of the site that `make up` serves.
 
-    Parameters
-    ----------
-    name
-        The link's text.
-    path
-        The page's path below the site's root. Its fields are filled from the task's handoffs:
-        `{plan[week]}`.
+    The fields of its path below the site's root are filled from the task's handoffs: `{plan[week]}`.
     """
 
     def __init__(self, name: str, path: str) -> None:

@@ -46,8 +46,7 @@ class DagRun(BaseModel):
 class AirflowApi:
     """A session with this home's Airflow. It logs in when first used and when its token expires.
 
-    Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as
-    expected.
+    Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as expected.
     """
 
     def __init__(self, settings: Settings, timeout_seconds: float = 30) -> None:

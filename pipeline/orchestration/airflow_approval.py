@@ -24,13 +24,8 @@ COMMENT = Param("", type="string", title="Comment", description="For the history
 class Approval(ApprovalOperator):
     """Asks a person whether to promote a version that passed the gate, if the configuration demands it.
 
-    If the person approves, or if no approval is configured, it hands on an `Approved`. If the
-    person rejects, the tasks after it are skipped.
-
-    Parameters
-    ----------
-    inputs
-        The handoff `gated`.
+    Its input is the handoff `gated`. If the person approves, or if no approval is configured, it hands on an
+    `Approved`. If the person rejects, the tasks after it are skipped.
     """
 
     template_fields = (*ApprovalOperator.template_fields, "inputs")

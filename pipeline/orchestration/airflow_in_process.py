@@ -1,7 +1,6 @@
 """A whole DAG run in this process, one task after the other; for commands, without Airflow's services.
 
-The entry point is `run_in_process`. `airflow_environment` must be in force before this module is
-imported.
+The entry point is `run_in_process`. `airflow_environment` must be in force before this module is imported.
 """
 
 from pathlib import Path
@@ -45,13 +44,7 @@ def migrate() -> None:
 
 
 def load_dag(dag_id: str) -> DAG:
-    """Return a DAG of Airflow's folder.
-
-    Raises
-    ------
-    RunError
-        If its file cannot be imported.
-    """
+    """Return a DAG of Airflow's folder."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     folder = conf.get("core", "dags_folder")

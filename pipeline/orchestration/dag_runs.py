@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BarometerError, RunError
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.airflow_environment import airflow_environment
-from pipeline.orchestration.dead_runs import close_dead_runs
 from pipeline.orchestration.events import TaskEvent, Watch
 from pipeline.settings import Settings
 
@@ -30,7 +28,7 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
     """
     with service_lock.running_in_process(settings) as allowed:
         if allowed:
-            with service_lock.counted_among_runs(settings, partial(close_dead_runs, settings)):
+            with service_lock.counted_among_runs(settings):
                 return _run_here(settings, dag_id, params, result_of, watch)
     from pipeline.orchestration.airflow_api import AirflowApi
 

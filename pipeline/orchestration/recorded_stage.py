@@ -1,10 +1,9 @@
 """Stages that keep their run's record, `prediction_runs`: its facts, costs and failures.
 
-A stage of the weekly run only returns its handoff. `pipeline.orchestration.run_facts` takes from it
-what the record needs, and it is written here, together with the stage's cost, in one transaction.
-Stages themselves write only evidence that must be committed before they stop a run: rejects,
-quarantine, a failing verdict. (`publish` marks its run as published in the transaction that makes
-the week visible.)
+A stage of the weekly run only returns its handoff. `pipeline.orchestration.run_facts` takes from it what the record
+needs, and it is written here, together with the stage's cost, in one transaction. Stages themselves write only evidence
+that must be committed before they stop a run: rejects, quarantine, a failing verdict. (`publish` marks its run as
+published in the transaction that makes the week visible.)
 
 Entry points: `RecordedStage`, and `record_death` for a DAG's `on_failure_callback`.
 """
@@ -28,11 +27,7 @@ log = logging.getLogger(__name__)
 class RecordedStage(Stage):
     """A stage of the weekly run, whose facts, cost and failure go to the run's record.
 
-    Parameters
-    ----------
-    shards
-        The mapped task before this one, if any. Its tasks run at the same time, so this stage
-        records them as one.
+    `shards` is the mapped task before this one, if any. Its tasks run at the same time and are recorded as one.
     """
 
     template_fields: Sequence[str] = (*Stage.template_fields, "shard_costs")

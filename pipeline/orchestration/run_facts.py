@@ -1,7 +1,6 @@
 """The columns of a run's record, `prediction_runs`, that each stage's handoff fills.
 
-Used by `pipeline.orchestration.recorded_stage` after every stage of the weekly run. The entry point
-is `run_facts`.
+Used by `pipeline.orchestration.recorded_stage` after every stage of the weekly run. The entry point is `run_facts`.
 """
 
 from typing import Any

@@ -11,17 +11,17 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.duck import literal
 from pipeline.errors import ModelError
+from pipeline.handoff import Facts
 from pipeline.models.evaluation_metrics import Estimate, Rows, differences, estimates, unpaired_differences
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.point_in_time.labels import known_labels
 from pipeline.settings import Settings
-from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
+from pipeline.sources.week_sources import is_delivered, read_past_sources, together
 from pipeline.training.training_set import FEWEST_OF_A_CLASS
 from pipeline.warehouse.loading import loading
 from pipeline.weeks import Week
@@ -30,16 +30,16 @@ JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
 """The metrics compared, and whether more (1) or less (-1) is better. The calibration error is not
 among them, because it is higher with fewer rows."""
 NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score"}
+TOO_FEW = (
+    f"Too few labels yet: a side has {{}} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure"
+    " anything. Compare again when more are known, or route more customers."
+)
 Mode = Literal["ab", "shadow"]
 OTHERS: dict[Mode, str] = {"ab": CHALLENGER, "shadow": "shadow"}
 """The role under which the challenger's scores are counted."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Side(_Part):
+class Side(Facts):
     """One version in the weeks of a trial."""
 
     model_version: str
@@ -52,7 +52,7 @@ class Side(_Part):
     """Empty while there are too few labels."""
 
 
-class Trial(_Part):
+class Trial(Facts):
     """The weeks that the two shared in one mode."""
 
     mode: Mode
@@ -65,7 +65,7 @@ class Trial(_Part):
     """Whether the differences are more than chance, in words."""
 
 
-class Comparison(_Part):
+class Comparison(Facts):
     """A champion and a challenger, by the labels known at `cutoff`."""
 
     champion: str
@@ -82,13 +82,7 @@ def compare(
 ) -> Comparison:
     """Compare a challenger, by default the latest one, with the champion beside which it was last published.
 
-    Parameters
-    ----------
-    as_of
-        Use what was known at the end of this week; by default of the last complete week whose
-        sources are there.
-    now
-        The time that decides which week is the last complete one.
+    It uses what was known at the end of the week `as_of`, by default of the last complete week whose sources are there.
 
     Raises
     ------
@@ -214,7 +208,7 @@ def _trial(
         champion=champion,
         challenger=challenger,
         differences=found,
-        verdict=_verdict(versions, found) if is_enough else _too_few(fewest),
+        verdict=_verdict(versions, found) if is_enough else TOO_FEW.format(fewest),
     )
 
 
@@ -238,10 +232,3 @@ def _verdict(versions: tuple[str, str], found: dict[str, Estimate]) -> str:
         return f"No difference is more than chance: by these labels version {challenger} is as good as {champion}."
     words = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
     return f"Version {challenger} is {' and '.join(words)} than version {champion}, by more than chance."
-
-
-def _too_few(fewest: int) -> str:
-    return (
-        f"Too few labels yet: a side has {fewest} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure"
-        " anything. Compare again when more are known, or route more customers."
-    )

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 from pipeline.errors import ConservationError, ModelError
 from pipeline.manifests import SnapshotManifest
-from pipeline.models import history, registry
-from pipeline.models.history import Role
+from pipeline.models import registry, role_history
+from pipeline.models.role_history import Role
 from pipeline.promotion.gate_checks import Check, check_files, judge
 from pipeline.promotion.gate_evidence import collect_evidence
 from pipeline.promotion.handoffs import Gated
@@ -33,21 +33,15 @@ def gate(
 ) -> Gated:
     """Judge a version for a role and write the verdict to `model_promotions`.
 
-    Parameters
-    ----------
-    from_week
-        The first week it would be in force; by default the last complete one.
-    reason, asked_by
-        Why, and who asks; kept in the history.
-    airflow_run_id
-        The DAG run, if there is one.
+    `from_week` is the first week it would be in force, by default the last complete one. `reason` and `asked_by` are
+    kept in the history.
 
     Raises
     ------
     ModelError
         If a check fails, or the version is withdrawn, has the role already, or does not exist.
     """
-    history.repair(settings)
+    role_history.repair(settings)
     champion = registry.champion(settings)
     from_week = from_week or Week.last_complete(datetime.now(UTC), settings.zone)
     _check_eligible(settings, version, role, from_week)
@@ -55,7 +49,7 @@ def gate(
     failed = [check for check in checks if not check.passed]
     with transaction(settings) as connection:
         _abandon_earlier(connection, airflow_run_id)
-        asked = history.ask(
+        asked = role_history.ask(
             connection,
             kind="promotion",
             from_week=from_week,
@@ -135,8 +129,8 @@ def _latest_snapshot(settings: Settings) -> SnapshotManifest | None:
 def _abandon_earlier(connection: Connection, airflow_run_id: str | None) -> None:
     """Abandon what the same DAG run asked for in an earlier attempt of its task."""
     earlier = "airflow_run_id = :id AND state = 'asked'"
-    for asked in history.entries(connection, earlier, id=airflow_run_id):
-        history.change(connection, asked, state="abandoned", repaired="the gate was run again")
+    for asked in role_history.entries(connection, earlier, id=airflow_run_id):
+        role_history.change(connection, asked, state="abandoned", repaired="the gate was run again")
 
 
 def _failure(check: Check) -> str:

@@ -1,16 +1,15 @@
 """The gate's checks: each takes the evidence and returns whether the version passed, by how much, and in words.
 
-Entry points: `check_files`, which comes first because damaged files give no evidence, and `judge`
-for all others.
+Entry points: `check_files`, which comes first because damaged files give no evidence, and `judge` for all others.
 """
 
 import time
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_text
+from pipeline.handoff import Facts
 from pipeline.manifests import FeatureColumn, SnapshotManifest
 from pipeline.models import registry
 from pipeline.models.bundle import open_intact
@@ -24,10 +23,8 @@ from pipeline.weeks import Week
 LATENCY_ROWS = 200
 
 
-class Check(BaseModel):
+class Check(Facts):
     """One question of the gate and its answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     passed: bool
@@ -51,8 +48,7 @@ def judge(
 ) -> list[Check]:
     """Return the results of all checks that need evidence; a challenger is not compared with the champion.
 
-    `from_week` is the first week the version would be in force, `snapshot` the latest published
-    one, if there is any.
+    `from_week` is the first week the version would be in force, `snapshot` the latest published one, if there is any.
     """
     compared = [_not_worse(settings, evidence), _segments(settings, evidence)] if role == "champion" else []
     return [

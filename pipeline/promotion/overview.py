@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
 from pipeline.errors import ModelError
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.bundle import TrainingData, open_bundle
-from pipeline.models.history import Entry, Role
+from pipeline.models.role_history import Entry, Role
 from pipeline.promotion.gate_checks import check_files
 from pipeline.promotion.rollback import published_weeks
 from pipeline.settings import Settings
@@ -26,8 +26,7 @@ class Overview(BaseModel):
 
     version: str
     state: str
-    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or
-    candidate."""
+    """champion, challenger, withdrawn, what it was, what it waits for, refused, rejected or candidate."""
     why: str
     """The reason for that state, in words."""
     registered_at: datetime
@@ -53,17 +52,11 @@ class Files(BaseModel):
 
 
 def overview(settings: Settings, version: str | None = None) -> list[Overview]:
-    """Return all versions, the latest first, or only the given one.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    history.repair(settings)
+    """Return all versions, the latest first, or only the given one."""
+    role_history.repair(settings)
     if version is not None:
         registry.tags_of(settings, version)
-    roles = {registry.with_alias(settings, role): role for role in reversed(history.ROLES)}  # champion goes first
+    roles = {registry.with_alias(settings, role): role for role in reversed(role_history.ROLES)}  # champion goes first
     with transaction(settings) as connection:
         return [
             _overview(connection, known, roles.get(known.version))
@@ -93,7 +86,9 @@ def files_of(settings: Settings, version: str) -> Files:
 
 
 def _overview(connection: Connection, known: registry.Version, role: Role | None) -> Overview:
-    concerned = history.entries(connection, "to_version = :version OR from_version = :version", version=known.version)
+    concerned = role_history.entries(
+        connection, "to_version = :version OR from_version = :version", version=known.version
+    )
     own = [entry for entry in concerned if entry.to_version == known.version]
     in_force = [entry for entry in own if (entry.role, entry.state) == ("champion", "completed")]
     state, why = _state(connection, known.version, role, own)

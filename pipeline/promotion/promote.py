@@ -1,14 +1,13 @@
 """Promote: move the alias to a version that passed the gate, or record that a person rejected it.
 
-It is the last task of `train_model`, and the second half of `barometer promote`. Entry points:
-`promote`, `reject`.
+It is the last task of `train_model`, and the second half of `barometer promote`. Entry points: `promote`, `reject`.
 """
 
 from sqlalchemy import Connection
 
 from pipeline.errors import ModelError
-from pipeline.models import history, registry
-from pipeline.models.history import Entry
+from pipeline.models import registry, role_history
+from pipeline.models.role_history import Entry
 from pipeline.promotion.gate_checks import check_files
 from pipeline.promotion.handoffs import Approved, Gated, Promoted
 from pipeline.settings import Settings
@@ -23,15 +22,14 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
     Raises
     ------
     ModelError
-        If since the gate the champion has changed, or the version was withdrawn or its files were
-        changed.
+        If since the gate the champion has changed, or the version was withdrawn or its files were changed.
     """
-    with history.turn(settings) as connection:
+    with role_history.turn(settings) as connection:
         with connection.begin():
-            entry = history.entry(connection, gated.promotion_id)
+            entry = role_history.entry(connection, gated.promotion_id)
         if entry.state != "completed":
             _check_still_holds(settings, entry)
-            entry = history.carry_out(
+            entry = role_history.carry_out(
                 settings, connection, _record_comment(connection, entry, approved), decided_by=approved.decided_by
             )
         if entry.role == "champion":
@@ -47,10 +45,10 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
 
 def reject(settings: Settings, gated: Gated, *, decided_by: str, comment: str) -> None:
     """Record that the promotion was not approved."""
-    with history.turn(settings) as connection, connection.begin():
-        entry = history.entry(connection, gated.promotion_id)
+    with role_history.turn(settings) as connection, connection.begin():
+        entry = role_history.entry(connection, gated.promotion_id)
         reason = _reason(entry, "rejected", comment)
-        history.change(connection, entry, state="rejected", promoted_by=decided_by, reason=reason)
+        role_history.change(connection, entry, state="rejected", promoted_by=decided_by, reason=reason)
 
 
 def _check_still_holds(settings: Settings, entry: Entry) -> None:
@@ -76,7 +74,7 @@ def _record_comment(connection: Connection, entry: Entry, approved: Approved) ->
     if not approved.comment:
         return entry
     with connection.begin():
-        return history.change(connection, entry, reason=_reason(entry, "approved", approved.comment))
+        return role_history.change(connection, entry, reason=_reason(entry, "approved", approved.comment))
 
 
 def _reason(entry: Entry, decision: str, comment: str) -> str:
@@ -88,7 +86,7 @@ def _end_challenge(settings: Settings, connection: Connection, promoted: Entry) 
     if registry.with_alias(settings, "challenger") != promoted.to_version:
         return
     with connection.begin():
-        ended = history.ask(
+        ended = role_history.ask(
             connection,
             kind="promotion",
             from_week=Week(promoted.from_week),
@@ -99,4 +97,4 @@ def _end_challenge(settings: Settings, connection: Connection, promoted: Entry) 
             role="challenger",
             state="begun",
         )
-    history.carry_out(settings, connection, ended, decided_by=promoted.promoted_by)
+    role_history.carry_out(settings, connection, ended, decided_by=promoted.promoted_by)

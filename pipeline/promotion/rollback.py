@@ -1,8 +1,7 @@
 """Rollback: withdraw the champion and put the version before it back, or take the challenger out; without a gate.
 
-A withdrawn version scores no further week. The weeks it has published stay as they are, so that
-they can be traced and replayed; the result names the commands that score them again. The entry
-point is `rollback`.
+A withdrawn version scores no further week. The weeks it has published stay as they are, so that they can be traced and
+replayed; the result names the commands that score them again. The entry point is `rollback`.
 """
 
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from itertools import groupby
 from sqlalchemy import Connection, text
 
 from pipeline.errors import ModelError
-from pipeline.models import history, registry
-from pipeline.models.history import Entry, Role
+from pipeline.models import registry, role_history
+from pipeline.models.role_history import Entry, Role
 from pipeline.promotion.gate_checks import check_files
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -35,12 +34,8 @@ class RolledBack:
 def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | None, asked_by: str) -> RolledBack:
     """Take a role from the version that has it; the champion is also withdrawn and another version put back.
 
-    Parameters
-    ----------
-    to
-        The version to put back; by default the last champion before that was not withdrawn.
-    reason, asked_by
-        Why, and who asks; kept in the history.
+    `to` is the version to put back, by default the last champion before that was not withdrawn. `reason` and `asked_by`
+    are kept in the history.
 
     Raises
     ------
@@ -48,11 +43,11 @@ def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | No
         If no version has the role, or none can be put back.
     """
     seen, begun = _as_seen(settings, role)
-    with history.turn(settings) as connection:
+    with role_history.turn(settings) as connection:
         entry = _completed_since(connection, begun)
         if entry is None:
             asked = _ask(settings, connection, role, seen, to, reason=reason or "rolled back", asked_by=asked_by)
-            entry = history.carry_out(settings, connection, asked, decided_by=asked_by)
+            entry = role_history.carry_out(settings, connection, asked, decided_by=asked_by)
     return RolledBack(entry, *_to_score_again(settings, str(entry.from_version)))
 
 
@@ -60,7 +55,7 @@ def _as_seen(settings: Settings, role: Role) -> tuple[str | None, Entry | None]:
     """Return the version that is meant, and an unfinished rollback, of a killed process or of another one right now."""
     unfinished = "kind = 'rollback' AND role = :role AND state = 'begun'"
     with transaction(settings) as connection:
-        begun = history.entries(connection, unfinished, role=role)
+        begun = role_history.entries(connection, unfinished, role=role)
     return registry.with_alias(settings, role), begun[-1] if begun else None
 
 
@@ -69,7 +64,7 @@ def _completed_since(connection: Connection, begun: Entry | None) -> Entry | Non
     if begun is None:
         return None
     with connection.begin():
-        entry = history.entry(connection, begun.promotion_id)
+        entry = role_history.entry(connection, begun.promotion_id)
     return entry if entry.state == "completed" else None
 
 
@@ -92,7 +87,7 @@ def _ask(
         )
     with connection.begin():
         back = _to_put_back(settings, connection, out, to) if role == "champion" else None
-        return history.ask(
+        return role_history.ask(
             connection,
             kind="rollback",
             from_week=Week.last_complete(datetime.now(UTC), settings.zone),

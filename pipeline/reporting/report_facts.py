@@ -1,35 +1,54 @@
 """The report's facts: everything that its template shows of a week's published run.
 
-Used by the report's stage. The entry point is `gather_facts`.
+Each query is a file of `sql/report/`: one statement with `$names` for weeks and runs. The names are replaced by
+literals, not parameters, so that a reader can paste the statement from the page into `barometer query`. Used by
+`pipeline.reporting.week_report`. The entry points are `ReportQueries` and `gather_facts`.
 """
 
 import json
 from datetime import date
 from pathlib import Path
+from string import Template
 
 import pandas as pd
+from sqlalchemy import Connection
 
+from pipeline.duck import literal
 from pipeline.errors import ModelError, WeekError
 from pipeline.models.bundle import TrainingData, open_bundle
 from pipeline.reporting import charts, report_tables
-from pipeline.reporting.report_queries import ReportQueries
 from pipeline.reporting.report_tables import Row, records
 from pipeline.reporting.sentences import describe_notices, describe_routing, headline
+from pipeline.settings import ROOT
 from pipeline.validation.data_docs import run_page
 from pipeline.weeks import Week
 
+FOLDER = ROOT / "sql" / "report"
 STAGES = ("plan", "ingest", "validate_sources", "features", "validate_features", "score", "check", "publish")
 """In the order in which they run; jsonb does not keep the order of its keys."""
 
 
-def gather_facts(queries: ReportQueries, week: Week, home: Path) -> Row:
-    """Return the variables of `report.html` for the week; `home` has the run's plan, which names the model's files.
+class ReportQueries:
+    """Queries in one transaction of the warehouse; `sql` keeps each statement by the name of its file."""
 
-    Raises
-    ------
-    WeekError
-        If the week has no published run.
-    """
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.sql: dict[str, str] = {}
+
+    def ask(self, name: str, **values: str | list[str]) -> pd.DataFrame:
+        """Return the result of the statement in `sql/report/<name>.sql`, with `values` for its `$names`."""
+        answer = self._connection.execution_options(no_parameters=True).exec_driver_sql(self.show(name, **values))
+        return pd.DataFrame.from_records(answer.all(), columns=list(answer.keys()), coerce_float=True)
+
+    def show(self, name: str, **values: str | list[str]) -> str:
+        """Return the statement without running it, to be shown on the page."""
+        template = Template((FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
+        self.sql[name] = template.substitute({key: _literals(value) for key, value in values.items()}).rstrip()
+        return self.sql[name]
+
+
+def gather_facts(queries: ReportQueries, week: Week, home: Path) -> Row:
+    """Return the variables of `report.html` for the week; `home` has the run's plan, which names the model's files."""
     published = queries.ask("published", week=str(week)).sort_values("week")
     if week.monday not in set(published["week"]):
         raise WeekError(
@@ -109,3 +128,7 @@ def _training(plan_file: Path) -> TrainingData | None:
         return open_bundle(Path(plan["bundle"]), plan["bundle_digest"]).training
     except (FileNotFoundError, ModelError):
         return None
+
+
+def _literals(value: str | list[str]) -> str:
+    return ", ".join(literal(text) for text in ([value] if isinstance(value, str) else value))

@@ -25,12 +25,8 @@ Row = dict[str, Any]
 def product_lines(by_product: pd.DataFrame, weeks: list[date]) -> list[Row]:
     """Return the lines of the product table, lowest satisfaction first; the last line sums up the products left out.
 
-    Parameters
-    ----------
-    by_product
-        week, product_id, subjects, satisfaction, likely_dissatisfied, quarantined; ordered by product.
-    weeks
-        The published weeks, oldest first; the products are those of the last week.
+    `by_product` has week, product_id, subjects, satisfaction, likely_dissatisfied, quarantined, ordered by product.
+    `weeks` are the published weeks, oldest first; the products are those of the last week.
     """
     latest = by_product[by_product["week"] == weeks[-1]]
     listed = _most_remarkable(latest)

@@ -18,8 +18,7 @@ from pipeline import warehouse
 from pipeline.files import write_text
 from pipeline.reporting import filters
 from pipeline.reporting.rendering import render
-from pipeline.reporting.report_facts import gather_facts
-from pipeline.reporting.report_queries import ReportQueries
+from pipeline.reporting.report_facts import ReportQueries, gather_facts
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 

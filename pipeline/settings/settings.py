@@ -8,9 +8,9 @@ from pydantic import Field
 
 from pipeline.settings.base import Identifier, Table, ZoneName
 from pipeline.settings.model import Model, Promotion, Routing, Tuning
+from pipeline.settings.secrets import filled
 from pipeline.settings.service import Service
 from pipeline.settings.tables import Budget, Database, Paths, Resources, Services, Source
-from pipeline.settings.variables import filled
 
 _PACKAGE = Path(__file__).absolute().parent.parent
 ROOT = _PACKAGE / "checkout" if (_PACKAGE / "checkout").exists() else _PACKAGE.parent

@@ -25,11 +25,6 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes], optional: fr
     """Return the records of a CSV file with a header; lines without any text are skipped.
 
     A declared column may be absent if it is in `optional`.
-
-    Raises
-    ------
-    SourceError
-        If the header is absent or not as declared; while reading, if a record is too long or a quote is never closed.
     """
     header, rest = _header(context, blocks)
     names = _names(context, source, header.decode(), optional)

@@ -22,11 +22,6 @@ def read_json_lines(
     """Return the records of a JSON Lines file: one object on each line; blank lines are skipped.
 
     A declared column may be absent from all records if it is in `optional`.
-
-    Raises
-    ------
-    SourceError
-        While reading, if a line is too long, or no record has a declared column.
     """
     pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns]
     values = f"json_extract_string(record, [{', '.join(pointers)}])"

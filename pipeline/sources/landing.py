@@ -49,13 +49,7 @@ class Fetched:
 
 
 def locate(settings: Settings, name: str, week: Week) -> list[Located]:
-    """Return the files of source `name` for `week`, oldest week first, then by name.
-
-    Raises
-    ------
-    SourceError
-        If the week's file is absent, a file between two present weeks is absent, or the path leaves the landing zone.
-    """
+    """Return the files of source `name` for `week`, oldest week first, then by name."""
     source = settings.sources[name]
     weeks = [week.plus(-back) for back in range(source.lookback_weeks or 1)]
     paths = {each: (source.path or "").replace("{week}", str(each)) for each in weeks}
@@ -135,13 +129,7 @@ def _has_wildcard(path: str) -> bool:
 
 @contextmanager
 def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
-    """Yield the file on this machine, with its digest. A copy is removed afterwards.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be read, or changes before the block ends.
-    """
+    """Yield the file on this machine, with its digest. A copy is removed afterwards."""
     before = _facts(located)
     with ExitStack() as stack:
         try:
@@ -164,13 +152,7 @@ def is_gzip(source: Source, uri: str) -> bool:
 
 
 def format_of(name: str, source: Source, uri: str) -> str:
-    """Return the format that is declared for the source, else the one that the file's name says.
-
-    Raises
-    ------
-    SourceError
-        If neither is there.
-    """
+    """Return the format that is declared for the source, else the one that the file's name says."""
     suffix = Path(_name(uri).removesuffix(".gz")).suffix
     formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
     if source.format is None and suffix not in formats:

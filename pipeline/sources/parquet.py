@@ -20,13 +20,7 @@ _BATCH_ROWS = 65_536
 def read_parquet(
     context: str, source: Source, path: Path, *, gzipped: bool, optional: frozenset[str] = frozenset()
 ) -> Texts:
-    """Return the records of a Parquet file. A declared column may be absent if it is in `optional`.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged or lacks a declared column.
-    """
+    """Return the records of a Parquet file. A declared column may be absent if it is in `optional`."""
     try:
         file = _unpacked(context, path) if gzipped else pq.ParquetFile(path)
         schema = file.schema_arrow

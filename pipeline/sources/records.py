@@ -63,27 +63,17 @@ class Memory:
 
 @dataclass
 class Records:
-    """The records behind the header of one CSV file.
-
-    Parameters
-    ----------
-    context
-        Names source and file in errors.
-    delimiter
-        One character.
-    schema
-        Of the batches: a text column for each column of the header, then the line, and a reject's text and problem.
-    width
-        How many columns the header has.
-    memory
-        Empty, at the first line behind the header.
-    """
+    """The records behind the header of one CSV file."""
 
     context: str
+    """Names source and file in errors."""
     delimiter: str
     schema: pa.Schema
+    """Of the batches: a text column for each column of the header, then the line, and a reject's text and problem."""
     width: int
+    """How many columns the header has."""
     memory: Memory
+    """Empty at first, at the first line behind the header."""
     next_record: int = 1
     """Its number, as pyarrow counts records."""
     ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)
@@ -94,13 +84,7 @@ class Records:
     """Whether the record behind the end of the file came out as a record."""
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
-        """Yield the records in `blocks`, streaming, in the order of their lines.
-
-        Raises
-        ------
-        SourceError
-            If a record is too long or a quote is never closed.
-        """
+        """Yield the records in `blocks`, streaming, in the order of their lines."""
         line = self.memory.line
         try:
             for batch in self._parsed(blocks):

@@ -33,13 +33,7 @@ _FOREIGN = {
 
 
 def blocks(context: str, path: Path, *, gzipped: bool) -> Iterator[bytes]:
-    """Yield the file's text in blocks of about `BLOCK_BYTES`. `context` names source and file in errors.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read, is damaged, is a decompression bomb, or is of another kind than text in UTF-8.
-    """
+    """Yield the file's text in blocks of about `BLOCK_BYTES`. `context` names source and file in errors."""
     decoder = codecs.getincrementaldecoder("utf-8")("barometer-mark")
     raw = decompressed(context, path) if gzipped else _plain(context, path)
     first = True
@@ -66,13 +60,7 @@ def _plain(context: str, path: Path) -> Iterator[bytes]:
 
 
 def decompressed(context: str, path: Path) -> Iterator[bytes]:
-    """Yield the content of a gzip file in blocks.
-
-    Raises
-    ------
-    SourceError
-        If the file is damaged or cut short, or unpacks to far more than text does.
-    """
+    """Yield the content of a gzip file in blocks."""
     size_bytes, read_bytes = path.stat().st_size, 0
     bound = max(GZIP_FREE_BYTES, GZIP_RATIO * size_bytes)
     if size_bytes == 0:  # Python takes this for a whole file

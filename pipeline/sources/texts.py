@@ -21,43 +21,28 @@ MOST_COLUMNS = 1000
 
 @dataclass
 class Texts:
-    """A source's records as text, to be streamed once, and the SQL that finds each value in them.
-
-    Parameters
-    ----------
-    schema, batches
-        The records. The column `__line` (int64) is the line of the file on which a record starts.
-    columns
-        Declared column → SQL expression of its text.
-    raw
-        SQL expression of the whole record as text.
-    structure
-        SQL expression of what is wrong with the record as a whole; NULL if nothing is.
-    relation
-        SQL relation over `RECORDS` that the expressions refer to.
-    typed
-        Declared columns whose type comes from the file or database. Formats of text do not apply to them.
-    with_nul
-        Declared text columns that may hold NUL, because no database stores them.
-    undeclared
-        Columns of the source that are not declared.
-    header
-        The header as it is in the file, if the format has one.
-    separators
-        Of decimals and of thousands, in the texts of numbers.
-    """
+    """A source's records as text, to be streamed once, and the SQL that finds each value in them."""
 
     schema: pa.Schema
+    """The column `__line` (int64) is the line of the file on which a record starts."""
     batches: Iterator[pa.RecordBatch]
     columns: dict[str, str]
+    """Declared column → SQL expression of its text."""
     raw: str
+    """SQL expression of the whole record as text."""
     structure: str = "NULL"
+    """SQL expression of what is wrong with the record as a whole; NULL if nothing is."""
     relation: str = RECORDS
+    """SQL relation over `RECORDS` that the expressions refer to."""
     typed: frozenset[str] = frozenset()
+    """Declared columns whose type comes from the file or database. Formats of text do not apply to them."""
     with_nul: frozenset[str] = frozenset()
+    """Declared text columns that may hold NUL, because no database stores them."""
     undeclared: list[str] = field(default_factory=list)
     header: str | None = None
+    """The header as it is in the file, if the format has one."""
     separators: tuple[str, str] = (".", "")
+    """Of decimals and of thousands, in the texts of numbers."""
     lines: int = 0
     """Records yielded so far."""
     error: Exception | None = None

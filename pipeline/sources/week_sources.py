@@ -3,7 +3,7 @@
 A file is read into `ingested/<source>/<file digest>-<declaration digest>.parquet` under the home:
 good rows with their declared columns, and rejects in full, with line and reason. A rerun, a
 backfill or a training with the same bytes and the same declaration uses that file again. Entry
-points: `read_sources` and `first_reasons`.
+points: `read_sources` for a week, `read_past_sources` and `together` for several past ones, `first_reasons`.
 """
 
 import json
@@ -41,8 +41,7 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     Returns
     -------
     SourcesManifest
-        With `new_rejects` 0: only the warehouse knows which rejects are new
-        (`pipeline.weekly.ingest`).
+        With `new_rejects` 0: only the warehouse knows which rejects are new (`pipeline.weekly.ingest`).
 
     Raises
     ------
@@ -174,3 +173,34 @@ def first_reasons(settings: Settings, read: SourceRead) -> list[str]:
                 ).fetchall()
                 reasons += [f"{Path(file.uri).name} line {line}: {reason}" for line, reason in rows]
     return reasons
+
+
+def is_delivered(settings: Settings, week: Week) -> bool:
+    """Return whether every file of the week is there."""
+    try:
+        return all(locate(settings, name, week) for name, source in settings.sources.items() if source.path)
+    except SourceError:
+        return False
+
+
+def read_past_sources(settings: Settings, first: Week, last: Week) -> dict[Week, SourcesManifest]:
+    """Read every week's sources; those that do not come by the week once, so that all weeks see the same rows."""
+    by_week = {name: source for name, source in settings.sources.items() if source.lookback_weeks is not None}
+    narrowed = settings.model_copy(update={"sources": by_week})
+    whole = read_sources(settings, last).sources
+    weeks = [first]
+    while weeks[-1] < last:
+        weeks.append(weeks[-1].plus(1))
+    return {
+        week: SourcesManifest(week=str(week), sources={**whole, **read_sources(narrowed, week).sources})
+        for week in weeks
+    }
+
+
+def together(manifests: list[SourcesManifest]) -> SourcesManifest:
+    """Return all that several weeks read, each file once: an answer may come in a later week's file."""
+    sources = {}
+    for name, read in manifests[-1].sources.items():
+        files = {file.parquet: file for manifest in manifests for file in manifest.sources[name].files}
+        sources[name] = read.model_copy(update={"files": list(files.values())})
+    return SourcesManifest(week=manifests[-1].week, sources=sources)

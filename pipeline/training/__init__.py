@@ -1,9 +1,8 @@
 """Training: from past weeks' features and labels to a version in the registry, as tasks of the DAG `train_model`.
 
-The stages, one module each: training_plan → collect → tune → fit → evaluate → register →
-training_report. What they share: `training_set` and `cleaning` (the rows), `pipelines`
-(scikit-learn and its export to ONNX), `search` (hyperparameters) and `evaluation` (how good a
-version is, and what its features hold).
+The stages, one module each: training_plan → collect → tune → fit → evaluate → register → training_report. What they
+share: `training_set` and `cleaning` (the rows), `halving` (the search for hyperparameters), `pipelines` (scikit-learn
+and its export to ONNX) and `evaluation` (how good a version is, and what its features hold).
 """
 
 import os

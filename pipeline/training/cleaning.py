@@ -27,8 +27,7 @@ def clean(
 ) -> tuple[TrainingWeek, WeekCleaning]:
     """Write a week's rows that train, with their label, to `path`, and return them and what happened to the others.
 
-    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of
-    other weeks too.
+    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of other weeks too.
     """
     files = snapshot.checked_files(folder)
     quarantine = folder / "quarantine.parquet"

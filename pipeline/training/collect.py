@@ -23,7 +23,7 @@ from pipeline.manifests import (
 from pipeline.point_in_time.labels import counted_labels
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
-from pipeline.sources.past_weeks import is_delivered, read_past_sources, together
+from pipeline.sources.week_sources import is_delivered, read_past_sources, together
 from pipeline.training.cleaning import clean
 from pipeline.training.handoffs import TrainingPlan, TrainingSet
 from pipeline.weeks import Week

@@ -10,11 +10,10 @@ from pipeline.files import write_text
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import TrainingData
 from pipeline.settings import Settings
-from pipeline.training.handoffs import Fitted, TrainingPlan, TrainingSet, Tuned
+from pipeline.training.handoffs import TRIALS_FILE, Fitted, TrainingPlan, TrainingSet, Tuned
 from pipeline.training.pipelines.families import calibrated, estimator, round_to_float32, threads_for
 from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.pipelines.own_pipeline import fit_pipeline, load_pipeline
-from pipeline.training.search.trials import TRIALS_FILE
 from pipeline.training.training_set import answers, features_of, frame, read_weeks, split
 
 

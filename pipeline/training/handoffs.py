@@ -3,15 +3,17 @@
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.handoff import Handoff
+from pipeline.handoff import Facts, Handoff
+
+TRIALS_FILE = "trials.json"
+Parameters = dict[str, float | int | str | bool]
 
 
 class TrainingPlan(Handoff):
     """What a training will do, decided once by its first task."""
 
     training_id: str
-    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same
-    folder."""
+    """`<as_of>-<digest of the DAG run's id>`: a retried or cleared DAG run works in the same folder."""
     as_of: str
     """The last week that the training may know."""
     cutoff: datetime
@@ -42,7 +44,7 @@ class Tuned(Handoff):
     """`logistic_regression`, `hist_gradient_boosting`, or `own` for a team's own pipeline."""
     parameters: dict[str, float | int | str | bool]
     trials: Path
-    """`pipeline.training.trials.Trials` as JSON."""
+    """`Trials` as JSON."""
     left_out: list[str]
     """What was not tried, and why. If there is any, another machine may choose otherwise."""
     seconds: float
@@ -77,3 +79,28 @@ class Registered(Handoff):
     """The first week in which the version is in force; None if another one is."""
     reason: str
     metrics: dict[str, float]
+
+
+class Trial(Facts):
+    """A candidate that was fitted and scored on every fold."""
+
+    family: str
+    parameters: Parameters
+    rung: int
+    """0 for the first rung, which has the fewest rows; the best candidates of a rung go on to the next one."""
+    rows: int
+    """How many rows of the train weeks the rung uses, in proportion in each fold."""
+    score: float
+    """Mean of `scores`."""
+    scores: list[float]
+    """ROC AUC on the weeks that each fold validates on."""
+    seconds: float
+
+
+class Trials(Facts):
+    """All trials of a training."""
+
+    trials: list[Trial]
+    left_out: list[str]
+    """What was not tried, and why, in words; empty if the search finished."""
+    seconds: float

@@ -1,9 +1,8 @@
 """Register, the sixth stage of a training: a sealed bundle becomes a version in MLflow's registry.
 
-A version is put into force from the week it was trained as of, if no other version is in force in
-that week. It becomes champion if there is none. There is no gate before that, because there is
-nothing to compare with. But a version that has probably seen the answer stays a candidate. The
-entry point is `register`.
+A version is put into force from the week it was trained as of, if no other version is in force in that week. It becomes
+champion if there is none. There is no gate before that, because there is nothing to compare with. But a version that
+has probably seen the answer stays a candidate. The entry point is `register`.
 """
 
 import json
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.bundle import Bundle, open_intact
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import EVALUATION_FILE
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
-from pipeline.training.search.trials import TRIALS_FILE, Trials
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, Trials
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     week = Week.parse(plan.as_of)
     features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
     suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
-    with history.turn(settings) as connection:
+    with role_history.turn(settings) as connection:
         version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
         if not suspected:
             _put_into_force(settings, connection, week, version)
@@ -125,13 +123,13 @@ def _put_into_force(settings: Settings, connection: Connection, week: Week, vers
     made: dict[str, Any] = {"from_week": week, "from_version": None, "to_version": version, "asked_by": "training"}
     if registry.champion(settings) is None:
         with connection.begin():
-            begun = history.ask(connection, kind="training", reason="first champion", state="begun", **made)
-        history.carry_out(settings, connection, begun, decided_by="training")
+            begun = role_history.ask(connection, kind="training", reason="first champion", state="begun", **made)
+        role_history.carry_out(settings, connection, begun, decided_by="training")
         return
     with connection.begin():
         if registry.in_force(connection, week) is None:
             reason = f"trained as of {week}; none was in force"
-            history.ask(connection, kind="as of", reason=reason, state="completed", **made)
+            role_history.ask(connection, kind="as of", reason=reason, state="completed", **made)
 
 
 def _reason(week: Week, suspected: list[str], *, is_in_force: bool, is_champion: bool) -> str:

@@ -16,8 +16,7 @@ def plan_training(
 ) -> TrainingPlan:
     """Return what a training will do, after checking and copying a team's own `pipeline`.
 
-    It is as of the end of the week `as_of`, by default of the last complete week. The DAG run
-    decides its id.
+    It is as of the end of the week `as_of`, by default of the last complete week. The DAG run decides its id.
 
     Raises
     ------

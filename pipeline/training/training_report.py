@@ -1,9 +1,8 @@
 """Report, the last stage of a training: how the version came about and how good it is, as one page for people.
 
-The page shows the training's folder and the sealed bundle, and it decides nothing: the gate and the
-model card use the same evaluation. It is written beside the weekly reports, as
-`site/training/<training_id>.html`, with an index of all trainings. The entry point is
-`training_report`.
+The page shows the training's folder and the sealed bundle, and it decides nothing: the gate and the model card use the
+same evaluation. It is written beside the weekly reports, as `site/training/<training_id>.html`, with an index of all
+trainings. The entry point is `training_report`.
 """
 
 import json
@@ -22,11 +21,10 @@ from pipeline.models.scorer import Scorer
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.evaluation.exploration import explore
-from pipeline.training.evaluation.importance import importance
+from pipeline.training.evaluation.feature_auc import importance
 from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
 from pipeline.training.evaluation.model_card import CARD_FILE, cleaning_summary
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan, TrainingSet
-from pipeline.training.search.trials import TRIALS_FILE, Trials
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, TrainingSet, Trials
 from pipeline.training.training_set import Split, read_weeks, split
 
 MOST_GROUPS = 24

@@ -1,8 +1,7 @@
 """A training set as the later stages see it: its features, its split by time, its rows as a frame.
 
-The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So
-each part holds only weeks after those of the part before it. Entry points: `split`, `read_weeks`,
-`features_of`, `frame` and `answers`.
+The split is by whole weeks, oldest first: train, then validation (for calibration), then test. So each part holds only
+weeks after those of the part before it. Entry points: `split`, `read_weeks`, `features_of`, `frame` and `answers`.
 """
 
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 LABEL = "__satisfied"
 """The label's column; features.sql may not return names that begin with two underscores."""
 FEWEST_OF_A_CLASS = 10
-"""Rows of each answer that every part needs; with fewer, neither calibration nor a metric is
-meaningful."""
+"""Rows of each answer that every part needs; with fewer, neither calibration nor a metric is meaningful."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,7 @@ def answer_rows(weeks: list[TrainingWeek]) -> tuple[int, int]:
 
 
 def read_weeks(folder: Path, weeks: list[TrainingWeek]) -> pa.Table:
-    """Return the rows of these weeks, oldest first, and by subject within a week.
-
-    Raises
-    ------
-    ConservationError
-        If a file is not as `collect` wrote it.
-    """
+    """Return the rows of these weeks, oldest first, and by subject within a week."""
     for week in weeks:
         path = folder / week.file
         if not path.exists() or sha256_of_file(path) != week.digest:
@@ -107,11 +99,6 @@ def features_of(manifest: TrainingSetManifest, rows: pa.Table) -> list[Feature]:
 
     A column without any value (for a number: any finite value) is left out. It teaches nothing, and
     scikit-learn's trees fail on it.
-
-    Raises
-    ------
-    ModelError
-        If every column is NULL in every row.
     """
     known = [c for c in manifest.columns if c.kind != "info" and _has_values(rows.column(c.name), c.kind)]
     if not known:
@@ -137,13 +124,7 @@ def _values(rows: pa.Table, name: str) -> list[str]:
 
 
 def segments(settings: Settings, manifest: TrainingSetManifest) -> tuple[str, ...]:
-    """Return the columns that a version is evaluated by, beside the product.
-
-    Raises
-    ------
-    ConfigError
-        If one of them is no text column of features.sql.
-    """
+    """Return the columns that a version is evaluated by, beside the product."""
     texts = [column.name for column in manifest.columns if column.kind != "number"]
     unknown = [name for name in settings.model.segments if name not in texts]
     if unknown:

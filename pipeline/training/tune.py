@@ -1,9 +1,8 @@
 """Tune, the third stage of a training: search for the family and its hyperparameters, on the train weeks alone.
 
-Each fold trains on the first weeks and validates on the weeks after them, never at random. Each
-family is searched by itself, because the family that wins on few rows need not win on all; it gets
-an equal share of the time that is left. The score is ROC AUC, which calibration does not change.
-The entry point is `tune`.
+Each fold trains on the first weeks and validates on the weeks after them, never at random. Each family is searched by
+itself, because the family that wins on few rows need not win on all; it gets an equal share of the time that is left.
+The score is ROC AUC, which calibration does not change. The entry point is `tune`.
 """
 
 import logging
@@ -17,10 +16,9 @@ import pyarrow as pa
 from pipeline.files import write_text
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.settings import Settings
-from pipeline.training.handoffs import TrainingPlan, TrainingSet, Tuned
+from pipeline.training.handoffs import TRIALS_FILE, Parameters, TrainingPlan, TrainingSet, Trial, Trials, Tuned
 from pipeline.training.pipelines.families import LOGISTIC_REGRESSION, SPACES, estimator
 from pipeline.training.pipelines.own_pipeline import describe_pipeline
-from pipeline.training.search.trials import TRIALS_FILE, Parameters, Trial, Trials
 from pipeline.training.training_set import (
     FEWEST_OF_A_CLASS,
     answer_rows,
@@ -35,8 +33,7 @@ from pipeline.training.training_set import (
 OWN = "own"
 """The family of a pipeline that a team brought."""
 RUNG_ANSWERS = 50
-"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which
-candidates stay."""
+"""Rows of each answer that a fold should have on the first rung; with fewer, chance decides which candidates stay."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ def _search_families(
     places: list[tuple[slice, slice]],
 ) -> tuple[Trial, Trials]:
     """Search each family; return the best trial and all of them."""
-    from pipeline.training.search.halving import search
+    from pipeline.training.halving import search
 
     tuning, seed = settings.tuning, settings.model.seed
     features = features_of(manifest, table)

@@ -20,8 +20,7 @@ import duckdb
 from pipeline.duck import connection, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.manifests import KEYS, SnapshotManifest
-from pipeline.models.attribution import check_roles
-from pipeline.models.predictions import Scored, check_file, whole_parts
+from pipeline.models.predictions import Scored, check_file, check_roles, whole_parts
 from pipeline.settings import Settings
 from pipeline.validation.conservation import check_conserved
 from pipeline.validation.gx import Result, validate

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.code_version import code_version
 from pipeline.errors import BarometerError
 from pipeline.files import sha256_of_text, write_text
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.pinned import Routing, pinned, todays_routing, with_challenger
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
@@ -61,7 +61,7 @@ def config_digest(settings: Settings) -> str:
 
 def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild: bool) -> Plan:
     published = runs.published_run(settings, week)
-    history.repair(settings)
+    role_history.repair(settings)
     choice = registry.choose_model(
         settings, week=week, requested=model, published_version=published.model_version if published else None
     )

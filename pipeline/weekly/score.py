@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import KEYS, SnapshotManifest
-from pipeline.models.attribution import attributed
 from pipeline.models.predictions import (
     PREDICTIONS_SCHEMA,
     SHADOW_SCHEMA,
     Scored,
     Shadow,
+    attributed,
     kept_batches,
     loaded_challenger,
     served,

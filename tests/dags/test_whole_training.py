@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BarometerError, ModelError, RunError
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.orchestration.dag_runs import run_dag
 from pipeline.warehouse import transaction
 from tests.dags.weeks import AS_OF
@@ -36,9 +36,9 @@ def train(installation, weekly, output_as_on_a_terminal) -> Any:
     return run
 
 
-def last_entry(installation) -> history.Entry:
+def last_entry(installation) -> role_history.Entry:
     with transaction(installation) as connection:
-        return history.entries(connection)[-1]
+        return role_history.entries(connection)[-1]
 
 
 @pytest.fixture(scope="module")

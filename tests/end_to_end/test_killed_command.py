@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.local.postgres import embedded
-from pipeline.orchestration.dead_runs import close_dead_runs_if_alone
+from pipeline.orchestration.service_lock import close_dead_runs_if_alone
 from pipeline.settings import Settings
 from tests.company import company_settings
 

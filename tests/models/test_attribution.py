@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConservationError
-from pipeline.models.attribution import check_roles
+from pipeline.models.predictions import check_roles
 from pipeline.models.routing import is_challengers
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import Plan

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.models.bundle import BUNDLE_FILE, open_bundle
-from pipeline.models.history import LOCK
 from pipeline.models.registry import champion, choose_model
+from pipeline.models.role_history import LOCK
 from pipeline.models.routing import CHAMPION
 from pipeline.settings import Settings
 from pipeline.training.handoffs import Registered

@@ -21,11 +21,10 @@ from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import EVALUATION_FILE, score_rows
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
+from pipeline.training.handoffs import Evaluated, Parameters, Registered, TrainingPlan
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
-from pipeline.training.search.trials import Parameters
 from pipeline.training.training_set import LABEL, answers, frame
 from pipeline.weeks import Week
 from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, made_up_rows

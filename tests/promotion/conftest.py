@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.models import history, registry
-from pipeline.models.history import Role
+from pipeline.models import registry, role_history
 from pipeline.models.mlflow_client import mlflow_client
+from pipeline.models.role_history import Role
 from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.training.register import register
@@ -37,7 +37,7 @@ def three(registered: Settings) -> Settings:
     client.delete_registered_model_alias("satisfaction", "challenger")
     with transaction(registered) as connection:
         connection.exec_driver_sql("TRUNCATE model_promotions, withdrawn_versions, published_weeks")
-        history.ask(
+        role_history.ask(
             connection, kind="training", from_week=MARCH, from_version=None, to_version="1", asked_by="training",
             reason="first champion", state="completed",
         )  # fmt: skip
@@ -47,7 +47,7 @@ def three(registered: Settings) -> Settings:
 def passed(settings: Settings, version: str, role: Role = "champion", week: Week = MARCH) -> Gated:
     """A promotion that has passed the gate."""
     with transaction(settings) as connection:
-        asked = history.ask(
+        asked = role_history.ask(
             connection, kind="promotion", from_week=week, from_version=registry.with_alias(settings, role),
             to_version=version, asked_by="asker", reason="a test", role=role,
         )  # fmt: skip
@@ -57,9 +57,9 @@ def passed(settings: Settings, version: str, role: Role = "champion", week: Week
     )  # fmt: skip
 
 
-def entries(settings: Settings) -> list[history.Entry]:
+def entries(settings: Settings) -> list[role_history.Entry]:
     with transaction(settings) as connection:
-        return history.entries(connection)
+        return role_history.entries(connection)
 
 
 def in_force(settings: Settings, week: Week) -> str | None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.manifests import FeatureColumn, SnapshotManifest
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.promotion.gate import gate
 from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
@@ -59,9 +59,9 @@ def found(gated: Gated) -> dict[str, str]:
     return {name: words for name, _, words in (check.partition(": ") for check in gated.checks)}
 
 
-def entries(life: Life) -> list[history.Entry]:
+def entries(life: Life) -> list[role_history.Entry]:
     with warehouse.transaction(life.settings) as connection:
-        return history.entries(connection)
+        return role_history.entries(connection)
 
 
 def failed(life: Life) -> list[str]:

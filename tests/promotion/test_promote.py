@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from pipeline import warehouse
 from pipeline.errors import ModelError
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.promotion.promote import promote, reject
@@ -122,7 +122,7 @@ def test_a_promotion_killed_between_any_two_steps_is_completed_by_trying_again(t
     assert not [entry for entry in entries(three) if entry.state == "begun" or entry.kind == "by hand"]
 
 
-def mine(settings: Settings, gated: Gated) -> history.Entry:
+def mine(settings: Settings, gated: Gated) -> role_history.Entry:
     return next(entry for entry in entries(settings) if entry.promotion_id == gated.promotion_id)
 
 
@@ -138,11 +138,11 @@ def test_two_promotions_at_once_take_turns(three: Settings) -> None:
 
     both = [passed(three, "2"), passed(three, "3")]
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :lock AND NOT granted")
-    with history.turn(three), warehouse.transaction(three) as observer:
+    with role_history.turn(three), warehouse.transaction(three) as observer:
         threads = [threading.Thread(target=attempt, args=(gated,)) for gated in both]
         for thread in threads:
             thread.start()
-        while observer.execute(waiting, {"lock": history.LOCK}).scalar() != len(both):
+        while observer.execute(waiting, {"lock": role_history.LOCK}).scalar() != len(both):
             assert all(thread.is_alive() for thread in threads)
         assert outcomes == []
         assert registry.champion(three) == "1"
@@ -156,12 +156,12 @@ def test_two_promotions_at_once_take_turns(three: Settings) -> None:
 
 def test_a_move_by_hand_in_mlflow_is_entered_and_said(three: Settings, caplog: pytest.LogCaptureFixture) -> None:
     before = len(entries(three))
-    history.repair(three)
+    role_history.repair(three)
     assert len(entries(three)) == before
     client = mlflow_client(three)
     client.set_registered_model_alias("satisfaction", "champion", "3")
     client.set_registered_model_alias("satisfaction", "challenger", "2")
-    history.repair(three)
+    role_history.repair(three)
     *_, champion, challenger = entries(three)
     assert (champion.kind, champion.role, champion.from_version, champion.to_version) == (
         "by hand",
@@ -174,10 +174,10 @@ def test_a_move_by_hand_in_mlflow_is_entered_and_said(three: Settings, caplog: p
     assert (challenger.role, challenger.from_version, challenger.to_version) == ("challenger", None, "2")
     assert "The history of promotions was repaired: the alias 'champion'" in caplog.text
     client.delete_registered_model_alias("satisfaction", "champion")
-    history.repair(three)
+    role_history.repair(three)
     assert (entries(three)[-1].from_version, entries(three)[-1].to_version) == ("3", None)
     assert in_force(three, MARCH) == "1"
-    history.repair(three)
+    role_history.repair(three)
     assert len(entries(three)) == before + 3
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, Feature, seal
-from pipeline.models.exported import VERSION_FILE, ExportedVersion
+from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import MISSING, Scorer

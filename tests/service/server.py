@@ -17,7 +17,7 @@ import uvicorn
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE
-from pipeline.models.exported import VERSION_FILE, ExportedVersion
+from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion
 from pipeline.service.app import Application
 from pipeline.service.model import current
 from pipeline.service.process import configured

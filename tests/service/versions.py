@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.manifests import FeatureColumn
-from pipeline.models import history, registry
+from pipeline.models import registry, role_history
 from pipeline.models.bundle import Feature, TrainingData, seal
 from pipeline.models.histograms import profile
 from pipeline.models.mlflow_client import mlflow_client
@@ -67,7 +67,7 @@ def standing(settings: Settings, champion: str | None, challenger: str | None = 
             client.set_registered_model_alias("satisfaction", role, version)
     with transaction(settings) as connection:
         connection.exec_driver_sql("TRUNCATE model_promotions, withdrawn_versions, published_weeks")
-        history.ask(
+        role_history.ask(
             connection, kind="training", from_week=MARCH, from_version=None, to_version=champion, asked_by="training",
             reason="first champion", state="completed",
         )  # fmt: skip
@@ -76,7 +76,7 @@ def standing(settings: Settings, champion: str | None, challenger: str | None = 
 def gated(settings: Settings, version: str) -> Gated:
     """A promotion to champion that the gate has let pass."""
     with transaction(settings) as connection:
-        asked = history.ask(
+        asked = role_history.ask(
             connection, kind="promotion", from_week=MARCH, from_version=registry.with_alias(settings, "champion"),
             to_version=version, asked_by="asker", reason="a test",
         )  # fmt: skip

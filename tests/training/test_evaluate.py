@@ -16,8 +16,7 @@ from pipeline.training.evaluate import evaluate
 from pipeline.training.evaluation.feature_auc import feature_auc
 from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation, ScoredRows, measure, score_rows
 from pipeline.training.evaluation.model_card import CARD_FILE
-from pipeline.training.handoffs import Evaluated
-from pipeline.training.search.trials import TRIALS_FILE
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated
 from pipeline.training.training_set import LABEL, answers, read_weeks
 from tests.training.conftest import Training
 

@@ -18,7 +18,7 @@ from pipeline.models.profile import PROFILE_FILE, Profile
 from pipeline.models.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.evaluation.exploration import explore
-from pipeline.training.evaluation.importance import importance
+from pipeline.training.evaluation.feature_auc import importance
 from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
 from pipeline.training.evaluation.model_card import CARD_FILE
 from pipeline.training.training_report import training_report

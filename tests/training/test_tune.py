@@ -13,10 +13,9 @@ from pipeline.errors import ConfigError
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Span, Tuning
-from pipeline.training.handoffs import Tuned
+from pipeline.training.halving import CLASSIFIER, FACTOR, FamilySearch, SpanDistribution, distributions, search
+from pipeline.training.handoffs import Trial, Trials, Tuned
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES, estimator
-from pipeline.training.search.halving import CLASSIFIER, FACTOR, FamilySearch, SpanDistribution, distributions, search
-from pipeline.training.search.trials import Trial, Trials
 from pipeline.training.training_set import split
 from pipeline.training.tune import folds, tune
 from tests.training.conftest import Training

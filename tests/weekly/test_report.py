@@ -13,7 +13,7 @@ from sqlalchemy import text
 from pipeline.errors import WeekError
 from pipeline.models.bundle import TrainingData, seal
 from pipeline.reporting import week_report
-from pipeline.reporting.report_queries import ReportQueries
+from pipeline.reporting.report_facts import ReportQueries
 from pipeline.reporting.week_report import write_report
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction

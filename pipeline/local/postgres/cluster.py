@@ -50,13 +50,7 @@ class Cluster:
         return self.folder / "data"
 
     def check_owner(self) -> None:
-        """Refuse a data folder that does not belong to the user that runs the server; change nothing.
-
-        Raises
-        ------
-        ServerError
-            If it belongs to another user.
-        """
+        """Refuse a data folder that does not belong to the user that runs the server; change nothing."""
         if not self.data.exists():
             return
         uid = self.data.stat().st_uid
@@ -69,15 +63,7 @@ class Cluster:
             )
 
     def ensure(self, password: str, port: int) -> int:
-        """Create the cluster if needed, start the server if needed, and return its port.
-
-        Raises
-        ------
-        ServerError
-            If it cannot be created or started, or does not accept the password.
-        DatabaseUnavailableError
-            If it does not answer in time.
-        """
+        """Create the cluster if needed, start the server if needed, and return its port."""
         if not (self.data / "PG_VERSION").exists():
             self._make(password)
         deadline = time.monotonic() + PATIENCE_SECONDS

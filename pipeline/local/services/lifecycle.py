@@ -6,7 +6,7 @@ supervisor was killed. The entry points are `up`, `down` and `addresses`.
 """
 
 import os
-import subprocess
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -15,8 +15,7 @@ from pipeline.errors import ServerError
 from pipeline.local.postgres import embedded
 from pipeline.local.postgres.databases import databases
 from pipeline.local.services.components import health
-from pipeline.local.services.ports import check_ports
-from pipeline.local.services.processes import GRACE_SECONDS, SUPERVISOR, marked, marking, stop, supervisors
+from pipeline.local.services.processes import GRACE_SECONDS, SUPERVISOR, marked, marking, start, stop, supervisors
 from pipeline.orchestration import service_lock
 from pipeline.orchestration.airflow_environment import airflow_environment, airflow_url
 from pipeline.settings import Settings
@@ -77,16 +76,8 @@ def _start(settings: Settings) -> None:
         logs.mkdir(exist_ok=True)
         for log in logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
-        with (logs / "supervisor.log").open("ab") as output:
-            subprocess.Popen(
-                [sys.executable, "-m", SUPERVISOR, str(lock)],
-                env={**os.environ, **airflow_environment(settings), **marking(settings.home)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock],
-            )
+        environment = {**airflow_environment(settings), **marking(settings.home)}
+        start([sys.executable, "-m", SUPERVISOR, str(lock)], environment, logs / "supervisor.log", lock)
     finally:
         os.close(lock)
 
@@ -106,3 +97,30 @@ def _await_health(settings: Settings, on_progress: Callable[[str], None]) -> Non
                 f"read the logs in {settings.home / 'logs'}, supervisor.log first; then try again.",
             )
         time.sleep(POLL_SECONDS if waiting else 0)
+
+
+def check_ports(settings: Settings) -> None:
+    """Refuse a port that another program uses, or that two settings name."""
+    ports = {f"services.{name}": ("127.0.0.1", port) for name, port in settings.services.model_dump().items()}
+    ports["service.port"] = (settings.service.host, settings.service.port)
+    taken: dict[int, str] = {}
+    for setting, (host, port) in ports.items():
+        reason = f"{taken[port]} names it too" if port in taken else _refusal(host, port)
+        if reason:
+            raise ServerError(
+                f"Port {port} on {host} cannot be used: {reason}.",
+                f"a free port for {setting}.",
+                f"stop what uses it, or choose another: BAROMETER__{setting.upper().replace('.', '__')}={port + 1000}.",
+            )
+        taken[port] = setting
+
+
+def _refusal(host: str, port: int) -> str | None:
+    """Return why the port cannot be bound, or None if it can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None

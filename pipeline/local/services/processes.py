@@ -1,6 +1,7 @@
 """The processes of a home's services: found by a mark in their environment, and ended within a time limit."""
 
 import os
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,20 @@ MARK = "BAROMETER_SERVICES"
 """Environment variable of every process of the services; child processes inherit it."""
 SUPERVISOR = "pipeline.local.services.supervisor"
 GRACE_SECONDS = 15.0
+
+
+def start(command: list[str], environment: dict[str, str], log: Path, lock: int) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, which inherits the lock and appends its output to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
 
 
 def marking(home: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ LOCK is the descriptor of the services' lock, which every component inherits.
 """
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from pathlib import Path
 from pipeline import warehouse
 from pipeline.local.postgres.databases import databases
 from pipeline.local.services.components import SCHEDULER, Component, components, python
-from pipeline.local.services.processes import family, marked, stop
-from pipeline.orchestration.dead_runs import close_dead_runs
+from pipeline.local.services.processes import family, marked, start, stop
+from pipeline.orchestration.service_lock import close_dead_runs
 from pipeline.settings import Settings, load_settings
 
 CHECK_SECONDS = 1.0
@@ -96,16 +95,7 @@ def _restart_ended(logs: Path, lock: int, kept: list[_Kept], stopping: threading
 
 def _start(logs: Path, component: Component, lock: int) -> subprocess.Popen[bytes]:
     log.info("starting %s", component.name)
-    with (logs / f"{component.name}.log").open("ab") as output:
-        return subprocess.Popen(
-            component.command,
-            env={**os.environ, **component.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=[lock],
-        )
+    return start(component.command, component.environment, logs / f"{component.name}.log", lock)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import BarometerError, ModelError
-from pipeline.models.exported import ExportedVersion, exported_files, exported_version, write_folder
+from pipeline.models.exported_versions import ExportedVersion, exported_files, exported_version, write_folder
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pipeline.errors import BarometerError, ModelError
 from pipeline.files import sha256_of_text
 from pipeline.models import registry
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE
-from pipeline.models.exported import VERSION_FILE, ExportedVersion, exported_version, not_exported, parsed
+from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion, exported_version, not_exported, parsed
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.service.model.copies import Candidate, Copies, InCharge
 from pipeline.settings import Settings
-from pipeline.settings.variables import filled
+from pipeline.settings.secrets import filled
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Exploration: what the train weeks hold, feature by feature, for the training report.
 
-For each feature: its distribution, absent values and outliers, and the fraction of satisfied
-subjects along its values, overall and by product. It takes a few passes of SQL, and no row is
-changed. The entry point is `explore`.
+For each feature: its distribution, absent values and outliers, and the fraction of satisfied subjects along its values,
+overall and by product. It takes a few passes of SQL, and no row is changed. The entry point is `explore`.
 """
 
 from dataclasses import dataclass, field
@@ -20,12 +19,10 @@ from pipeline.training.training_set import LABEL
 BARS = 24
 """Bars of a number's distribution, between its first and its last percentile."""
 MOST_BINS = 10
-"""At most this many ranges of a number, or of the most frequent categories, are shown with their
-satisfied fraction."""
+"""At most this many ranges of a number, or of the most frequent categories, are shown with their satisfied fraction."""
 MOST_PRODUCTS = 8
 FAR_OUT = 3.0
-"""A number is an outlier if it lies this many interquartile ranges beyond the quartiles (Tukey's
-outer fences)."""
+"""A number is an outlier if it lies this many interquartile ranges beyond the quartiles (Tukey's outer fences)."""
 RARE = 0.001
 """A category is an outlier if a smaller fraction of the rows has it."""
 WHOLE = 1000

@@ -1,9 +1,8 @@
 """How good a version is on its test weeks: overall, by product and segment, and beside the champion.
 
-The stage `evaluate` stores the result with the version as `evaluation.json`; the model card and the
-training report show it. The gate measures the same rows again, against the champion of that day.
-Entry points: `score_rows`, `score_with_champion` and `ScoredRows` for the predictions, `measure`
-for the `Evaluation`.
+The stage `evaluate` stores the result with the version as `evaluation.json`; the model card and the training report
+show it. The gate measures the same rows again, against the champion of that day. Entry points: `score_rows`,
+`score_with_champion` and `ScoredRows` for the predictions, `measure` for the `Evaluation`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from pipeline.errors import ModelError
+from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.bundle import open_bundle
 from pipeline.models.evaluation_metrics import CurvePoint, Estimate, calibration_curve, differences, estimates
@@ -29,11 +29,7 @@ PRODUCT = "product_id"
 EVALUATION_FILE = "evaluation.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Group(_Part):
+class Group(Facts):
     """The test rows of one product, or of one value of a segment."""
 
     by: str
@@ -47,21 +43,20 @@ class Group(_Part):
     """This version's metrics minus the champion's; None if either is missing."""
 
 
-class AgainstChampion(_Part):
+class AgainstChampion(Facts):
     """The champion on the same rows."""
 
     version: str
     refusal: str | None
     """Why it could not score the rows."""
     knows_weeks: list[str]
-    """The test weeks that the champion was trained or calibrated on; on them it looks better than
-    it is."""
-    overall: dict[str, Estimate] = {}
-    differences: dict[str, Estimate] = {}
+    """The test weeks that the champion was trained or calibrated on; on them it looks better than it is."""
+    overall: dict[str, Estimate] = Field(default_factory=dict)
+    differences: dict[str, Estimate] = Field(default_factory=dict)
     """This version's metrics minus the champion's, on the same rows."""
 
 
-class Evaluation(_Part):
+class Evaluation(Facts):
     """A version on its test weeks; intervals are 95 %, by a bootstrap over subjects."""
 
     rows: int
@@ -78,8 +73,7 @@ class Evaluation(_Part):
     champion: AgainstChampion | None
     """None if there was no champion yet."""
     feature_auc: dict[str, float]
-    """ROC AUC of each feature alone; a value near 1 suggests that the feature contains the
-    answer."""
+    """ROC AUC of each feature alone; a value near 1 suggests that the feature contains the answer."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +133,7 @@ def score_with_champion(
 ) -> tuple[AgainstChampion | None, Floats | None]:
     """Return the champion `version` as far as it is known, and its satisfaction of each test row of these weeks.
 
-    A champion that cannot score the rows must not stop its successor, so its error is returned as
-    `refusal`.
+    A champion that cannot score the rows must not stop its successor, so its error is returned as `refusal`.
     """
     if version is None:
         return None, None

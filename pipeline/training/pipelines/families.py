@@ -1,8 +1,7 @@
 """The two families of scikit-learn pipelines, preprocessing included, and the sigmoid that calibrates the chosen one.
 
-They hold only steps that skl2onnx converts exactly; `parity` checks that for every version. Entry
-points, in the order of their use: `SPACES`, `estimator` and `threads_for` (tune, fit),
-`round_to_float32` and `calibrated` (fit).
+They hold only steps that skl2onnx converts exactly; `parity` checks that for every version. Entry points, in the order
+of their use: `SPACES`, `estimator` and `threads_for` (tune, fit), `round_to_float32` and `calibrated` (fit).
 """
 
 from contextlib import AbstractContextManager
@@ -12,7 +11,7 @@ import numpy as np
 
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Space, Span
-from pipeline.training.search.trials import Parameters
+from pipeline.training.handoffs import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +40,10 @@ HANDLING = {
     " the last one. Absent numbers take the branch that fitted the train rows. Categories are ordinals; unseen ones"
     " are -1.",
 }
-"""What each family does with absent, extreme and unseen values; shown in the training report and
-the model card."""
+"""What each family does with absent, extreme and unseen values; shown in the training report and the model card."""
 ROWS_FOR_THREADS = 100_000
 QUANTILES = 30
-"""More quantiles hardly improve the model, but skl2onnx compiles 100 of them a hundred times
-slower."""
+"""More quantiles hardly improve the model, but skl2onnx compiles 100 of them a hundred times slower."""
 
 
 def estimator(features: list[Feature], family: str, parameters: Parameters, seed: int) -> "Pipeline":
@@ -109,10 +106,9 @@ def threads_for(rows: int) -> AbstractContextManager[object]:
 def round_to_float32(fitted: "Pipeline") -> "Pipeline":
     """Return our fitted pipeline with its quantiles and thresholds rounded to float32, as ONNX stores them.
 
-    Where two quantiles are nearly equal, their last digits decide a rank: 0.007 of satisfaction, as
-    measured. A tree's threshold lies half-way between two values, and rounded down it stays between
-    them; ONNX would round some up. A team's own pipeline is left alone, and refused at export if
-    this matters.
+    Where two quantiles are nearly equal, their last digits decide a rank: 0.007 of satisfaction, as measured. A tree's
+    threshold lies half-way between two values, and rounded down it stays between them; ONNX would round some up. A
+    team's own pipeline is left alone, and refused at export if this matters.
     """
     rank = fitted.get_params().get("features__numbers__rank")
     if rank is not None:

@@ -1,8 +1,7 @@
 """Export: the one way from a fitted scikit-learn pipeline to the files of a model version.
 
-It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model
-compiled to ONNX (for scoring). It refuses a pipeline whose two forms differ. The entry point is
-`export`.
+It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model compiled to ONNX (for
+scoring). It refuses a pipeline whose two forms differ. The entry point is `export`.
 """
 
 from importlib import import_module
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 DATA_TYPES = {"numpy.dtype"}
-"""Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was
-fitted on."""
+"""Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was fitted on."""
 
 
 def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
@@ -31,11 +29,6 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
 
     The pipeline is fitted and takes a frame as `pipeline.training.training_set.frame` makes it;
     `rows` is such a frame of training rows.
-
-    Raises
-    ------
-    ModelError
-        If the pipeline cannot be converted, differs in ONNX, or holds objects of other libraries.
     """
     model = to_onnx(pipeline, features)
     compared = check_parity(pipeline, Scorer(model, features, threshold=0.5), rows)
@@ -45,13 +38,7 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
 
 
 def to_onnx(pipeline: "Pipeline", features: list[Feature]) -> bytes:
-    """Return the pipeline as an ONNX file with one input for each feature, in order.
-
-    Raises
-    ------
-    ModelError
-        If a step cannot be converted.
-    """
+    """Return the pipeline as an ONNX file with one input for each feature, in order."""
     import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -102,13 +89,7 @@ def _save_with_mlflow(pipeline: "Pipeline", features: list[Feature], rows: "pd.D
 
 
 def check_types(names: list[str], holder: str) -> list[str]:
-    """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's.
-
-    Raises
-    ------
-    ModelError
-        If one is not; it names `holder` as what holds it.
-    """
+    """Return the types that skops asks about in a file, after checking that each is a class of scikit-learn's."""
     foreign = [name for name in names if name not in DATA_TYPES and not _is_scikit_learns(name)]
     if foreign:
         raise ModelError(

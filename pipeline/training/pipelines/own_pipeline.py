@@ -8,7 +8,7 @@ scikit-learn's own classes. Nothing is unpickled. Entry points, in the order of 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_of_file, written_atomically
@@ -22,15 +22,7 @@ HOW_TO = "docs/own-model.md"
 
 
 def admit(file: Path, folder: Path) -> Path:
-    """Check the file of a pipeline, and return the copy in `folder` that the training uses.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read.
-    ModelError
-        If it does not hold a scikit-learn pipeline that ends in a classifier, in skops' format.
-    """
+    """Check the file of a pipeline, and return the copy in `folder` that the training uses."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -68,13 +60,7 @@ def load_pipeline(path: Path, seed: int) -> "Pipeline":
 
 
 def fit_pipeline(pipeline: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":
-    """Return the pipeline, fitted.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be fitted on these rows, for example because it names other columns.
-    """
+    """Return the pipeline, fitted."""
     try:
         return pipeline.fit(rows, labels)
     except Exception as error:  # noqa: BLE001 - a team's pipeline may fail in any way
@@ -106,7 +92,8 @@ def _load(path: Path) -> "Pipeline":
             f"write it with skops.io.dump(pipeline, file) and the installed versions; see {HOW_TO}.",
         ) from None
     is_pipeline = isinstance(found, Pipeline) and len(found.steps) > 1
-    if not is_pipeline or not is_classifier(found) or not _has_margin(found[-1]):
+    has_margin = is_pipeline and any(hasattr(found[-1], name) for name in ("decision_function", "predict_proba"))
+    if not has_margin or not is_classifier(found):
         steps = f" of {' > '.join(type(step).__name__ for _, step in found.steps)}" if is_pipeline else ""
         raise ModelError(
             f"The file holds a {type(found).__name__}{steps}, which is no pipeline with a classifier.",
@@ -115,7 +102,3 @@ def _load(path: Path) -> "Pipeline":
             f"put the model into such a pipeline; see {HOW_TO}.",
         )
     return found
-
-
-def _has_margin(classifier: Any) -> bool:
-    return hasattr(classifier, "decision_function") or hasattr(classifier, "predict_proba")

@@ -43,13 +43,7 @@ UNUSUAL: dict[str, tuple[Any, ...]] = {
 
 
 def check_parity(pipeline: "Pipeline", scorer: Scorer, rows: "pd.DataFrame") -> int:
-    """Compare the two forms, and return on how many rows.
-
-    Raises
-    ------
-    ModelError
-        If they differ in any row by more than `TOLERANCE`; it names the feature at fault.
-    """
+    """Refuse two forms that differ in any row by more than `TOLERANCE`; return how many rows were compared."""
     import pandas as pd
 
     cases = {"rows as in training": _spread(rows, min(PARITY_ROWS, len(rows)))}

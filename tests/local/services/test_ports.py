@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from pipeline.errors import ServerError
-from pipeline.local.services.ports import check_ports
+from pipeline.local.services.lifecycle import check_ports
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
 

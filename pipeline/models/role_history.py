@@ -1,10 +1,9 @@
 """The history of champion and challenger, `model_promotions`, kept in step with the aliases in MLflow.
 
-The aliases and the history lie in two databases, so no transaction spans both. Therefore a change
-is first written here and committed, then the alias moves, then the entry is completed. The alias is
-the truth. After a process was killed, or a person moved an alias in MLflow, the next process that
-takes its turn corrects the history, and the entry says so. A correction never moves an alias. Entry
-points: `turn`, `repair`, `ask` and `carry_out`.
+The aliases and the history lie in two databases, so no transaction spans both. Therefore a change is first written here
+and committed, then the alias moves, then the entry is completed. The alias is the truth. After a process was killed, or
+a person moved an alias in MLflow, the next process that takes its turn corrects the history, and the entry says so. A
+correction never moves an alias. Entry points: `turn`, `repair`, `ask` and `carry_out`.
 """
 
 import logging
@@ -14,9 +13,9 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 
+from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
@@ -35,10 +34,8 @@ ROLES: tuple[Role, ...] = ("champion", "challenger")
 log = logging.getLogger(__name__)
 
 
-class Entry(BaseModel):
+class Entry(Facts):
     """A row of `model_promotions`; see the comments there."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     promotion_id: int
     promoted_at: datetime

@@ -1,10 +1,9 @@
 """Successive halving over one family, candidate by candidate, within a deadline.
 
-All candidates are tried on few rows, the best third of them on three times as many, and so on up to
-all rows. The candidates and the rows of each rung are those of scikit-learn's
-`HalvingRandomSearchCV` with the same seed; going candidate by candidate adds progress messages and
-the deadline. The entry point is `search`. Import this module only where a search runs, because it
-imports scikit-learn.
+All candidates are tried on few rows, the best third of them on three times as many, and so on up to all rows. The
+candidates and the rows of each rung are those of scikit-learn's `HalvingRandomSearchCV` with the same seed; going
+candidate by candidate adds progress messages and the deadline. The entry point is `search`. Import this module only
+where a search runs, because it imports scikit-learn.
 """
 
 import logging
@@ -22,8 +21,8 @@ from sklearn.utils import resample
 
 from pipeline.errors import ConfigError
 from pipeline.settings.model import Space, Span
+from pipeline.training.handoffs import Trial
 from pipeline.training.pipelines.families import threads_for
-from pipeline.training.search.trials import Trial
 
 FACTOR = 3
 """One candidate in three reaches the next rung, which has three times the rows."""
@@ -87,25 +86,9 @@ def search(
 ) -> FamilySearch:
     """Search `space` and return what was tried.
 
-    Parameters
-    ----------
-    family
-        Its name, for messages.
-    pipeline
-        Not fitted; its step `classifier` takes the parameters.
-    rows, labels
-        Of the train weeks; `folds` are positions in them.
-    candidates
-        How many to draw.
-    fewest_rows
-        The smallest number of rows for the first rung.
-    seed
-        Decides which candidates are drawn, and which rows below the last rung.
-
-    Raises
-    ------
-    ConfigError
-        If the classifier has no such parameter, or does not take one of its values.
+    `pipeline` is not fitted, and its step `classifier` takes the parameters. `rows` and `labels` are of the train
+    weeks, and `folds` are positions in them. The first rung has at least `fewest_rows`. `seed` decides which candidates
+    are drawn, and which rows below the last rung.
     """
     _check_names(family, pipeline, space)
     found = FamilySearch(family, deadline)

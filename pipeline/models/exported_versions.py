@@ -1,10 +1,9 @@
 """An exported version: a folder with all that serving needs, for a place without registry and warehouse.
 
-It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A
-cloud unpacks it into its container's model folder, or one folder deeper. `version.json` replaces
-the registry: it holds the version, the digest of `bundle.json`, and the threshold in force at the
-export. Entry points: `export_version` for `barometer models export`, `exported_version` for the
-service.
+It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud unpacks it
+into its container's model folder, or one folder deeper. `version.json` replaces the registry: it holds the version, the
+digest of `bundle.json`, and the threshold in force at the export. Entry points: `export_version` for `barometer models
+export`, `exported_version` for the service.
 """
 
 import gzip
@@ -14,10 +13,11 @@ import tarfile
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import write_bytes
+from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, open_bundle
 from pipeline.models.profile import PROFILE_FILE
@@ -27,10 +27,8 @@ VERSION_FILE = "version.json"
 ARCHIVE_ENDING = ".tar.gz"
 
 
-class ExportedVersion(BaseModel):
+class ExportedVersion(Facts):
     """The content of `version.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """The model's name in the registry."""
@@ -115,13 +113,7 @@ def write_folder(files: dict[str, bytes], folder: Path) -> None:
 
 
 def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
-    """Return the folder that holds `version.json`, which is this one or one just below it, and its content.
-
-    Raises
-    ------
-    ModelError
-        If there is none or more than one, or it has another form.
-    """
+    """Return the folder that holds `version.json`, which is this one or one just below it, and its content."""
     places = [folder / VERSION_FILE] if (folder / VERSION_FILE).is_file() else sorted(folder.glob(f"*/{VERSION_FILE}"))
     if len(places) != 1:
         raise not_exported(str(folder), len(places))
@@ -129,13 +121,7 @@ def exported_version(folder: Path) -> tuple[Path, ExportedVersion]:
 
 
 def parsed(content: bytes, place: str) -> ExportedVersion:
-    """Return the content of a `version.json`.
-
-    Raises
-    ------
-    ModelError
-        If it has another form.
-    """
+    """Return the content of a `version.json`."""
     try:
         return ExportedVersion.model_validate_json(content)
     except ValidationError as error:
