@@ -84,7 +84,8 @@ def test_a_remote_folder_is_copied_once(settings: Settings, tmp_path: Path, sche
     filesystem.put(str(tmp_path / "model"), f"{tmp_path}/there/nested", recursive=True)
     container = in_folder(settings, uri)
     shutil.rmtree(container.home, ignore_errors=True)
-    with watching(in_folder(settings, f"{uri}/nested/nowhere")) as current:
+    filesystem.makedirs(f"{tmp_path}/empty")
+    with watching(in_folder(settings, f"{scheme}://{tmp_path}/empty")) as current:
         assert "holds no version.json" in problems(current)["champion"]
     with watching(container) as current:
         assert (current.readiness()["status"], answers(current)) == ("ready", answers_of(settings, "2"))
