@@ -38,7 +38,7 @@ Measured = tuple[float, float, float]
 
 
 def main(rows: int) -> None:
-    """Write a feed of so many rows, read it both ways, and print what it took."""
+    """Write a feed of `rows` rows, read it both ways, and print the cost."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_feed(folder, rows)

@@ -33,7 +33,7 @@ LOOKUP = "SELECT run_id FROM predictions WHERE week = %s AND customer_id = 'c000
 
 
 def main(rows: int) -> None:
-    """Publish a week of so many rows twice and print what it took."""
+    """Publish a week of `rows` rows twice and print the time."""
     with tempfile.TemporaryDirectory() as name:
         settings = _settings(Path(name))
         _measure(settings, rows)
@@ -42,7 +42,7 @@ def main(rows: int) -> None:
 
 def _measure(settings: Settings, rows: int) -> None:
     url = databases(settings).warehouse.replace("+psycopg", "")
-    _timed_publish(settings, "publish, nobody reads", rows)
+    _timed_publish(settings, "publish, without readers", rows)
     with psycopg.connect(url) as open_reader, psycopg.connect(url, autocommit=True) as looking_up:
         open_reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         before = _aggregate(open_reader)

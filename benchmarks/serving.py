@@ -223,7 +223,7 @@ def wrk(server: str, script: Path, connections: int, seconds: int) -> Load:
 
 
 def memory_over(process: psutil.Process, script: Path, requests: int, seconds: int) -> list[float]:
-    """Return the sidecar's memory in MiB before and after each fifth of so many requests."""
+    """Return the sidecar's memory in MiB before and after each fifth of `requests` requests."""
     found, sent, next_look = [process.memory_info().rss / 2**20], 0, requests / 5
     while sent < requests:
         sent += wrk("sidecar", script, 16, min(seconds, 3)).requests

@@ -40,7 +40,7 @@ LIMITS = {"all pass": 100.0, "all fail": -1.0}
 
 
 def main(rows: int) -> None:
-    """Make a snapshot of so many rows, and measure."""
+    """Make a snapshot of `rows` rows, and measure."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         manifest = make_snapshot(home, rows)

@@ -118,7 +118,7 @@ def test_files_with_other_headers_leave_one_by_one(feed: Feed, tmp_path: Path):
     settings = feed(b"id,amount\na,x\n", declared='path = "feed*.csv"')
     (settings.landing / "feed2.csv").write_bytes(b"amount,id\ny,b\n")
     record, _ = rejected(settings)
-    with pytest.raises(ConfigError, match=r"under 2 different headers.*--file: feed.csv, feed2.csv"):
+    with pytest.raises(ConfigError, match=r"have 2 different headers.*--file: feed.csv, feed2.csv"):
         export_rejects(settings, record, Rejects("feed", None), "csv", tmp_path / "out.csv")
     assert export_rejects(settings, record, Rejects("feed", "feed2.csv"), "csv", tmp_path / "out.csv") == 1
     assert (tmp_path / "out.csv").read_bytes() == b"amount,id\ny,b\n"
