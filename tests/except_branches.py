@@ -2,8 +2,9 @@
 
     python -m pytest -p tests.except_branches tests/sources tests/weekly
 
-An import hook puts a mark into each `except` branch as its module is loaded; forks keep it, new interpreters that tests
-start do not. The report covers the modules that were loaded.
+An import hook puts a mark into each `except` branch as its module is loaded. Forks and the interpreters that tests
+start keep it, unless they get another PYTHONPATH. The report covers the modules that were loaded. Several commands add
+to one report if EXCEPT_BRANCHES names the same file.
 """
 
 import ast
@@ -14,13 +15,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import mkdtemp, mkstemp
 from types import CodeType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-MARKS = Path(os.environ.setdefault("EXCEPT_BRANCHES", mkstemp()[1]))
-"""Lines `found PLACE` of loaded and `entered PLACE` of entered branches; forks and xdist's workers write here too."""
+MARKS = Path(os.environ.get("EXCEPT_BRANCHES") or mkstemp()[1])
+"""Lines `found PLACE` of loaded and `entered PLACE` of entered branches, from all processes."""
+os.environ["EXCEPT_BRANCHES"] = str(MARKS)
 MARKS.touch()
 with suppress(PermissionError):
     MARKS.chmod(0o666)  # a fork may have become another user
@@ -62,6 +64,13 @@ class _Finder:
 
 builtins.__note_branch__ = _note
 sys.meta_path.insert(0, _Finder)
+
+
+def pytest_configure() -> None:
+    """Give the hook to every interpreter that a test starts."""
+    folder = Path(mkdtemp())
+    (folder / "sitecustomize.py").write_text("import tests.except_branches\n")
+    os.environ["PYTHONPATH"] = str(folder)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

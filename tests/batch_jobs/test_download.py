@@ -1,5 +1,6 @@
 """Downloads from real web servers: without ranges, with redirects, with wrong lengths."""
 
+import resource
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -122,3 +123,17 @@ def test_a_server_without_ranges_may_have_a_large_file(settings, planned, tmp_pa
     for url in serving(partial(Quiet, directory=str(tmp_path))):
         read = read_rows(settings, planned(ROWS, "jsonl", uri=f"{url}/rows.jsonl", digest=None))
         assert (read.rows, read.unreadable) == (130_000, 0)
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_refused(settings, planned, url, said):
+    said.body = ROWS + b"\n" * 2_000_000
+    said.headers = {"Content-Length": str(len(said.body))}
+    plan = planned(ROWS, "csv", uri=f"{url}/rows.csv", digest=None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(SourceError, match="The file cannot be stored: File too large"):
+            read_rows(settings, plan)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((settings.home / "tmp").glob("fetched-*"))

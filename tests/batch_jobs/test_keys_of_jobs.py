@@ -133,3 +133,17 @@ def test_where_no_airflow_was_ever_started_it_says_so(settings, http, runs):
     assert not (settings.home / "credentials.json").exists()
     (settings.home / "airflow" / "passwords.json").write_text("{}")  # make up does it while the service runs
     assert hand_in(http).status_code == 202
+
+
+def test_results_whose_file_was_lost_are_gone(settings, http, runs):
+    job_id = hand_in(http).json()["id"]
+    succeed(settings, runs, job_id)
+    answer = http.get(f"{PATH}/{job_id}/results")
+    assert answer.status_code == 410, answer.text
+
+
+def test_a_run_that_airflow_triggered_with_another_id_has_no_results(http, runs):
+    runs.trigger("file__anybody__jürgen", {})
+    runs.end("file__anybody__jürgen", "success")
+    (job,) = http.get(PATH).json()["jobs"]
+    assert (job["state"], job["links"].keys()) == ("succeeded", {"self"})

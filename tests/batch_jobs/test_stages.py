@@ -301,3 +301,12 @@ def test_memory_does_not_grow_with_the_file(settings, planned):
         read = read_rows(settings, plan)
     assert (read.rows, read.shards) == (rows, 3)
     assert use.peak_mib - little.peak_mib < 250, "of 30 MB of text, 60 MB of values; more rows take no more"
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [("file:///nowhere/rows.csv", "No such file or directory"), ("nosuch://bucket/rows.csv", "Protocol not known")],
+)
+def test_a_file_that_is_not_there_is_refused(settings, planned, uri, words):
+    with pytest.raises(SourceError, match=f"The file cannot be reached: {words}"):
+        read_rows(settings, planned(csv_of([GOOD]), "csv", uri=uri, digest=None))

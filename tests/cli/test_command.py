@@ -1,6 +1,7 @@
 """Every command: help, exit codes, errors in three parts, a quick start."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.errors import ConfigError
+from pipeline.orchestration import service_lock
 from pipeline.weeks import Week
+from tests.company import company_settings
 
 COMMANDS = [
     "run", "backfill", "train", "models", "promote", "rollback", "score", "query", "report", "status", "quarantine",
@@ -159,3 +162,27 @@ def test_sample_writes_the_sample_company(barometer, tmp_path: Path):
     assert result.exit_code == 0
     assert "best reachable AUC" in result.stdout
     assert json.loads((out / "sample.json").read_text())["first_week"] == str(Week.parse("2026-02-16"))
+
+
+def test_a_command_whose_libraries_are_missing_names_the_first(barometer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
+    for name in [name for name in sys.modules if name.startswith(("pipeline.batch_jobs", "pyarrow."))]:
+        monkeypatch.delitem(sys.modules, name)
+    result = barometer("score", "rows.csv")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The package pyarrow is not installed.")
+
+
+def test_score_refuses_a_file_that_is_not_there(barometer, tmp_path: Path):
+    result = barometer("score", str(tmp_path / "rows.csv"))
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'rows.csv'} cannot be read: No such file or directory" in result.stderr
+
+
+def test_a_backfill_that_fails_says_where_to_continue(barometer, company, home):
+    lock = service_lock.take_for_services(company_settings(company, home))  # services that do not answer
+    result = barometer("backfill", "--from", "2026-03-02", "--to", "2026-03-09", SERVICES__AIRFLOW_PORT="1")
+    os.close(lock)
+    assert result.exit_code == 1
+    assert "Week 2026-03-02 failed" in result.stderr
+    assert "Continue with --from 2026-03-02." in result.stderr

@@ -17,6 +17,7 @@ from pipeline.models.bundle import BUNDLE_FILE, open_bundle
 from pipeline.models.registry import champion, choose_model
 from pipeline.models.role_history import LOCK
 from pipeline.models.routing import CHAMPION
+from pipeline.promotion.overview import files_of
 from pipeline.settings import Settings
 from pipeline.training.handoffs import Registered
 from pipeline.training.register import register
@@ -163,6 +164,9 @@ def test_a_version_that_was_deleted_or_registered_by_others_is_refused(shared, v
     foreign = client.create_model_version("satisfaction", source=unsealed.as_uri())
     with pytest.raises(ModelError, match="was not registered by Barometer"):
         chosen(shared, str(MARCH), str(foreign.version))
+    files = files_of(shared, str(foreign.version))
+    assert not files.intact
+    assert "was not registered by Barometer" in files.words
     doomed = register(shared, *evaluated_as_of(shared, unsealed, MARCH, "doomed"))
     client.delete_model_version("satisfaction", doomed.version)
     with pytest.raises(ModelError, match="has no version"):

@@ -165,3 +165,15 @@ def test_keys_of_two_types(mine):
         '{"customer_id": 7, "product_id": "p", "about_week": "2026-01-05", "answer": 1, "answered_at": null}\n'
     )
     assert "007 and 7" in said(of_sources(mine), "remark", "column customer_id")
+
+
+def test_a_suite_that_is_not_json(mine):
+    (mine / "expectations/predictions.json").write_text("{")
+    assert "predictions.json is not JSON" in said(checked(mine), "problem", "expectations")
+
+
+def test_sql_that_is_not_text(mine):
+    (mine / "sql/features.sql").write_bytes("SELECT 'é'".encode("latin-1"))
+    found = checked(mine)
+    assert "features.sql" in said(found, "problem", "features.sql")
+    assert "neither query uses it" in said(found, "remark", "source events")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import tomllib
 from pathlib import Path
 
@@ -174,3 +175,26 @@ def test_drafts_of_a_whole_company_say_so_and_pass_the_check(company, tmp_path):
     for file in ("pipeline.toml", "sql/features.sql", "sql/labels.sql"):
         assert "DRAFT" in (tmp_path / "drafts" / file).read_text()
     assert tomllib.loads((tmp_path / "drafts/pipeline.toml").read_text())["sources"]["events"]["lookback_weeks"] == 8
+
+
+def test_numbers_that_look_like_a_day_are_no_week(tmp_path):
+    for day in ("2026-13-45", "2026-13-46"):
+        write(tmp_path, f"daily-{day}.csv", "who,n\na,1\n")
+    (source,) = drafted(tmp_path).sources.values()
+    assert (source.path, source.lookback_weeks) == ("daily-[0-9]*.csv", None)
+
+
+def test_a_line_that_is_not_json_is_passed_over(tmp_path):
+    write(tmp_path, "log.jsonl", "nonsense\n" + '{"who": "a", "n": 1}\n' * 3)
+    assert types(drafted(tmp_path), "log") == {"who": "text", "n": "integer"}
+
+
+def test_a_file_that_was_cut_short_is_left_out(tmp_path):
+    write(tmp_path, "good.csv", "who,n\na,1\n")
+    numbers = random.Random(1)
+    write(tmp_path, "cut.csv.gz", "who,n\n" + "".join(f"a,{numbers.random()}{' ' * 400}\n" for _ in range(40_000)))
+    cut = tmp_path / "files/cut.csv.gz"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    made = write_drafts(tmp_path / "files", tmp_path / "drafts", lambda _: None)
+    assert list(made.sources) == ["good"]
+    assert "cannot be read to its end" in made.left_out[cut]

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from pipeline.errors import RequestError
 from pipeline.local.postgres import embedded
 from pipeline.models import registry
+from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.scorer import Scorer
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
@@ -197,6 +198,11 @@ def test_a_challenger_that_cannot_serve_is_left_out_and_said(settings: Settings)
             "needs features that the champion, version 1, does not have: unheard_of" in problems(current)["challenger"]
         )
         assert answers(current) == answers_of(settings, "1")
+        client = mlflow_client(settings)
+        foreign = str(client.create_model_version("satisfaction", source=settings.home.as_uri()).version)
+        standing(settings, "1", foreign)
+        until(lambda: "was not registered by Barometer" in problems(current).get("challenger", ""))
+        client.delete_model_version("satisfaction", foreign)
         folder, _ = registry.bundle_of(settings, "3")
         with spoiled(folder / "model.onnx"):
             standing(settings, "1", "3")

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.service.app import Application
+from pipeline.service.instances.signature import Signature
 from tests.company import company_settings
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 
@@ -190,3 +191,11 @@ def test_beyond_loopback_somebody_must_authenticate(company, tmp_path, model_fol
     for auth in ("keys", "platform"):
         application = Application(company_settings(company, tmp_path, **here, SERVICE__AUTH=auth))
         assert (application.keyring is not None) == (auth == "keys")
+
+
+def test_a_bug_is_answered_with_500_and_its_reason_is_in_the_log_alone(port, monkeypatch, caplog):
+    monkeypatch.setattr(Signature, "fast", lambda *_: 1 / 0)
+    problem = ask(port, predict(instances())).problem
+    assert (problem["status"], "The service failed." in problem["detail"]) == (500, True)
+    assert "division by zero" not in str(problem)
+    assert "ZeroDivisionError: division by zero" in caplog.text

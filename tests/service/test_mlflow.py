@@ -152,3 +152,8 @@ def test_nan_is_read_as_missing_where_pandas_writes_it(client, serve, numbers):
     by_infer = invoked(client, {"inputs": tensors}, path="/v2/models/satisfaction/infer").json()["outputs"][0]
     assert [row["satisfaction"] for row in by_mlflow] == [row["satisfaction"] for row in by_azure] == numbers
     assert by_infer["data"] == numbers
+
+
+@pytest.mark.parametrize("body", [b'{"instances": [NaN', b'{"instances": ' + b"[" * 5_000 + b"NaN"])
+def test_mlflow_refuses_what_is_not_json_even_with_nan(body, client):
+    assert invoked(client, body).status_code == 400

@@ -11,6 +11,8 @@ from sqlalchemy import text
 from pipeline.errors import ConfigError, ModelError, RequestError
 from pipeline.models import registry
 from pipeline.models.exported_versions import export_version
+from pipeline.models.bundle import seal
+from pipeline.models.exported import ExportedVersion, export_version
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -27,6 +29,7 @@ from tests.service.watching import (
     spoiled,
     watching,
 )
+from tests.tiny_model import open_facts, tiny_bundle
 from tests.waiting import until
 
 
@@ -82,6 +85,9 @@ def test_a_remote_folder_is_copied_once(settings: Settings, tmp_path: Path, sche
     filesystem.put(str(tmp_path / "model"), f"{tmp_path}/there/nested", recursive=True)
     container = in_folder(settings, uri)
     shutil.rmtree(container.home, ignore_errors=True)
+    filesystem.makedirs(f"{tmp_path}/empty")
+    with watching(in_folder(settings, f"{scheme}://{tmp_path}/empty")) as current:
+        assert "holds no version.json" in problems(current)["champion"]
     with watching(container) as current:
         assert (current.readiness()["status"], answers(current)) == ("ready", answers_of(settings, "2"))
     for name in ("bundle.json", "model.onnx", "profile.json"):
@@ -152,3 +158,18 @@ def test_what_may_not_be_served_is_not_exported(settings: Settings, tmp_path: Pa
         with pytest.raises(ConfigError, match="cannot be exported"):
             export_version(settings, "1", tmp_path / name)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "model", "model.tar.gz"]
+
+
+def test_a_version_whose_profile_has_another_form_is_served_without_it(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_bundle(tmp_path / "model")
+    facts = open_facts(tmp_path / "model")
+    (tmp_path / "model/profile.json").write_text("{}")
+    digest = seal(tmp_path / "model", **facts)
+    made = ExportedVersion(name="satisfaction", version="7", digest=digest, threshold=0.5)
+    (tmp_path / "model/version.json").write_text(made.model_dump_json())
+    with watching(in_folder(settings, tmp_path / "model")) as current:
+        assert current.readiness()["champion"] == "7"
+        assert current.serving.champion.profile is None
+    assert "The training profile of version 7 has another form" in caplog.text

@@ -235,6 +235,8 @@ def test_without_any_model_the_page_says_what_to_do(warehouse_settings: Settings
     with running(warehouse_settings) as server:
         shown = httpx.get(server.url)
         asked = httpx.post(server.url, data={"plan": "gold"})
+        described = httpx.get(f"{server.url}/openapi.json")
+    assert "/predict" in described.raise_for_status().json()["paths"]
     assert shown.status_code == 200
     assert "barometer run" in shown.text
     assert "<form" not in shown.text

@@ -165,6 +165,14 @@ def test_an_unexpected_failure_is_logged_and_passes(
     assert len(rows(warehouse_settings)) == 1
 
 
+def test_a_record_that_cannot_be_written_as_text_is_dropped_and_costs_no_other(recorder: Recorder, caplog):
+    recorder.put(NAMES, [made(features=(object(), None, True, "a"))])
+    recorder.put(NAMES, [made()])
+    until(lambda: recorder.written == 1)
+    assert (recorder.waiting, recorder.dropped) == (0, 1)
+    assert "1 predictions cannot be recorded" in caplog.text
+
+
 def test_a_bound_of_none_records_nothing(warehouse_settings: Settings):
     assert Application(with_bound(warehouse_settings, 1)).recorder is not None
     assert Application(with_bound(warehouse_settings, 0)).recorder is None

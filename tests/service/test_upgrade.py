@@ -148,3 +148,9 @@ def test_connect_is_refused_and_nothing_behind_it_is_read(port, target, upgrade)
         with Connection(port) as connection:
             assert connection.send(*parts).reply().problem["status"] == 400
             assert connection.is_closed()
+
+
+def test_what_is_no_http_behind_it_is_refused(port):
+    with Connection(port) as connection:
+        assert connection.send(request(headers=H2C) + b"no request\r\n\r\n").reply().status in {200, 400}
+        assert connection.is_closed()

@@ -14,7 +14,14 @@ from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.evaluation.feature_auc import feature_auc
-from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation, ScoredRows, measure, score_rows
+from pipeline.training.evaluation.measures import (
+    EVALUATION_FILE,
+    Evaluation,
+    ScoredRows,
+    measure,
+    score_rows,
+    score_with_champion,
+)
 from pipeline.training.evaluation.model_card import CARD_FILE
 from pipeline.training.handoffs import TRIALS_FILE, Evaluated
 from pipeline.training.training_set import LABEL, answers, read_weeks
@@ -84,6 +91,13 @@ def test_a_later_one_is_compared_with_the_champion_on_the_same_rows(training: Tr
     assert (champion.version, champion.refusal, champion.knows_weeks) == ("1", None, [])
     assert champion.differences["roc_auc"].model_dump() == {"value": 0, "low": 0, "high": 0}
     assert champion.overall["roc_auc"].value == training.evaluated.metrics["roc_auc"]
+
+
+def test_a_champion_that_cannot_be_scored_does_not_stop_its_successor(training: Training) -> None:
+    champion, satisfaction = score_with_champion(training.settings, "99", table(600), [])
+    assert champion is not None
+    assert "has no version '99'" in str(champion.refusal)
+    assert satisfaction is None
 
 
 def test_a_segment_that_features_sql_does_not_return_is_refused(training: Training) -> None:

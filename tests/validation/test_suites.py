@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.validation.suites import Suite, load_suite
+from pipeline.validation.suites import ExpectationSpec, Suite, concerns_rows_of, load_suite
 
 COLUMNS = ["customer_id", "amount"]
 PARAMETERS = {"recent_rows": 200.0, "cutoff": "2026-03-09T00:00:00+01:00", "unheard_of_rows": None}
@@ -85,3 +85,10 @@ def test_a_suite_that_is_absent_is_refused(tmp_path: Path) -> None:
 def test_a_column_may_be_expected_to_exist(tmp_path: Path) -> None:
     suite = load(tmp_path, {"type": "expect_column_to_exist", "kwargs": {"column": "new"}, "severity": "warning"})
     assert list(suite.expectations) == [0]
+
+
+def test_an_unknown_expectation_is_kept_for_the_validation_to_refuse() -> None:
+    applies = concerns_rows_of(["amount"])
+    unknown = ExpectationSpec(type="expect_nonsense", kwargs={"column": "amount"}, severity="critical")
+    assert applies(unknown)
+    assert not applies(unknown.model_copy(update={"type": "expect_column_max_to_be_between"}))

