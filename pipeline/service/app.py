@@ -92,6 +92,8 @@ class Application:
         self.current.stop()
         if self._sweeping is not None:
             self._sweeping.stop()
+        if self.lookup is not None:
+            self.lookup.close()
 
     def document(self) -> Mapping[str, Any]:
         """Return the OpenAPI document of these routes for the model in charge, made once for each."""
