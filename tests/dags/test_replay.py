@@ -86,7 +86,7 @@ def test_a_refused_replay_leaves_what_was_published(installation, barometer, dat
     assert result.exit_code == 1
     refused, found, *_ = result.stderr.splitlines()[-4:]
     assert refused == (
-        f"The week {WEEK} was refused: {published.run_id} is still published, and what had been kept out still is."
+        f"The week {WEEK} was refused: {published.run_id} is still published, and the same rows are kept out."
     )
     assert found.startswith("Error: Source events has 4 new rejects among 20")
     assert digest(installation, WEEK) == before
