@@ -48,11 +48,6 @@ class AirflowApi:
 
     Several threads may share it. Every method raises a `ServerError` if Airflow does not answer as
     expected.
-
-    Attributes
-    ----------
-    token
-        The session's current token; None before the first login.
     """
 
     def __init__(self, settings: Settings, timeout_seconds: float = 30) -> None:
@@ -60,6 +55,7 @@ class AirflowApi:
         self._url = airflow_url(settings)
         self._client = httpx.Client(base_url=self._url, timeout=timeout_seconds)
         self.token: str | None = None
+        """The session's current token; None before the first login."""
         self._logging_in = threading.Lock()
 
     def __enter__(self) -> Self:

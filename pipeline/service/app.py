@@ -89,11 +89,11 @@ class Application:
         self._request_log.flush()
         if self.recorder is not None:  # first, since it alone has something to lose
             self.recorder.stop()
+        if self.lookup is not None:
+            self.lookup.close()
         self.current.stop()
         if self._sweeping is not None:
             self._sweeping.stop()
-        if self.lookup is not None:
-            self.lookup.close()
 
     def document(self) -> Mapping[str, Any]:
         """Return the OpenAPI document of these routes for the model in charge, made once for each."""
