@@ -53,7 +53,8 @@ class AirflowApi:
         self._settings = settings
         self._url = airflow_url(settings)
         self._client = httpx.Client(base_url=self._url, timeout=timeout_seconds)
-        self._token: str | None = None
+        self.token: str | None = None
+        """The session's current token; None before the first login."""
         self._logging_in = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -168,7 +169,7 @@ class AirflowApi:
         return self._checked(self._request(method, path, **options), method, path)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        used = self._token or self._log_in(None)
+        used = self.token or self._log_in(None)
         answer = self._send(method, path, used, **options)
         if answer.status_code in _REFUSED:
             answer = self._send(method, path, self._log_in(used), **options)
@@ -177,12 +178,12 @@ class AirflowApi:
     def _log_in(self, refused: str | None) -> str:
         """Return a token other than the refused one. If several threads ask, one of them logs in."""
         with self._logging_in:
-            if self._token is None or self._token == refused:
+            if self.token is None or self.token == refused:
                 password = credentials(self._settings.home).airflow_passwords["operator"]
                 body = {"username": "operator", "password": password}
                 answer = self._send("POST", "/auth/token", None, json=body)
-                self._token = str(self._checked(answer, "POST", "/auth/token")["access_token"])
-            return self._token
+                self.token = str(self._checked(answer, "POST", "/auth/token")["access_token"])
+            return self.token
 
     def _send(self, method: str, path: str, token: str | None, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -10,7 +10,6 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from pipeline.errors import ConfigError
-from pipeline.sources.database import lend_look_up
 
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 """SQLAlchemy's driver for Airflow's connection types, where the names differ. A connection's extra
@@ -20,6 +19,8 @@ _NO_PARAMETERS = {"sqlalchemy_scheme"}
 
 def lend_connections() -> None:
     """Let the sources of this process use Airflow's connections."""
+    from pipeline.sources.database import lend_look_up  # imports pyarrow, which no DAG needs to be parsed
+
     lend_look_up(_url)
 
 

@@ -87,6 +87,8 @@ class Application:
         self._request_log.flush()
         if self.recorder is not None:  # first, since it alone has something to lose
             self.recorder.stop()
+        if self.lookup is not None:
+            self.lookup.close()
         self.current.stop()
         self._stopping.set()
         if self._sweeping.is_alive():

@@ -41,7 +41,7 @@ def test_backfill_prints_a_row_for_each_week_and_stops_at_the_first_that_fails(w
     assert header == ["week", "subjects", "predicted", "quarantined", "rejects", "model", "seconds"]
     assert [row[:4] for row in weeks] == [[str(AS_OF), "100", "100", "0"], [str(WEEK), "100", "99", "1"]]
     *_, says_which, found, expected, do = done.stderr.splitlines()
-    assert says_which == f"Week {missing} failed; those before it are published. Continue with --from {missing}."
+    assert says_which == f"Week {missing} failed; the weeks before it are published. Continue with --from {missing}."
     assert found.startswith("Error: Source events: there is no file")
     assert expected.startswith("Expected: ")
     assert do.startswith("What to do: ")

@@ -3,7 +3,7 @@
 import random
 import socket
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -20,6 +20,12 @@ class Api:
         password = credentials(settings.home).airflow_passwords[user]
         token = self.client.post("/auth/token", json={"username": user, "password": password})
         self.client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
 
     def __call__(self, method: str, path: str, **options: Any) -> Any:
         answer = self.client.request(method, f"/api/v2/{path}", **options)

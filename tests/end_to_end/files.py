@@ -72,7 +72,7 @@ def score_files(settings: Settings, sources: Path) -> None:
 def logged_in_again(settings: Settings) -> None:
     """A session whose token is no longer good logs in again; other refusals are told of."""
     with AirflowApi(settings) as api:
-        api._token = "no longer good"
+        api.token = "no longer good"
         assert api.knows("score_file")
         assert not api.knows("no_such_dag")
         assert api.dag_run("score_file", "no such run") is None

@@ -111,18 +111,17 @@ def approve(settings: Settings, command: list[str], comment: str, meanwhile: Cal
     program = str(Path(sys.executable).with_name("barometer"))
     subprocess.run([program, "up"], env=environ, check=True, capture_output=True, timeout=300)
     meanwhile()
-    api = Api(settings, "operator")
-    asking = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        while asking.poll() is None:
-            for question in questions(settings, api):
-                assert champion(settings) == "1", "nothing moves before the answer"
-                answer(api, question, "Approve", comment)
-            time.sleep(0.5)
-        assert asking.returncode == 0, asking.stderr.read().decode()
-    finally:
-        asking.kill()
-        asking.wait()
+    ask = subprocess.Popen([program, *command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with ask as asking, Api(settings, "operator") as api:
+        try:
+            while asking.poll() is None:
+                for question in questions(settings, api):
+                    assert champion(settings) == "1", "nothing moves before the answer"
+                    answer(api, question, "Approve", comment)
+                time.sleep(0.5)
+            assert asking.returncode == 0, asking.stderr.read().decode()
+        finally:
+            asking.kill()
     subprocess.run([program, "down"], env=environ, check=True, capture_output=True, timeout=300)
 
 

@@ -90,8 +90,9 @@ def services(barometer) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def api(installation, services) -> Api:
-    return Api(installation, "operator")
+def api(installation, services) -> Iterator[Api]:
+    with Api(installation, "operator") as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +139,10 @@ def test_secrets_are_for_their_owner_only(services, installation):
 
 
 def test_a_viewer_cannot_run_anything(installation, services):
-    viewer = Api(installation, "viewer").client
     body = {"logical_date": None, "conf": {}}
-    assert viewer.post("/api/v2/dags/weekly_predictions/dagRuns", json=body).status_code == 403
-    assert viewer.get("/api/v2/dags/weekly_predictions").status_code == 200
+    with Api(installation, "viewer") as viewer:
+        assert viewer.client.post("/api/v2/dags/weekly_predictions/dagRuns", json=body).status_code == 403
+        assert viewer.client.get("/api/v2/dags/weekly_predictions").status_code == 200
 
 
 def test_the_service_is_up_before_there_is_a_model(services, barometer):

@@ -53,9 +53,10 @@ def serve(
 
 
 @pytest.fixture(scope="session")
-def wire(server_url: str) -> Wire:
+def wire(server_url: str) -> Iterator[Wire]:
     """What lies between the registry of `registered` and its users; who cuts it mends it."""
-    return Wire(int(make_url(server_url).port or 0))
+    with Wire(int(make_url(server_url).port or 0)) as wire:
+        yield wire
 
 
 @pytest.fixture(scope="session")

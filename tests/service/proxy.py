@@ -4,10 +4,11 @@ import contextlib
 import selectors
 import socket
 import threading
+from typing import Self
 
 
 class Wire:
-    """Listens on a port of its own and passes everything on, unless it was cut."""
+    """Listens on a port of its own while a block lasts, and passes everything on unless it was cut."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -19,6 +20,13 @@ class Wire:
         self._cut = threading.Event()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends `accept`
 
     def cut(self) -> None:
         """Break all connections and take no further one."""
@@ -33,19 +41,23 @@ class Wire:
         self.silent.clear()
 
     def _accept(self) -> None:
-        while True:
-            near, _ = self._listener.accept()
-            self.connections += 1
-            if self._cut.is_set():
-                near.close()
-                continue
-            threading.Thread(target=self._pass_on, args=(near,), daemon=True).start()
+        with self._listener, contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self.connections += 1
+                if self._cut.is_set():
+                    near.close()
+                    continue
+                threading.Thread(target=self._pass_on, args=(near,), daemon=True).start()
 
     def _pass_on(self, near: socket.socket) -> None:
-        far = socket.create_connection(("127.0.0.1", self._to))
+        with near, socket.create_connection(("127.0.0.1", self._to)) as far:
+            self._pass_between(near, far)
+
+    def _pass_between(self, near: socket.socket, far: socket.socket) -> None:
         self._open |= {near, far}
         other = {near: far, far: near}
-        with near, far, selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
+        with selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
             if self._cut.is_set():  # since it was accepted, and `cut` may not have seen it
                 return
             for end in other:

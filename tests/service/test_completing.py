@@ -23,11 +23,6 @@ WHOLE = {"events": 3, "amount": None, "is_busy": True, "kind": "a"}
 
 
 @pytest.fixture(scope="module")
-def wire(server_url: str) -> Wire:
-    return Wire(int(make_url(server_url).port or 0))
-
-
-@pytest.fixture(scope="module")
 def server(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str, wire: Wire) -> Iterator[Server]:
     url = make_url(server_url).set(port=wire.port).render_as_string(hide_password=False)
     home = tmp_path_factory.mktemp("completing") / "a home"

@@ -263,10 +263,10 @@ def test_vertex_answers_at_the_paths_of_its_environment(serve, monkeypatch, numb
     path = "/v1/endpoints/1234/deployedModels/56"
     monkeypatch.setenv("AIP_HEALTH_ROUTE", path)
     monkeypatch.setenv("AIP_PREDICT_ROUTE", f"{path}:predict")
-    client = httpx.Client(base_url=serve(contract="vertex").url)
-    assert client.get(path).status_code == 200
-    assert client.get("/health").status_code == 404
-    found = invoked(client, {"instances": GOOD}, path=f"{path}:predict").json()["predictions"]
-    assert [row["satisfaction"] for row in found] == numbers
-    assert all(set(row) == PREDICTION for row in found)
-    assert invoked(client, {"instances": GOOD, "parameters": []}, path=f"{path}:predict").status_code == 422
+    with httpx.Client(base_url=serve(contract="vertex").url) as client:
+        assert client.get(path).status_code == 200
+        assert client.get("/health").status_code == 404
+        found = invoked(client, {"instances": GOOD}, path=f"{path}:predict").json()["predictions"]
+        assert [row["satisfaction"] for row in found] == numbers
+        assert all(set(row) == PREDICTION for row in found)
+        assert invoked(client, {"instances": GOOD, "parameters": []}, path=f"{path}:predict").status_code == 422

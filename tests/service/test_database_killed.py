@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,16 @@ def load(server: Server, rows: int = 3) -> Iterator[Counter[int]]:
     body = json.dumps({"instances": [INSTANCE] * rows})
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-        try:
-            while not over.is_set():
-                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                answer.read()
-                statuses[answer.status] += 1
-                time.sleep(0.01)
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(error)
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+            try:
+                while not over.is_set():
+                    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    answer.read()
+                    statuses[answer.status] += 1
+                    time.sleep(0.01)
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
@@ -91,10 +91,10 @@ def load(server: Server, rows: int = 3) -> Iterator[Counter[int]]:
 
 
 def get(server: Server, path: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
 def published(server: Server) -> tuple[int, dict[str, str], bytes]:

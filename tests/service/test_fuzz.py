@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -89,14 +90,14 @@ class Asked:
 
     def __init__(self, server: Server) -> None:
         self.routes = [route for route in server.application.routes if route.method == "POST"]
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         self.document = json.loads(self.ask("GET", "/openapi.json", b"", "")[2])
         self._version = json.loads(self.ask("GET", "/readyz", b"", "")[2])["champion"]
 
     def ask(self, method: str, path: str, body: bytes, kind: str) -> tuple[int, str, bytes]:
         """Return status, media type and body of the answer."""
-        self._connection.request(method, path, body, {"Content-Type": kind})
-        answer = self._connection.getresponse()
+        self.connection.request(method, path, body, {"Content-Type": kind})
+        answer = self.connection.getresponse()
         return answer.status, answer.headers.get_content_type(), answer.read()
 
     def check(self, route: Route, body: bytes, kind: str) -> int:
@@ -130,10 +131,12 @@ def assert_finite(value: Any) -> None:
 
 
 @pytest.fixture(scope="module", params=["barometer", "sagemaker", "vertex", "azure"])
-def asked(request, serve) -> Asked:
+def asked(request, serve) -> Iterator[Asked]:
     contract = request.param
     server = request.getfixturevalue("whole") if contract == "barometer" else serve(contract=contract, rows=50)
-    return Asked(server)
+    found = Asked(server)
+    with closing(found.connection):
+        yield found
 
 
 def encoded(value: Any) -> bytes:

@@ -50,6 +50,7 @@ def service(company: Path, model_folder: Path, tmp_path_factory: pytest.TempPath
 
     yield port, key, ended
     process.kill()
+    process.communicate()
 
 
 def test_nothing_that_was_sent_is_in_the_log(service):

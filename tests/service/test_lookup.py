@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,14 +68,21 @@ def weeks(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: s
 
 
 @pytest.fixture
-def looked_up(weeks: Settings) -> Lookup:
-    return Lookup(weeks)
+def opened() -> Iterator[Callable[[Settings], Lookup]]:
+    """Opens lookups, which are closed after the test."""
+    with ExitStack() as stack:
+        yield lambda settings: stack.enter_context(closing(Lookup(settings)))
+
+
+@pytest.fixture
+def looked_up(weeks: Settings, opened: Callable[[Settings], Lookup]) -> Lookup:
+    return opened(weeks)
 
 
 def run_of(settings: Settings, week: Week) -> Any:
     query = text("SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :week)")
-    with transaction(settings) as opened:
-        return opened.execute(query, {"week": week.monday}).one()
+    with transaction(settings) as connected:
+        return connected.execute(query, {"week": week.monday}).one()
 
 
 def test_a_prediction_comes_with_its_lineage(looked_up: Lookup, weeks: Settings):
@@ -98,11 +105,11 @@ def test_a_prediction_comes_with_its_lineage(looked_up: Lookup, weeks: Settings)
     }
 
 
-def test_a_challengers_prediction_names_the_challengers_files(warehouse_settings: Settings):
+def test_a_challengers_prediction_names_the_challengers_files(warehouse_settings: Settings, opened):
     publish_week(warehouse_settings, WEEK, [("c", "p", 0.5, None)], routing={"challenger": {"bundle_digest": "e" * 64}})
-    with transaction(warehouse_settings) as opened:
-        opened.execute(text("UPDATE storage.predictions SET role = 'challenger'"))
-    found = Lookup(warehouse_settings).prediction("c", "p")
+    with transaction(warehouse_settings) as connected:
+        connected.execute(text("UPDATE storage.predictions SET role = 'challenger'"))
+    found = opened(warehouse_settings).prediction("c", "p")
     assert found is not None
     assert (found.role, found.bundle_digest) == ("challenger", "e" * 64)
 
@@ -123,8 +130,8 @@ def test_who_is_not_in_the_latest_week_has_no_prediction(looked_up: Lookup):
     assert looked_up.features("gone", "p9", NAMES) is None
 
 
-def test_before_anything_is_published_there_is_nothing(warehouse_settings: Settings):
-    empty = Lookup(warehouse_settings)
+def test_before_anything_is_published_there_is_nothing(warehouse_settings: Settings, opened):
+    empty = opened(warehouse_settings)
     assert (empty.prediction("c", "p"), empty.features("c", "p", NAMES), empty.usual("p")) == (None, None, None)
 
 
@@ -183,25 +190,32 @@ def test_a_feature_that_the_snapshot_does_not_have_is_asked_for(looked_up: Looku
         assert (refused.value.status, refused.value.field) == (422, name)
 
 
-def published(settings: Settings, rows: pa.Table | list[dict[str, object]]) -> tuple[Lookup, Path]:
-    """The lookup of a published week with one shard of these rows, and that shard's file."""
-    snapshot = make_snapshot(settings.home / "snapshots" / "made", [rows])  # type: ignore[list-item]
-    digest = {"snapshot_manifest": str(snapshot.manifest), "snapshot_digest": snapshot.digest}
-    publish_week(settings, WEEK, [("x", "p0", 0.5, None)], **digest)
-    return Lookup(settings), snapshot.manifest.parent / "shard-0000.parquet"
+@pytest.fixture
+def published(
+    warehouse_settings: Settings, opened
+) -> Callable[[pa.Table | list[dict[str, object]]], tuple[Lookup, Path]]:
+    """Publishes a week with one shard of the given rows, and returns its lookup and that shard's file."""
+
+    def publish(rows: pa.Table | list[dict[str, object]]) -> tuple[Lookup, Path]:
+        snapshot = make_snapshot(warehouse_settings.home / "snapshots" / "made", [rows])  # type: ignore[list-item]
+        digest = {"snapshot_manifest": str(snapshot.manifest), "snapshot_digest": snapshot.digest}
+        publish_week(warehouse_settings, WEEK, [("x", "p0", 0.5, None)], **digest)
+        return opened(warehouse_settings), snapshot.manifest.parent / "shard-0000.parquet"
+
+    return publish
 
 
-def test_missing_and_infinite_values_are_missing(warehouse_settings: Settings):
+def test_missing_and_infinite_values_are_missing(published):
     rows = [
         feature_row("a", amount=math.inf, row=None, kind=None),
         feature_row("b", amount=-math.inf, row=math.nan, kind="__missing__"),
     ]
-    looked_up, _ = published(warehouse_settings, rows)
+    looked_up, _ = published(rows)
     assert looked_up.features("a", "p0", ["kind", "row", "amount"]) == (str(WEEK), (None, None, None))
     assert looked_up.features("b", "p0", ["kind", "row", "amount"]) == (str(WEEK), ("__missing__", None, None))
 
 
-def test_every_row_of_several_row_groups_is_found(warehouse_settings: Settings):
+def test_every_row_of_several_row_groups_is_found(published):
     many = 150_000
     customers = sorted(f"c{number % 50_000:05d}" for number in range(many))
     table = pa.table(
@@ -219,16 +233,16 @@ def test_every_row_of_several_row_groups_is_found(warehouse_settings: Settings):
     whole = pq.write_table
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pq, "write_table", lambda t, file: whole(t, file, row_group_size=GROUP_ROWS))
-        looked_up, file = published(warehouse_settings, table)
+        looked_up, file = published(table)
     assert pq.read_metadata(file).num_row_groups == 3
     for number in (0, 1, 65_535, 65_536, 65_537, 131_071, 131_072, many - 1):
         values = (f"kind {number % 7}", float(number))
         assert looked_up.features(customers[number], f"p{number % 3}", ["kind", "amount"]) == (str(WEEK), values)
 
 
-def test_a_snapshot_that_was_changed_is_refused_from_then_on(warehouse_settings: Settings, caplog):
+def test_a_snapshot_that_was_changed_is_refused_from_then_on(published, caplog):
     rows = [feature_row(f"c{number}") for number in range(10)]
-    looked_up, file = published(warehouse_settings, rows)
+    looked_up, file = published(rows)
     assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
     content = file.read_bytes()
     changed = pq.read_table(file)
@@ -247,10 +261,10 @@ def test_a_snapshot_that_was_changed_is_refused_from_then_on(warehouse_settings:
         looked_up.features("c3", "p0", ["amount"])
 
 
-def test_a_manifest_of_another_run_is_refused(warehouse_settings: Settings):
-    looked_up, _ = published(warehouse_settings, [feature_row("c3")])
-    with transaction(warehouse_settings) as opened:
-        opened.execute(text("UPDATE prediction_runs SET snapshot_digest = repeat('0', 64)"))
+def test_a_manifest_of_another_run_is_refused(warehouse_settings: Settings, published):
+    looked_up, _ = published([feature_row("c3")])
+    with transaction(warehouse_settings) as connected:
+        connected.execute(text("UPDATE prediction_runs SET snapshot_digest = repeat('0', 64)"))
     with pytest.raises(RequestError, match="not as the run wrote them"):
         looked_up.features("c3", "p0", ["amount"])
 
@@ -262,10 +276,9 @@ def test_the_shard_is_that_of_duckdbs_hash(keys: list[tuple[str, str]], shards: 
     assert [shard for (shard,) in found] == [shard_of(*key, shards) for key in keys]
 
 
-def test_a_lookup_is_one_query_on_an_open_connection(weeks: Settings):
+def test_a_lookup_is_one_query_on_an_open_connection(weeks: Settings, wire: Wire, opened):
     """Which is a matter of milliseconds."""
-    wire = Wire(engine(weeks).url.port or 5432)
-    over_wire = Lookup(through(weeks, wire))
+    over_wire = opened(through(weeks, wire))
     over_wire.prediction("c0000", "p0")
     connections, asked = wire.connections, []
     event.listen(over_wire.engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
@@ -307,6 +320,15 @@ def test_the_route_answers_or_says_what_is_wrong(looked_up: Lookup, weeks: Setti
         assert client.post("/predictions/c0000/p0").status_code == 405
 
 
+def test_the_service_closes_its_connections_when_it_stops(weeks: Settings):
+    with running(weeks) as server:
+        assert httpx.get(f"{server.url}/predictions/c0000/p0").status_code == 200
+        assert server.application.lookup is not None
+        pool = server.application.lookup.engine.pool
+        assert pool.checkedin() == 1
+    assert pool.checkedin() == 0
+
+
 def test_without_a_warehouse_the_route_says_that_there_is_none(serve: Callable[..., Server]):
     refused = httpx.get(f"{serve().url}/predictions/c/p")
     assert (refused.status_code, refused.json()["status"]) == (501, 501)
@@ -320,9 +342,8 @@ def through(settings: Settings, wire: Wire) -> Settings:
     return settings.model_copy(update={"database": database})
 
 
-def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(looked_up: Lookup, weeks: Settings):
-    wire = Wire(engine(weeks).url.port or 5432)
-    over_wire = Lookup(through(weeks, wire))
+def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(weeks: Settings, wire: Wire, opened):
+    over_wire = opened(through(weeks, wire))
     assert over_wire.usual("p0") == 0.5
     wire.cut()
     for _ in range(2):
@@ -337,12 +358,11 @@ def test_while_the_warehouse_is_away_it_says_so_and_then_goes_on(looked_up: Look
 
 
 def test_a_warehouse_that_says_nothing_is_not_waited_for(
-    looked_up: Lookup, weeks: Settings, monkeypatch: pytest.MonkeyPatch
+    weeks: Settings, wire: Wire, opened, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lookup, "ANSWER_SECONDS", 1)
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 2)
-    wire = Wire(engine(weeks).url.port or 5432)
-    over_wire = Lookup(through(weeks, wire))
+    over_wire = opened(through(weeks, wire))
     until(lambda: usual_or_none(over_wire) == 0.5)
     wire.silent.set()
     started = time.monotonic()
@@ -360,8 +380,8 @@ def usual_or_none(over_wire: Lookup) -> float | None:
     return None
 
 
-def test_without_a_server_it_says_so(company: Path, tmp_path: Path):
+def test_without_a_server_it_says_so(company: Path, tmp_path: Path, opened):
     away = company_settings(company, tmp_path, DATABASE__URL="postgresql://user:hidden@127.0.0.1:1")
     with pytest.raises(RequestError, match="The warehouse does not answer") as refused:
-        Lookup(away).usual("p")
+        opened(away).usual("p")
     assert refused.value.status == 503

@@ -146,9 +146,9 @@ def test_nan_is_read_as_missing_where_pandas_writes_it(client, serve, numbers):
         }
         for at, name in enumerate(FEATURES)
     ]
-    azure = httpx.Client(base_url=serve(contract="azure").url)
     by_mlflow = invoked(client, {"dataframe_split": frame}).json()["predictions"]
-    by_azure = invoked(azure, {"input_data": frame}, path="/score").json()["predictions"]
+    with httpx.Client(base_url=serve(contract="azure").url) as azure:
+        by_azure = invoked(azure, {"input_data": frame}, path="/score").json()["predictions"]
     by_infer = invoked(client, {"inputs": tensors}, path="/v2/models/satisfaction/infer").json()["outputs"][0]
     assert [row["satisfaction"] for row in by_mlflow] == [row["satisfaction"] for row in by_azure] == numbers
     assert by_infer["data"] == numbers

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -59,11 +60,12 @@ class Client(threading.Thread):
         """Requests by version and role."""
 
     def run(self) -> None:
-        try:
-            while not self.stopping.is_set() and not self.wrong:
-                self._ask()
-        except Exception as error:  # noqa: BLE001 - a failed request
-            self.wrong.append(error)
+        with closing(self._connection):
+            try:
+                while not self.stopping.is_set() and not self.wrong:
+                    self._ask()
+            except Exception as error:  # noqa: BLE001 - a failed request
+                self.wrong.append(error)
 
     def _ask(self) -> None:
         self._connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})

@@ -343,23 +343,23 @@ def test_a_network_that_falls_silent_again_and_again_loses_and_doubles_nothing(
         monkeypatch.setattr(record, name, seconds)
     monkeypatch.setattr(record_table, "ANSWER_SECONDS", 0.3)
     url = engine(warehouse_settings).url.set(drivername="postgresql", database=None)
-    wire = Wire(url.port or 5432)
-    over_wire = url.set(port=wire.port).render_as_string(hide_password=False)
-    database = warehouse_settings.database.model_copy(update={"url": over_wire})
-    recorder = Recorder(warehouse_settings.model_copy(update={"database": database}))
-    recorder.start()
-    recorder.put(NAMES, [made()])
-    until(lambda: recorder.written == 1)
-    for number in range(1, 40):
-        if number % 13 == 0:
-            wire.silent.set()  # before there is something to write, which is then noticed for certain
-        recorder.put(NAMES, [made(number, row=row) for row in range(50)])
-        if number % 13 == 0:
-            until(lambda: recorder.state["state"] == "away")
-            wire.mend()
-        time.sleep(0.005)
-    until(lambda: recorder.waiting == 0)
-    recorder.stop()
+    with Wire(url.port or 5432) as wire:
+        over_wire = url.set(port=wire.port).render_as_string(hide_password=False)
+        database = warehouse_settings.database.model_copy(update={"url": over_wire})
+        recorder = Recorder(warehouse_settings.model_copy(update={"database": database}))
+        recorder.start()
+        recorder.put(NAMES, [made()])
+        until(lambda: recorder.written == 1)
+        for number in range(1, 40):
+            if number % 13 == 0:
+                wire.silent.set()  # before there is something to write, which is then noticed for certain
+            recorder.put(NAMES, [made(number, row=row) for row in range(50)])
+            if number % 13 == 0:
+                until(lambda: recorder.state["state"] == "away")
+                wire.mend()
+            time.sleep(0.005)
+        until(lambda: recorder.waiting == 0)
+        recorder.stop()
     found = rows(warehouse_settings, "request_id, row")
     assert len(found) == len(set(found)) == recorder.written == 1 + 39 * 50
 

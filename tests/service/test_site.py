@@ -3,6 +3,7 @@
 import http.client
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -99,10 +100,10 @@ def test_a_folder_shows_its_index(server: Server):
     ],
 )
 def test_nothing_else_is_served(server: Server, path: str):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)  # sends the path as it is
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read().decode()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("GET", path)  # sends the path as it is
+        answer = connection.getresponse()
+        body = answer.read().decode()
     assert answer.status in {400, 404}
     assert SECRET not in body
     assert "root:" not in body

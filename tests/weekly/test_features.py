@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import ConservationError, FeatureError, WeekError
 from pipeline.manifests import SnapshotManifest
+from pipeline.point_in_time.company_sql import CompanyQuery
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
@@ -142,7 +143,10 @@ def test_a_week_without_subjects_is_refused(feed: Settings, tmp_path: Path) -> N
 def test_the_sql_cannot_read_beside_its_sources(
     feed: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.point_in_time.company_sql._check_tables", lambda *_: None)
+    def unchecked(_con, path: Path, *_) -> CompanyQuery:
+        return CompanyQuery(path, path.read_text(), "", {})
+
+    monkeypatch.setattr("pipeline.point_in_time.snapshot.company_query", unchecked)
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(FeatureError, match="Permission Error"):
         built(feed, tmp_path / "s", f"SELECT {KEYS}, a FROM '{tmp_path}/secret.csv'")

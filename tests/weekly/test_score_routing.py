@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
@@ -142,21 +143,13 @@ def test_a_challenger_that_cannot_score_ends_an_ab_test_and_of_another_run_only_
 def test_a_challenger_whose_file_fails_on_the_rows_ends_only_the_shadow(
     settings: Settings, plan: Plan, snapshot: Snapshot, bundles: tuple[Sealed, Sealed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing:
-        def __init__(self, session) -> None:
-            self._session = session
-
-        def __getattr__(self, name: str):
-            return getattr(self._session, name)
-
+    class Failing(onnxruntime.InferenceSession):
         def run(self, *arguments):
-            if len(self._session.get_inputs()) < len(COMPANY_COLUMNS) - 1:
+            if len(self.get_inputs()) < len(COMPANY_COLUMNS) - 1:
                 raise OverflowError("in an operator\nof the challenger")
-            return self._session.run(*arguments)
+            return super().run(*arguments)
 
-    from pipeline.models import scorer
-
-    monkeypatch.setattr(scorer, "_session", lambda model, session=scorer._session: Failing(session(model)))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Failing)
     plan = with_challenger(plan, "shadow", bundles[1])
     scored = score(settings, plan, snapshot, validated(plan.folder, []), 1)
     assert scored.rows == ROWS

@@ -84,7 +84,7 @@ class Cluster:
         """Stop the server if it runs, by the first of pg_ctl's modes that succeeds; its clients are disconnected."""
         if self.postmaster() is None:
             return
-        running = self._processes()
+        running = self.processes()
         for mode in modes:
             stopped = self.programs.run("pg_ctl", "-D", ".", "-s", "-w", "-t", "60", "-m", mode, "stop", cwd=self.data)
             if stopped.returncode == 0 and not self._wait_for_end(running):
@@ -115,6 +115,10 @@ class Cluster:
         except (psutil.Error, IndexError, ValueError):
             return None
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's running processes, also those that a killed postmaster has left behind."""
+        return list(filter(self._is_ours, psutil.process_iter()))
+
     @property
     def _name(self) -> str:
         """A name for this cluster in its processes' command lines; it survives a move of the folder."""
@@ -132,9 +136,6 @@ class Cluster:
             return process.uids().real == self.programs.uid and self._name in " ".join(process.cmdline())
         except psutil.Error:
             return False
-
-    def _processes(self) -> list[psutil.Process]:
-        return list(filter(self._is_ours, psutil.process_iter()))
 
     def _wait_for_end(self, processes: list[psutil.Process]) -> list[psutil.Process]:
         """Wait until the processes have ended or are zombies, within a time limit; return those that have not."""
@@ -183,7 +184,7 @@ class Cluster:
 
         PostgreSQL refuses to start while the pid in that file is alive, even if it is an unrelated process.
         """
-        while orphans := self._wait_for_end(self._processes()):
+        while orphans := self._wait_for_end(self.processes()):
             for process in orphans:
                 process.kill()
         (self.data / "postmaster.pid").unlink(missing_ok=True)

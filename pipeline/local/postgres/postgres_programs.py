@@ -37,7 +37,7 @@ class Programs:
     @property
     def uid(self) -> int:
         """The id of the user that runs them."""
-        return int(self._identity.get("user", os.geteuid()))
+        return int(self.identity.get("user", os.geteuid()))
 
     def run(self, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """Run a program in the folder `cwd`, since pg_ctl passes paths to a shell; stderr includes the log's end."""
@@ -51,7 +51,7 @@ class Programs:
             text=True,
             errors="replace",
             check=False,
-            **self._identity,
+            **self.identity,
         )
         if result.returncode != 0 and (cwd / LOG).exists():
             result.stderr += (cwd / LOG).read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
@@ -59,17 +59,24 @@ class Programs:
 
     def own(self, *paths: Path) -> None:
         """Make that user the owner of paths."""
-        if self._identity:
+        if self.identity:
             for path in paths:
-                os.chown(path, self._identity["user"], self._identity["group"])
+                os.chown(path, self.identity["user"], self.identity["group"])
 
     def can_reach(self, path: Path) -> bool:
         """Return whether that user may enter all folders above `path`, and run or enter `path` itself."""
         test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
-        return subprocess.run(test, cwd="/", check=False, **self._identity).returncode == 0
+        return subprocess.run(test, cwd="/", check=False, **self.identity).returncode == 0
 
     @cached_property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """The options of `subprocess.run` that run a program as that user; none unless this process is root.
+
+        Raises
+        ------
+        ServerError
+            If there is no such user.
+        """
         if os.geteuid() != 0:
             return {}
         try:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from pipeline.batch_jobs.allowed_uris import check_uri
@@ -163,12 +163,22 @@ def _suffix_of_body(call: Call) -> str:
 
 
 class _FormReader(MultiPartParser):
-    """Starlette's parser, which also knows whether the form is whole."""
+    """Starlette's parser, which also refuses a form that ends too early. It then closes its temporary files."""
 
-    is_whole = False
+    _is_whole = False
+
+    def __init__(self, headers: Headers, body: AsyncGenerator[bytes, None]) -> None:
+        bounds = {"max_files": 1, "max_fields": MOST_FIELDS, "max_part_size": FIELD_BYTES}
+        super().__init__(headers, self._checked(body), **bounds)
 
     def on_end(self) -> None:
-        self.is_whole = True
+        self._is_whole = True
+
+    async def _checked(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for part in body:
+            yield part
+        if not self._is_whole:
+            raise MultiPartException("It ends too early")
 
 
 async def _take_from_form(call: Call, body: AsyncGenerator[bytes, None], arriving: "ArrivingFile") -> str:
@@ -178,15 +188,14 @@ async def _take_from_form(call: Call, body: AsyncGenerator[bytes, None], arrivin
     """
     if not call.media.parameters.get("boundary"):
         raise _unreadable("It names no boundary")
-    reader = _FormReader(call.headers, body, max_files=1, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES)
     try:
-        form = await reader.parse()
+        form = await _FormReader(call.headers, body).parse()
     except (MultiPartException, ValueError) as error:  # a ValueError of some charsets
         raise _unreadable(str(error).removesuffix(".")) from None
     try:
         file = next((value for _, value in form.multi_items() if isinstance(value, UploadFile)), None)
-        if file is None or not reader.is_whole:
-            raise _unreadable("There is no file in it" if reader.is_whole else "It ends too early")
+        if file is None:
+            raise _unreadable("There is no file in it")
         media_type = (file.content_type or "").partition(";")[0].strip().lower()
         suffix = suffix_of(file.filename or "") or MEDIA_TYPES.get(media_type)
         if suffix is None:

@@ -115,6 +115,10 @@ class Lookup:
         )
         self._is_away = False
 
+    def close(self) -> None:
+        """Close the connections that no query uses."""
+        self.engine.dispose()
+
     def prediction(self, customer_id: str, product_id: str) -> PublishedPrediction | None:
         """Return the subject's prediction in the latest published week; None when it has none.
 

@@ -73,7 +73,7 @@ def keep(server: embedded.Server, table: str) -> None:
 
 def processes(home: Path) -> list[psutil.Process]:
     """The running processes of the home's cluster."""
-    return Cluster(home / "postgres", Programs("nobody"))._processes()
+    return Cluster(home / "postgres", Programs("nobody")).processes()
 
 
 def hold(home: Path) -> subprocess.Popen[str]:
@@ -253,7 +253,7 @@ print(sleeper)
 def test_a_pid_file_that_names_a_stranger_is_no_server(home: Path):
     with embedded.running(home):
         pass
-    stranger = subprocess.Popen(["/bin/sleep", "60"], **Programs("nobody")._identity)
+    stranger = subprocess.Popen(["/bin/sleep", "60"], **Programs("nobody").identity)
     try:
         (home / "postgres/data/postmaster.pid").write_text(f"{stranger.pid}\n{home}\n0\n1\n\n127.0.0.1\n0 0\nready\n")
         with embedded.running(home) as server:

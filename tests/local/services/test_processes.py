@@ -31,7 +31,7 @@ def start(settings: Settings) -> Iterator[Start]:
     yield run
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"

@@ -1,11 +1,12 @@
 """The supervisor restarts a component that ends, and stops everything if a component keeps ending."""
 
 import os
+import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from typing import Any
 
-import psutil
 import pytest
 
 from pipeline.local.services import supervisor
@@ -26,34 +27,37 @@ def lock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> int:
     return descriptor
 
 
-def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if lives(child)]
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes that the supervisor has started until now; they are ended after the test."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def noted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        found.append(start(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    yield found
+    for process in found:
+        process.kill()
+        process.wait()
 
 
-def lives(child: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):  # it was just killed
-        return child.status() != psutil.STATUS_ZOMBIE and LIVES[-1] in child.cmdline()
-    return False
-
-
-def test_what_dies_is_started_again(settings, lock, monkeypatch):
+def test_what_dies_is_started_again(settings, lock, started, monkeypatch):
     monkeypatch.setattr(supervisor, "components", lambda _: [Component("sleeper", LIVES)])
     stopping = threading.Event()
     healthy: list[bool] = []
     thread = threading.Thread(target=lambda: healthy.append(supervisor.keep_running(settings, lock, stopping)))
     thread.start()
     try:
-        first = wait_for(children)[0]
-        first.kill()
-        second = wait_for(lambda: [child for child in children() if child != first])[0]
-        assert second.pid != first.pid
+        wait_for(lambda: started)[0].kill()
+        wait_for(lambda: started[1:])
         os.close(lock)
         assert service_lock.services_are_up(settings)  # as long as a component lives
     finally:
         stopping.set()
         thread.join()
-        for child in children():
-            child.kill()
     assert healthy == [True]
 
 
