@@ -10,9 +10,8 @@ from sqlalchemy import text
 
 from pipeline.errors import ConfigError, ModelError, RequestError
 from pipeline.models import registry
-from pipeline.models.exported_versions import export_version
 from pipeline.models.bundle import seal
-from pipeline.models.exported import ExportedVersion, export_version
+from pipeline.models.exported_versions import ExportedVersion, export_version
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
