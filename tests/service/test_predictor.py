@@ -229,6 +229,20 @@ def test_who_was_not_answered_is_not_recorded(loaded, serving, monkeypatch, rows
     ]
 
 
+@pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
+def test_a_fault_of_the_record_costs_no_answer(loaded, serving, monkeypatch, rows, caplog):
+    sink = Sink()
+
+    def fail(*_arguments) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sink, "put", fail)
+    some = [ROWS[at % len(ROWS)] for at in range(rows)]
+    answers = asyncio.run(Predictor(sink, "barometer").predict(call(), serving, instances(some)))
+    assert [answer.satisfaction for answer in answers] == numbers(loaded, some)
+    assert "cannot be recorded" in caplog.text
+
+
 def in_shadow(loaded: Loaded) -> Serving:
     """The model, and itself as its challenger in the shadow."""
     shadow = Loaded("2", loaded.scorer, loaded.bundle, loaded.digest, None)

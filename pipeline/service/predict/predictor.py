@@ -106,7 +106,10 @@ class Predictor:
             values = [value for waiting in batch for value in waiting.instances.values]
         scores = serving.score(values, [customer for waiting in batch for customer, _ in waiting.instances.keys])
         predictions, now = _predictions(serving, scores), time.time()
-        self._record(serving, batch, scores, now, is_served=True)
+        try:
+            self._record(serving, batch, scores, now, is_served=True)
+        except Exception:  # a fault of the record must not cost a client its answer
+            log.exception("%d predictions cannot be recorded", len(predictions))
         return predictions, scores, now
 
     def _start_shadow(self, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float) -> None:

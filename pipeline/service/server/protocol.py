@@ -200,8 +200,9 @@ def send_whole(send: Any, response: Response) -> bool:
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    head = (STATUS_LINE[OK], _lines(tuple(cycle.default_headers)), *[b"%b: %b\r\n" % h for h in response.raw_headers])
-    cycle.transport.write(b"".join((*head, b"\r\n", body)))
+    (a, b), (c, d), (e, f) = response.raw_headers
+    head = b"%b%b%b: %b\r\n%b: %b\r\n%b: %b\r\n\r\n"
+    cycle.transport.write(head % (STATUS_LINE[OK], _lines(tuple(cycle.default_headers)), a, b, c, d, e, f) + body)
     cycle.message_event.set()
     cycle.on_response()
     return True
