@@ -41,6 +41,7 @@ class RequestLog:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._output = sys.stderr.buffer
         self._lines: list[Line] = []
 
     def note(self, call: Call, status: int, started: float) -> None:
@@ -66,8 +67,8 @@ class RequestLog:
         """Log what was gathered."""
         lines, self._lines = self._lines, []
         if lines:
-            sys.stderr.buffer.write(_encode_lines(lines))
-            sys.stderr.buffer.flush()
+            self._output.write(_encode_lines(lines))
+            self._output.flush()
 
 
 @lru_cache(maxsize=2)

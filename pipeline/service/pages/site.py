@@ -40,7 +40,7 @@ def routes(settings: Settings) -> list[Route]:
 
 async def _add_slash(call: Call) -> Response:
     """Redirect to the folder's own address: the links of its page are relative to that."""
-    return RedirectResponse(f"{call.scope['path']}/")
+    return RedirectResponse(f"{call.scope['raw_path'].decode('latin-1')}/")
 
 
 async def _serve(files: StaticFiles, call: Call) -> Response:
