@@ -139,11 +139,11 @@ def test_a_champion_that_was_withdrawn_without_a_successor_serves_on(settings: S
     with watching(settings) as current:
         with transaction(settings) as connection:
             connection.execute(text("INSERT INTO withdrawn_versions VALUES ('1', now(), 'me', 'too gloomy')"))
-        until(lambda: current.readiness()["status"] == "degraded")
-        assert "was withdrawn: too gloomy" in problems(current)["champion"]
+        until(lambda: "was withdrawn: too gloomy" in problems(current).get("champion", ""))
+        assert current.readiness()["status"] == "degraded"
         assert answers(current) == answers_of(settings, "1")
         standing(settings, None)
-        until(lambda: "has no champion yet" in problems(current)["champion"])
+        until(lambda: "has no champion yet" in problems(current).get("champion", ""))
         assert answers(current) == answers_of(settings, "1")
         standing(settings, "2")
         until(lambda: current.readiness()["status"] == "ready")
