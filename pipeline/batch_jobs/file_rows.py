@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.batch_jobs.file_access import fetch_file
-from pipeline.batch_jobs.file_source import KEYS, NAME, adapt_texts, declare_source
+from pipeline.batch_jobs.file_source import NAME, adapt_texts, declare_source
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows
 from pipeline.duck import connection, quoted
 from pipeline.errors import ConservationError, SourceError
 from pipeline.files import sha256_of_file, written_atomically
-from pipeline.manifests import FeatureColumn, Shard
+from pipeline.manifests import KEYS, FeatureColumn, Shard
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.point_in_time.shards import GROUP_ROWS
 from pipeline.point_in_time.snapshot import cast_for_model

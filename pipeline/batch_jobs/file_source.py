@@ -10,13 +10,12 @@ from dataclasses import replace
 
 from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.duck import literal
+from pipeline.manifests import KEYS
 from pipeline.models.bundle import Feature
 from pipeline.settings import Source
 from pipeline.sources.landing import format_of
 from pipeline.sources.texts import Texts
 
-KEYS = ("customer_id", "product_id")
-"""Optional columns of a file, beside the features."""
 NAME = "file"
 """The file's name as a source, in errors."""
 _NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "BOOLEAN", "NULL")

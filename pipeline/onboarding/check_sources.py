@@ -10,7 +10,7 @@ import duckdb
 
 from pipeline.duck import connection, quoted
 from pipeline.errors import BarometerError
-from pipeline.manifests import SourceRead, SourcesManifest
+from pipeline.manifests import KEYS, SourceRead, SourcesManifest
 from pipeline.onboarding.findings import Finding, problem, refusal, remark
 from pipeline.point_in_time.source_views import create_raw_views
 from pipeline.settings import Settings
@@ -18,7 +18,6 @@ from pipeline.sources.week_sources import first_reasons, read_sources
 from pipeline.validation.budgets import allowed_rejects
 from pipeline.weeks import Week
 
-KEYS = {"customer_id", "product_id"}
 FEW = 0.01
 """Up to this fraction, nulls in a key are normal in real feeds. Above it, something is wrong."""
 
@@ -38,7 +37,7 @@ def read_each(settings: Settings, week: Week) -> tuple[SourcesManifest, list[Fin
 def source_findings(settings: Settings, manifest: SourcesManifest) -> Iterator[Finding]:
     """Yield findings about the sources that were read."""
     shared = Counter(column for source in settings.sources.values() for column in source.columns)
-    keys = KEYS | {column for column, sources in shared.items() if sources > 1}
+    keys = {*KEYS} | {column for column, sources in shared.items() if sources > 1}
     with connection(settings) as con:
         create_raw_views(con, manifest)
         for name, read in manifest.sources.items():

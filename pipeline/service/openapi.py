@@ -18,9 +18,10 @@ import yaml
 
 import pipeline
 from pipeline.errors import RequestError
+from pipeline.manifests import KEYS
 from pipeline.service.calls import Paths, Problem, Route, problem
 from pipeline.service.instances.predictions import EXAMPLE, BadRow, Prediction
-from pipeline.service.instances.signature import KEYS, LARGEST, Signature
+from pipeline.service.instances.signature import LARGEST, Signature
 from pipeline.service.latest import Latest
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK

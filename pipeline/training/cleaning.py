@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.duck import connection, literal, parquet, quoted
 from pipeline.files import sha256_of_file
-from pipeline.manifests import SnapshotManifest, TrainingWeek, WeekCleaning
+from pipeline.manifests import KEYS, SnapshotManifest, TrainingWeek, WeekCleaning
 from pipeline.settings import Settings
 from pipeline.training.training_set import LABEL
 from pipeline.validation.quarantine import Examined, examine
@@ -50,7 +50,7 @@ def clean(
 
 
 def _rows(con: duckdb.DuckDBPyConnection, snapshot: SnapshotManifest) -> pa.Table:
-    names = ["customer_id", "product_id", *(column.name for column in snapshot.columns)]
+    names = [*KEYS, *(column.name for column in snapshot.columns)]
     return con.sql(
         f"""
         SELECT {", ".join(f"features.{quoted(name)}" for name in names)}, labels.satisfied AS {quoted(LABEL)}

@@ -11,11 +11,12 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from pipeline.errors import RequestError
+from pipeline.manifests import KEYS
 from pipeline.models.bundle import Feature
 from pipeline.service import app
 from pipeline.service.instances.predictions import EXAMPLE
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import KEYS, LARGEST, Signature
+from pipeline.service.instances.signature import LARGEST, Signature
 from pipeline.service.openapi import document
 from pipeline.service.pages import docs as docs_page
 from pipeline.service.pages.html import rendered

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import RequestError
+from pipeline.manifests import KEYS
 from pipeline.service.instances.bodies import decode
 from pipeline.service.instances.signature import (
-    KEYS,
     LARGEST,
     Complete,
     Instances,

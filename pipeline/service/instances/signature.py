@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import ModelError, RequestError
+from pipeline.manifests import KEYS
 from pipeline.models.bundle import Feature
 from pipeline.service.instances.bodies import envelope
 from pipeline.service.instances.wording import bad, cut
 
-KEYS = ("customer_id", "product_id")
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers beyond it are infinite to the model, so they are refused."""
 SHOWN_CATEGORIES = 20

@@ -10,8 +10,9 @@ from datetime import date
 from typing import Any
 
 from pipeline.errors import RequestError
+from pipeline.manifests import KEYS
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import KEYS, Instances, Signature, Values, number
+from pipeline.service.instances.signature import Instances, Signature, Values, number
 from pipeline.service.pages.form import NOT_KNOWN, text_of
 from pipeline.service.published.lookup import Lookup
 

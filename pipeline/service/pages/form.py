@@ -12,11 +12,12 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from pipeline.errors import RequestError
+from pipeline.manifests import KEYS
 from pipeline.models.bundle import Feature
 from pipeline.models.profile import Categories, Histogram, Numbers
 from pipeline.reporting.filters import label, percent
 from pipeline.service.calls import Call
-from pipeline.service.instances.signature import KEYS, number
+from pipeline.service.instances.signature import number
 from pipeline.service.model.serving import Loaded
 
 MOST_CHOICES = 50
