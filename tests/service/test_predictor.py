@@ -1,4 +1,4 @@
-"""Batching: requests that wait at the same time share a call of the model, and nobody gets another's answer."""
+"""Batching: requests that wait at the same time share a call of the model, and each gets its own answer."""
 
 import asyncio
 import math

@@ -1,6 +1,6 @@
 """The page's form, made from the model's features: what can be entered, what is usual, what was entered.
 
-A field holds text; an empty field means "not known". What is usual comes from the version's training profile, whose
+A field holds text; an empty field means "not known". Usual values come from the version's training profile, whose
 bins are enough for a hint and a sensible start. Entry points: `fields`, `text_of`, `median` and `posted`.
 """
 
