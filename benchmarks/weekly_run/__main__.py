@@ -105,16 +105,17 @@ class Comparison:
         subprocess.run(["/bin/cp", "-a", self._trained, home], check=True)
         evict(self._feed)
         os.environ["BAROMETER__PATHS__LANDING"] = str(self._feed)
-        exit_code, stages, peaks = watch(
-            [*self._command, side], self._folder / "log", lambda stage, cost: self._show(side, stage, cost)
-        )
+        log = self._folder / "log"
+        try:
+            exit_code, stages, peaks = watch([*self._command, side], log, lambda *stage: self._show(side, *stage))
+        finally:
+            embedded.remove(home)  # a side that was killed has left its server running
         if exit_code:
-            print(f"{side}  ended with exit code {exit_code}; see {self._folder / 'log'} (--keep)")
-        else:
-            self._runs[side].append(stages)
-            earlier = self._peaks[side]
-            earlier |= {name: max(peak, earlier.get(name, 0)) for name, peak in peaks.items()}
-        shutil.rmtree(home)
+            print(f"{side}  ended with exit code {exit_code}; see {log} (--keep)")
+            return
+        self._runs[side].append(stages)
+        for name, peak in peaks.items():
+            self._peaks[side][name] = max(peak, self._peaks[side].get(name, 0))
 
     def _show(self, side: str, stage: str, cost: Cost) -> None:
         line = f"{side}  {stage:28}{cost['wall']:9.2f} s {self._rows / max(cost['wall'], 1e-3):12,.0f} rows/s"

@@ -71,15 +71,18 @@ def watch(command: list[str], log: Path, show: Callable[[str, Cost], None]) -> t
     roots = [psutil.Process(side.pid)]
     threading.Thread(target=_note_peaks, args=(side, roots, peaks), daemon=True).start()
     assert side.stdout
-    for line in side.stdout:
-        with suppress(json.JSONDecodeError):  # libraries print too
-            name, value = json.loads(line)
-            if name == "postmaster":
-                roots.append(psutil.Process(value))
-            else:
-                stages[name] = value
-                show(name, stages[name])
-    return side.wait(), stages, peaks
+    try:
+        for line in side.stdout:
+            with suppress(ValueError, TypeError):  # libraries print too
+                name, value = json.loads(line)
+                if name == "postmaster":
+                    roots.append(psutil.Process(value))
+                else:
+                    stages[name] = value
+                    show(name, value)
+    finally:
+        exit_code = side.wait()
+    return exit_code, stages, peaks
 
 
 def _note_peaks(side: "subprocess.Popen[str]", roots: list[psutil.Process], peaks: Cost) -> None:
