@@ -140,6 +140,7 @@ class Comparison:
         published = {
             side: _total(stages, [stage for stage in stages if stage != "report" and "(" not in stage])
             for side, stages in sides.items()
+            if side != "c"
         }
         for own in sorted(published.keys() & {"a", "b"}):
             for other in sorted(published.keys() & {"d", "e"}):

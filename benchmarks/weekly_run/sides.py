@@ -173,11 +173,12 @@ def _make_features(work: Work, stage: Callable[[str], Any]) -> None:
     times = {"week_start": week.start(settings.zone), "week_end": week.cutoff(settings.zone)}
     with duckdb.connect() as con:
         con.execute(f"SET TimeZone = 'UTC'; SET temp_directory = {literal(work.folder / 'tmp')}")
-        with stage("read"):
-            for name in settings.sources:
-                con.execute(f"CREATE TABLE {quoted(name)} AS {_source(settings, name, week)}")
-        with stage("features"):
+        with stage("read, features"):
             query = settings.features_sql.read_text(encoding="utf-8")
+            for name in settings.sources:
+                con.execute(f"CREATE VIEW {quoted(name)} AS {_source(settings, name, week)}")
+                if name not in query:  # labels only, but every side reads every file
+                    con.execute(f"SELECT count(COLUMNS(*)) FROM {quoted(name)}")
             con.execute(f"COPY ({query}) TO {literal(features)} (COMPRESSION zstd)", times)
         con.execute(
             f"""
