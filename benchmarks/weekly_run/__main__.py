@@ -6,7 +6,7 @@
 script with pandas and Great Expectations; (e) bare DuckDB and a bare load into PostgreSQL. Each
 side has a process of its own, a feed that is not in the page cache, and a fresh home, which has read
 and published nothing yet. Costs are printed as they come. If a side is stopped or fails, the others
-go on. `--keep` keeps the feed and the trained home for the next call.
+go on. All files are in `weekly-run` below FOLDER, by default the system's folder for temporary files.
 """
 
 import argparse
@@ -40,19 +40,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[2_000_000], help="Subjects in the week, about.")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--only", default=",".join(SIDES), help="The sides to run, in this order.")
-    parser.add_argument("--folder", type=Path, help="The folder to work in. [default: a temporary one]")
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="Work in weekly-run below it.")
+    parser.add_argument("--keep", action="store_true", help="Keep the feed and the trained home for the next call.")
     parser.add_argument("--week", type=Week.parse, default=Week.last_complete(datetime.now(UTC), ZoneInfo("UTC")))
     parser.add_argument("--side", choices=[*SIDES, "train"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="weekly-run-"))
+    folder = arguments.folder.absolute() / "weekly-run"
     os.environ |= {"BAROMETER_CONFIG": str(ROOT / "pipeline.toml"), "BAROMETER_HOME": str(folder / "home")}
     if arguments.side:
         run_side(arguments.side, arguments.week, folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # the server's user works in it
-    command = ["--folder", str(folder), "--week", str(arguments.week), "--side"]
+    command = ["--folder", str(arguments.folder), "--week", str(arguments.week), "--side"]
     try:
         comparisons = [Comparison(folder, arguments.week, command, rows) for rows in arguments.rows]
         seconds = [each.run(arguments.only.split(",") * arguments.repeats) for each in comparisons]
