@@ -13,10 +13,9 @@ import pipeline
 from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.tensors import Request, instances_of, response
-from tests.service.asking import FEATURES, TEXTS, bytes_of
+from tests.service.asking import FEATURES, GOOD, TEXTS, bytes_of
 from tests.service.server import Server
 
-GOOD: list[list[Any]] = [[3, 20.5, True, "a"], [None, 7.0, False, "never seen"], [40, None, None, None]]
 MODEL = "/v2/models/satisfaction"
 TENSOR = {"name", "datatype", "shape"}
 
@@ -256,15 +255,6 @@ def test_bytes_that_belong_to_no_input_are_refused(behind, client):
         answered = infer(client, {"inputs": found}, behind=b"\0" * 24 * (found is mixed) + behind)
         assert answered.status_code == 400
         assert "bytes" in answered.json()["error"]
-
-
-@pytest.mark.parametrize("beyond", ["Infinity", "-Infinity", "1e400", "-1e400", "1e39"])
-@pytest.mark.parametrize("beside", ["NaN", "1"])
-def test_an_infinite_number_is_refused_and_nan_is_missing(beyond, beside, client):
-    body = json.dumps({"inputs": inputs(amount={"data": [1, "beside", "beyond"]})})
-    body = body.replace('"beside"', beside).replace('"beyond"', beyond)
-    assert client.post(f"{MODEL}/infer", content=body.encode()).status_code == 400
-    assert client.post(f"{MODEL}/infer", content=body.replace(beyond, "NaN").encode()).status_code == 200
 
 
 @pytest.mark.parametrize(
