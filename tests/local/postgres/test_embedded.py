@@ -66,11 +66,6 @@ def ask(server: embedded.Server, query: str) -> object:
         return connection.execute(query.encode()).fetchone()[0]
 
 
-def keep(server: embedded.Server, table: str) -> None:
-    with psycopg.connect(f"{server.url}/postgres") as connection:
-        connection.execute(f"CREATE TABLE {table} AS SELECT 1".encode())
-
-
 def processes(home: Path) -> list[psutil.Process]:
     """The running processes of the home's cluster."""
     return Cluster(home / "postgres", Programs("nobody")).processes()
@@ -119,13 +114,6 @@ def test_a_long_path_with_spaces_and_what_a_shell_would_read(fresh_home: Path):
     embedded.remove(deep)
 
 
-def test_data_and_port_stay(home: Path):
-    with embedded.running(home) as server:
-        keep(server, "kept")
-    with embedded.running(home) as again:
-        assert (again.port, ask(again, "SELECT count(*) FROM kept")) == (server.port, 1)
-
-
 def test_the_last_one_out_stops_it(home: Path):
     with embedded.running(home) as server:
         other = hold(home)
@@ -156,31 +144,15 @@ def test_a_killed_user_does_not_count(home: Path):
     assert processes(home) == []
 
 
-def test_a_killed_server_comes_back_with_its_data(home: Path):
+def test_data_and_port_stay_when_the_server_is_killed_or_stopped(home: Path):
     with embedded.running(home) as server:
-        keep(server, "rescued")
+        with psycopg.connect(f"{server.url}/postgres") as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1")
         kill(Cluster(home / "postgres", Programs("nobody")).postmaster())
         with embedded.running(home) as again:
-            assert ask(again, "SELECT count(*) FROM rescued") == 1
-
-
-def test_an_attached_process_gets_a_killed_server_back(home: Path):
-    script = """
-import sys
-from pathlib import Path
-import psutil, psycopg
-from pipeline.local.postgres import embedded
-server = embedded.attach(Path(sys.argv[1]))
-with psycopg.connect(f"{server.url}/postgres") as connection:
-    data = connection.execute("SHOW data_directory").fetchone()[0]
-killed = psutil.Process(int(Path(data, "postmaster.pid").read_text().split()[0]))
-killed.kill()
-killed.wait()
-server = embedded.attach(Path(sys.argv[1]))
-psycopg.connect(f"{server.url}/postgres").close()
-"""
-    subprocess.run([sys.executable, "-c", script, str(home)], check=True)
-    assert processes(home) == []
+            assert ask(again, "SELECT count(*) FROM kept") == 1
+    with embedded.running(home) as later:
+        assert (later.port, ask(later, "SELECT count(*) FROM kept")) == (again.port, 1)
 
 
 def test_a_process_that_cannot_end_in_order_stops_its_server_first(home: Path):
@@ -279,15 +251,6 @@ def test_a_named_port_that_is_taken_is_refused(home: Path):
         assert server.port == port
 
 
-def test_a_half_made_cluster_is_made_anew(fresh_home: Path):
-    half = fresh_home / "postgres/initdb-killed"
-    (half / "data").mkdir(parents=True)
-    (half / "data/PG_VERSION").write_text("18")
-    with embedded.running(fresh_home) as server:
-        assert ask(server, "SELECT 1") == 1
-    assert not half.exists()
-
-
 def test_killed_while_making_the_cluster(fresh_home: Path):
     killed = hold(fresh_home)
     while not list(fresh_home.glob("postgres/initdb-*/data/base")):
@@ -297,6 +260,7 @@ def test_killed_while_making_the_cluster(fresh_home: Path):
     with embedded.running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
     assert processes(fresh_home) == []
+    assert not list(fresh_home.glob("postgres/initdb-*")), "what was half made is gone"
 
 
 def test_other_credentials_are_refused(fresh_home: Path):
