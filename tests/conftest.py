@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadFileScheduling
 
 from pipeline.settings import Settings
+from tests.browsing import launched
 from tests.company import company_settings, write_company
 
 # DuckDB's bindings print what they call leaks when the interpreter exits; registered first, this runs last.
@@ -88,6 +89,13 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         connection.execute("SELECT pg_reload_conf()")
     yield server.url
     embedded.remove(home)  # run as root, its data is outside pytest's own folder, which its user cannot enter
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser; no longer than a module, because Playwright's loop keeps `asyncio.run` from running."""
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from pipeline.batch_jobs.places import DAG_ID, hand_in, incoming
 from pipeline.cli import main
 from pipeline.cli.score import score_file
-from pipeline.errors import ConfigError, RequestError, RunError, SourceError
+from pipeline.errors import ConfigError, RequestError, RunError
 from pipeline.files import sha256_of_file
 from pipeline.models.registry import bundle_of, champion
 from pipeline.orchestration.dag_runs import run_dag
@@ -49,18 +49,6 @@ def test_a_file_is_scored_by_the_champion_in_its_order(installation, barometer, 
     assert "'a lot' is not a number" in results[50]["error"]
     assert "value -1.0" in results[51]["error"]
     assert rows(installation, "SELECT count(*) FROM predictions") == before
-
-
-def test_a_file_that_is_none_of_rows_is_refused_without_its_place(
-    installation, weekly, output_as_on_a_terminal, tmp_path: Path
-):
-    file = tmp_path / "rows.csv"
-    file.write_bytes(b"customer_id,events\nc1,3\n")
-    with pytest.raises(SourceError) as refused, output_as_on_a_terminal():
-        score_file(installation, str(file))
-    assert refused.value.found == "The file has no column 'amount'; its header is 'customer_id,events'."
-    assert refused.value.expected == "each of the declared columns once: events, amount, is_busy, kind."
-    assert refused.value.do == "correct the file and hand it in again."
 
 
 def test_a_name_that_says_no_format_is_refused_before_anything_runs(installation, tmp_path: Path):

@@ -181,12 +181,6 @@ def test_files_are_scored_as_the_readme_says(services, trained, environ, install
     assert results == (tmp_path / "predictions.csv").read_text()
 
 
-def test_a_bad_param_is_refused_before_anything_runs(api):
-    body = {"logical_date": None, "conf": {"model": "the best one"}}
-    answer = api.client.post("/api/v2/dags/weekly_predictions/dagRuns", json=body)
-    assert answer.status_code in {400, 422}
-
-
 def test_a_backfill_publishes_every_week_although_tasks_are_killed(services, trained, api, installation):
     zone = installation.zone
     api(

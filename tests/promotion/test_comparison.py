@@ -21,6 +21,7 @@ from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
+from tests.handmade import prediction_of
 from tests.weeks_of_runs import plan_of
 
 CUSTOMERS = [f"c{number:04d}" for number in range(100)]
@@ -78,17 +79,7 @@ def publish_routed(
 
 
 def row_of(plan: Plan, number: int, satisfaction: float, role: str, version: str) -> dict[str, object]:
-    return {
-        "week": Week.parse(plan.week).monday,
-        "customer_id": CUSTOMERS[number],
-        "product_id": f"p{number % 3}",
-        "satisfaction": satisfaction,
-        "likely_satisfied": satisfaction >= 0.5,
-        "role": role,
-        "model_version": version,
-        "run_id": plan.run_id,
-        "trained_after_cutoff": False,
-    }
+    return prediction_of(plan, CUSTOMERS[number], f"p{number % 3}", satisfaction, role=role, model_version=version)
 
 
 def written(plan: Plan, name: str, rows: list[dict[str, object]], schema: pa.Schema) -> Path:

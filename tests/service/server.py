@@ -67,6 +67,11 @@ def running(settings: Settings) -> Iterator[Server]:
 def export_tiny(folder: Path, columns: list[FeatureColumn] | None = None, threshold: float = 0.5) -> Path:
     """Make a tiny model in `folder`, as `barometer models export` leaves one for a container; return the folder."""
     tiny_bundle(folder, columns)
+    return as_exported(folder, threshold)
+
+
+def as_exported(folder: Path, threshold: float = 0.5) -> Path:
+    """Write the file that makes a bundle's folder an exported version; return the folder."""
     digest = sha256_of_file(folder / BUNDLE_FILE)
     made = ExportedVersion(name="satisfaction", version=VERSION, digest=digest, threshold=threshold)
     (folder / VERSION_FILE).write_text(made.model_dump_json())

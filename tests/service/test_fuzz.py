@@ -166,14 +166,6 @@ quick = settings(
 
 @quick
 @given(st.data())
-def test_random_bytes(asked, data):
-    asked.check(
-        data.draw(st.sampled_from(asked.routes)), data.draw(st.binary(max_size=300)), data.draw(st.sampled_from(KINDS))
-    )
-
-
-@quick
-@given(st.data())
 def test_any_json(asked, data):
     route, value = data.draw(st.sampled_from(asked.routes)), data.draw(JSON_VALUES)
     asked.check(route, encoded(value), "application/json")

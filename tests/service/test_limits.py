@@ -5,7 +5,6 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 
-import httpx
 import pytest
 
 from pipeline.service.model.serving import Serving
@@ -62,24 +61,14 @@ def test_a_body_of_unsaid_length_is_too_large_as_soon_as_it_is(port, pieces, mon
         assert connection.is_closed()
 
 
-def test_a_body_of_unsaid_length_that_comes_at_once_is_measured_too(port):
+def test_who_sends_all_of_a_body_too_large_reads_the_answer_and_keeps_the_connection(port, monkeypatch):
+    """Else it would read only that the connection was reset."""
     assert ask(port, CHUNKED + chunk(b"x" * 20_001) + chunk(b"")).problem["status"] == 413
-
-
-def test_who_sends_all_of_a_body_too_large_reads_the_answer(port):
-    """Not only that the connection was reset; and it can go on with the connection."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-        for _ in range(5):
-            assert client.post("/predict", content=b"x" * 3_000_000).status_code == 413
-        assert client.get("/healthz").text == "ok\n"
-
-
-def test_who_sends_all_of_it_keeps_the_connection(port, monkeypatch):
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 2)
     with Connection(port) as connection:
-        connection.send(predict(b"", {"Content-Length": "30000"}))
-        assert connection.reply().status == 413
-        connection.send(b"x" * 30_000)
+        for size in (30_000, 3_000_000):
+            assert connection.send(predict(b"", {"Content-Length": str(size)})).reply().status == 413
+            connection.send(b"x" * size)
         time.sleep(2.5)
         assert connection.send(HEALTH).reply().status == 200
 

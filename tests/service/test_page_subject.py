@@ -15,10 +15,10 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.sources.week_sources import read_sources
+from tests.browsing import Watched, focused, needs_chromium, tab_to
 from tests.company import company_settings
 from tests.handmade import WEEK
 from tests.published import publish_week
-from tests.service.browsing import Watched, focused, launched, needs_chromium, tab_to
 from tests.service.server import Server, running
 from tests.service.test_page import said
 from tests.service.versions import add_version, altered, fresh_prefix, standing
@@ -57,12 +57,6 @@ def settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url
 @pytest.fixture(scope="module")
 def server(settings: Settings) -> Iterator[Server]:
     with running(settings) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as started:
         yield started
 
 

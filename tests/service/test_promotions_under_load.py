@@ -20,11 +20,12 @@ from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
+from tests.promotion.conftest import passed
+from tests.service.asking import as_object
 from tests.service.started import Started, started
-from tests.service.versions import answers_of, gated, standing
+from tests.service.versions import answers_of, standing
 from tests.waiting import until
 
-NAMES = ("events", "amount", "is_busy", "kind")
 ROWS: list[Values] = [
     (
         float(number % 60 - 5),
@@ -45,10 +46,7 @@ class Client(threading.Thread):
 
     def __init__(self, port: int, rows: int, expected: dict[str, list[float]]) -> None:
         super().__init__(daemon=True)
-        instances = [
-            {**dict(zip(NAMES, values, strict=True)), "customer_id": f"c{number}"}
-            for number, values in enumerate(ROWS[:rows])
-        ]
+        instances = [as_object(values) | {"customer_id": f"c{number}"} for number, values in enumerate(ROWS[:rows])]
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         self._body = json.dumps({"instances": instances})
         self._rows, self._expected = rows, expected
@@ -108,7 +106,7 @@ def test_promotions_and_rollbacks_under_load(settings: Settings, mode: str, roun
             client.start()
         for _ in range(rounds):
             for version in ("2", "3"):
-                promote(settings, gated(settings, version), YES)
+                promote(settings, passed(settings, version), YES)
                 moves += serves(service, version, clients)
             for version in ("2", "1"):
                 rollback(settings, role="champion", to=None, reason="too gloomy", asked_by="me")

@@ -28,6 +28,7 @@ from pipeline.weekly.ingest import ingest
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings, good, read
+from tests.handmade import make_plan
 
 
 def test_the_company_is_read(settings: Settings) -> None:
@@ -119,28 +120,15 @@ def flawed(company: Path, tmp_path: Path, server_url: str) -> Callable[..., Sett
     return lambda **overrides: company_settings(folder, tmp_path / "home", **database, **overrides)
 
 
-def started(settings: Settings, week: Week = WEEK, reused: Path | None = None) -> Plan:
+def started(settings: Settings, week: Week = WEEK) -> Plan:
     run_id = open_run(settings, week=week, airflow_run_id="test", code_version="c", config_digest="d")
-    return Plan(
-        run_id=run_id,
-        week=str(week),
-        cutoff=week.cutoff(settings.zone),
-        model_version="1",
-        model_reason="test",
-        trained_after_cutoff=False,
-        bundle=settings.home,
-        bundle_digest="0" * 64,
-        reused_snapshot=reused,
-        folder=settings.home / "runs" / run_id,
-    )
+    return make_plan(settings, run_id)
 
 
 def rejects(settings: Settings) -> list[tuple[Any, ...]]:
+    query = "SELECT source, line, reason, content, first_run_id, accepted_run_id FROM rejects ORDER BY line"
     with transaction(settings) as connection:
-        rows = connection.execute(
-            text("SELECT source, line, reason, content, first_run_id, accepted_run_id FROM rejects ORDER BY line")
-        )
-        return [tuple(row) for row in rows]
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def test_the_stage_counts_and_keeps_its_manifest(warehouse_settings: Settings) -> None:
@@ -187,15 +175,9 @@ def test_rejects_within_the_budget_are_accepted_once(flawed: Callable[..., Setti
 
 def test_a_reused_snapshot_needs_no_sources(settings: Settings, tmp_path: Path) -> None:
     sources = read_sources(settings, WEEK).sources
+    cutoff = WEEK.cutoff(settings.zone)
     snapshot = SnapshotManifest(
-        week=str(WEEK),
-        cutoff=WEEK.cutoff(settings.zone),
-        sql_digest="0" * 64,
-        columns=[],
-        rows=0,
-        subjects=0,
-        shards=[],
-        sources=sources,
+        week=str(WEEK), cutoff=cutoff, sql_digest="", columns=[], rows=0, subjects=0, shards=[], sources=sources
     )
     snapshot.write(tmp_path / "manifest.json")
     plan = Plan.model_construct(reused_snapshot=tmp_path / "manifest.json", week=str(WEEK), run_id="x", folder=tmp_path)
