@@ -86,11 +86,7 @@ FROM answers
 
 SUITES = {
     "sources/events": [
-        {
-            "type": "expect_table_row_count_to_be_between",
-            "kwargs": {"min_value": 1},
-            "severity": "critical",
-        }
+        {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}, "severity": "critical"}
     ],
     "features": [
         {
@@ -98,11 +94,7 @@ SUITES = {
             "kwargs": {"column": "amount", "min_value": 0, "max_value": 10000},
             "severity": "critical",
         },
-        {
-            "type": "expect_column_values_to_not_be_null",
-            "kwargs": {"column": "kind"},
-            "severity": "warning",
-        },
+        {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "kind"}, "severity": "warning"},
     ],
     "predictions": [
         {

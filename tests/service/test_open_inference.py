@@ -12,6 +12,7 @@ import pytest
 import pipeline
 from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.rows import Reader
+from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.tensors import Request, instances_of, response
 from tests.service.asking import FEATURES, GOOD, TEXTS, bytes_of
 from tests.service.server import Server
@@ -43,6 +44,11 @@ def inputs(rows: list[list[Any]] = GOOD, **changes: Any) -> list[dict[str, Any]]
         }
         for at, name in enumerate(FEATURES)
     ]
+
+
+def read(server: Server, body: dict[str, Any], behind: bytes = b"") -> Instances:
+    signature = server.application.current.serving.signature
+    return instances_of(msgspec.convert(body, Request), behind, Reader(signature, 50))
 
 
 def infer(client: httpx.Client, body: Any, path: str = MODEL, behind: bytes = b"", **headers: str) -> httpx.Response:
@@ -127,8 +133,7 @@ def test_customer_and_product_are_taken_as_inputs(server, client, numbers):
     body = {"inputs": inputs()}
     body["inputs"] += [{"name": name, "shape": [3], "datatype": "BYTES", "data": data} for name, data in who.items()]
     assert infer(client, body).json()["outputs"][0]["data"] == numbers
-    signature = server.application.current.serving.signature
-    found = instances_of(msgspec.convert(body, Request), b"", Reader(signature, 50))
+    found = read(server, body)
     assert found.keys == [("x", "p"), ("y", None), (None, "p")]
 
 
@@ -150,13 +155,12 @@ def test_bytes_go_in_and_come_out(client, numbers):
 def test_truth_values_and_texts_may_be_bytes(server):
     """Bytes have no null, so an empty text is missing; in JSON it is a text like any other."""
     body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]
-    signature = server.application.current.serving.signature
-    found = instances_of(msgspec.convert(body, Request), b"", Reader(signature, 50))
+    found = read(server, body)
     assert found.values == [(3, 20, None, ""), (4, 21, False, "b")]
     for each, part in zip(body["inputs"][2:], parts, strict=True):
         each |= {"data": None, "parameters": {"binary_data_size": len(part)}}
     body["inputs"][2]["datatype"] = "BOOL"
-    found = instances_of(msgspec.convert(body, Request), b"".join(parts), Reader(signature, 50))
+    found = read(server, body, b"".join(parts))
     assert found.values == [(3, 20, True, None), (4, 21, False, "b")]
 
 

@@ -1,12 +1,10 @@
 """Promotions and rollbacks while clients ask without a pause: no request fails, every number is its version's."""
 
-import http.client
 import json
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -22,6 +20,7 @@ from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
 from tests.promotion.conftest import passed
 from tests.service.asking import as_object
+from tests.service.raw import Connection, predict
 from tests.service.started import Started, started
 from tests.service.versions import answers_of, standing
 from tests.waiting import until
@@ -47,8 +46,8 @@ class Client(threading.Thread):
     def __init__(self, port: int, rows: int, expected: dict[str, list[float]]) -> None:
         super().__init__(daemon=True)
         instances = [as_object(values) | {"customer_id": f"c{number}"} for number, values in enumerate(ROWS[:rows])]
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        self._body = json.dumps({"instances": instances})
+        self._connection = Connection(port)
+        self._asked = predict(json.dumps({"instances": instances}).encode())
         self._rows, self._expected = rows, expected
         self.stopping = threading.Event()
         self.wrong: list[object] = []
@@ -58,7 +57,7 @@ class Client(threading.Thread):
         """Requests by version and role."""
 
     def run(self) -> None:
-        with closing(self._connection):
+        with self._connection:
             try:
                 while not self.stopping.is_set() and not self.wrong:
                     self._ask()
@@ -66,9 +65,8 @@ class Client(threading.Thread):
                 self.wrong.append(error)
 
     def _ask(self) -> None:
-        self._connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
-        reply = self._connection.getresponse()
-        content = json.loads(reply.read())
+        reply = self._connection.send(self._asked).reply()
+        content = json.loads(reply.body)
         if reply.status != 200 or len(content["predictions"]) != self._rows:
             self.wrong.append((reply.status, content))
             return

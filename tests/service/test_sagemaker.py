@@ -23,11 +23,7 @@ from tests.service.calls import call_of
 GOOD: list[Any] = [3, 20.5, True, "a"]
 WAIT_SECONDS = 20
 MANY = Signature([Feature(name=f"a feature with a rather long name {n}", kind="number") for n in range(20)])
-ASKED = {
-    "sagemaker": ("/invocations", "/ping"),
-    "vertex": ("/predict", "/health"),
-    "azure": ("/score", "/"),
-}
+ASKED = {"sagemaker": ("/invocations", "/ping"), "vertex": ("/predict", "/health"), "azure": ("/score", "/")}
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Stopping under load: what was accepted is answered and recorded, and nobody can keep the process from ending."""
 
-import http.client
 import json
 import signal
 import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,16 +64,14 @@ class Client:
     answered: int = 0
 
     def run(self) -> None:
-        asked = instances(self.rows)
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=ENDS_SECONDS)) as connection:
+        asked = predict(instances(self.rows))
+        with Connection(self.port, timeout_seconds=ENDS_SECONDS) as connection:
             while True:
-                connection.request("POST", "/predict", asked, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                said = answer.read()
-                assert answer.status == 200, said
-                assert len(json.loads(said)["predictions"]) == self.rows
+                reply = connection.send(asked).reply()
+                assert reply.status == 200, reply.body
+                assert len(json.loads(reply.body)["predictions"]) == self.rows
                 self.answered += 1
-                if answer.getheader("connection") == "close":
+                if reply.headers.get("connection") == "close":
                     return
                 time.sleep(self.pause_seconds)
 
@@ -156,8 +153,7 @@ def test_told_twice_it_does_not_wait_for_answers(settings: Settings, model_folde
 
 
 @pytest.mark.parametrize(
-    "asking",
-    [request("GET", "/predictions/a/b"), predict(b'{"instances": [{"customer_id": "c", "product_id": "p"}]}')],
+    "asking", [request("GET", "/predictions/a/b"), predict(b'{"instances": [{"customer_id": "c", "product_id": "p"}]}')]
 )
 def test_a_thread_that_waits_for_a_silent_database_does_not_hold_it(with_registry: Settings, asking: bytes):
     with started(with_registry, HANGING, request_seconds=600) as service, ExitStack() as stack:

@@ -22,14 +22,7 @@ from pipeline.settings.model import Routing
 from pipeline.training.register import register
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
-from tests.tiny_model import (
-    COMPANY_COLUMNS,
-    evaluated_as_of,
-    features_of,
-    fit_and_export,
-    made_up_rows,
-    seal_made_up,
-)
+from tests.tiny_model import COMPANY_COLUMNS, evaluated_as_of, features_of, fit_and_export, made_up_rows, seal_made_up
 
 MARCH = Week.parse("2026-03-02")
 ROWS: list[Values] = [(3.0, 20.5, 1.0, "a"), (None, 7.0, 0.0, "never seen"), (40.0, None, None, None)]

@@ -1,12 +1,15 @@
 """Ingest: each file read once, every line accounted for, rejects on record and held against the budget."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +17,9 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from pipeline.errors import BudgetError, ConservationError, SourceError
@@ -30,20 +36,7 @@ from tests.company import company_settings
 from tests.feeds import WEEK, feed_settings, good, read
 from tests.handmade import make_plan
 
-
-def test_the_company_is_read(settings: Settings) -> None:
-    manifest = read_sources(settings, WEEK)
-    assert {name: (len(s.files), s.rows, s.rejects) for name, s in manifest.sources.items()} == {
-        "events": (4, 801, 0),
-        "answers": (1, 1000, 0),
-    }
-    assert not any(source.timeless for source in manifest.sources.values())
-
-
-def test_lines_are_rows_or_rejects(tmp_path: Path) -> None:
-    settings = feed_settings(tmp_path, "id,amount\n" + "a,1\nb\nc,x\n" * 1000)
-    source = read(settings)
-    assert (source.rows, source.rejects) == (1000, 2000)
+COLUMNS = {"id": "text", "amount": "decimal(8,2)", "day": "timestamp"}
 
 
 def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +48,26 @@ def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pipeline.sources.delimited.Texts", Forgetful)
     with pytest.raises(ConservationError, match=r"has 2 lines, of which 1 were kept"):
         read(feed_settings(tmp_path, "id,amount\na,1\nb,2\n"))
+
+
+PIECES = st.sampled_from([
+    "a", "1", ",", '"', '""', "\n", "\r\n", "\r", "é", " ", "\0", "\ufdd0", "\u2028", "2026-03-29 02:30:00", "nan", "-",
+    ";", "{", "}", '{"id":', ":", "[", "]", "\\", "1e999",
+])  # fmt: skip
+
+
+@examples(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200) | st.lists(PIECES, max_size=60).map(lambda pieces: "".join(pieces).encode()))
+@example(b'a,"\n",b\n')
+@example(b"\xff\xfe")
+def test_any_bytes_are_lines_or_refused(content: bytes) -> None:
+    """For damage to good files see `tests/hostile/test_fuzz.py`."""
+    lines = [line for line in re.split(rb"\r\n|\n|\r", content) if line]
+    for name in ("feed.csv", "feed.jsonl", "feed.parquet", "feed.csv.gz"):
+        for start in (b"", b"id,amount,day\n") if name == "feed.csv" else (b"",):
+            with tempfile.TemporaryDirectory() as folder, suppress(SourceError):
+                source = read(feed_settings(Path(folder), start + content, name=name, columns=COLUMNS))
+                assert source.rows + source.rejects <= len(lines)
 
 
 def test_a_file_is_cast_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +149,10 @@ def test_the_stage_counts_and_keeps_its_manifest(warehouse_settings: Settings) -
     ingested = ingest(warehouse_settings, plan)
     assert (ingested.lines, ingested.rows, ingested.rejects) == (1801, 1801, 0)
     assert ingested.manifest == plan.folder / "sources.json"
-    assert SourcesManifest.read(ingested.manifest).sources.keys() == {"events", "answers"}
+    sources = SourcesManifest.read(ingested.manifest).sources
+    assert {name: (len(read.files), read.timeless) for name, read in sources.items()} == {
+        "events": (4, False), "answers": (1, False),
+    }  # fmt: skip
 
 
 def test_too_many_rejects_stop_the_run_again_and_again(flawed: Callable[..., Settings]) -> None:
@@ -189,16 +205,8 @@ def test_a_reused_snapshot_needs_no_sources(settings: Settings, tmp_path: Path) 
 
 def test_ingested_files_say_what_they_are(settings: Settings) -> None:
     file = read_sources(settings, WEEK).sources["events"].files[0]
-    schema = pq.read_schema(file.parquet)
-    types = {field.name: str(field.type) for field in schema}
-    assert types == {
-        "customer_id": "string",
-        "product_id": "string",
-        "happened_at": "timestamp[us, tz=UTC]",
-        "amount": "decimal128(12, 2)",
-        "kind": "string",
-        "__line": "int64",
-        "__reason": "string",
-        "__raw": "string",
-    }
+    assert {field.name: str(field.type) for field in pq.read_schema(file.parquet)} == {
+        "customer_id": "string", "product_id": "string", "happened_at": "timestamp[us, tz=UTC]",
+        "amount": "decimal128(12, 2)", "kind": "string", "__line": "int64", "__reason": "string", "__raw": "string",
+    }  # fmt: skip
     assert file.parquet.name.startswith(f"{file.digest}-")
