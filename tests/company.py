@@ -4,6 +4,7 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
@@ -146,6 +147,11 @@ def write_company(folder: Path, weeks: int = 10, customers: int = 100) -> Path:
         (landing / f"events-{week}.csv").write_text("\n".join(lines) + "\n")
     (landing / "answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     return folder / "pipeline.toml"
+
+
+def own_database(server_url: str) -> dict[str, str]:
+    """Return overrides for `company_settings`: databases on this server that no other test uses."""
+    return {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
 
 
 def company_settings(folder: Path, home: Path, **overrides: str) -> Settings:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from pipeline.settings import Settings
 from tests.browsing import launched
-from tests.company import company_settings, write_company
+from tests.company import company_settings, own_database, write_company
 
 # DuckDB's bindings print what they call leaks when the interpreter exits; registered first, this runs last.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
@@ -101,4 +100,4 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def warehouse_settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
     """Settings of the test company with a home and three databases of its own."""
-    return company_settings(company, tmp_path / HOME, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    return company_settings(company, tmp_path / HOME, **own_database(server_url))

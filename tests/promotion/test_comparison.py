@@ -100,7 +100,7 @@ def test_in_the_shadow_both_are_measured_on_the_same_rows(warehouse_settings, an
     (trial,) = found.trials
     assert (found.champion, found.challenger, trial.mode) == ("1", "2", "shadow")
     assert trial.weeks == found.matured == [str(week) for week in WEEKS[:2]]
-    assert found.cutoff == LAST.cutoff(warehouse_settings.zone)
+    assert found.cutoff == LAST.cutoff(warehouse_settings.zone), "the company's data ends there"
     assert (trial.champion.predictions, trial.champion.labels) == (200, 200)
     assert (trial.challenger.predictions, trial.challenger.labels) == (200, 200)
     labels, first, second = (
@@ -195,8 +195,3 @@ def test_without_a_week_of_both_the_way_to_one_is_named(warehouse_settings, know
     with pytest.raises(ModelError, match="has a challenger") as refused:
         compared(warehouse_settings)
     assert "promote VERSION --as challenger" in refused.value.do
-
-
-def test_sources_that_are_not_there_yet_are_not_waited_for(warehouse_settings, knowing) -> None:
-    publish_routed(warehouse_settings, WEEKS[0], "ab", knowing(WEEKS[0]), guessing(WEEKS[0]))
-    assert compared(warehouse_settings).cutoff == LAST.cutoff(warehouse_settings.zone), "the company's data ends there"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -17,7 +16,7 @@ from pipeline.promotion.gate import gate
 from pipeline.promotion.handoffs import Gated
 from pipeline.settings import Settings
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.promotion.candidates import AS_OF, candidate, muddled, rosy, shuffled
 from tests.published import publish_week
 from tests.tiny_model import COMPANY_COLUMNS
@@ -35,7 +34,7 @@ class Life:
 def life(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Life:
     """A champion, and candidates of every kind."""
     home = tmp_path_factory.mktemp("gate") / "home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    settings = company_settings(company, home, **own_database(server_url))
     made = {
         "champion": candidate(settings, "champion"),
         "good": candidate(settings, "good", changes={"max_iter": 20}),

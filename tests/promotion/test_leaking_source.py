@@ -15,7 +15,7 @@ from pipeline.training.handoffs import Registered
 from pipeline.training.register import register
 from pipeline.training.training_plan import plan_training
 from pipeline.training.tune import tune
-from tests.company import FIRST_WEEK, company_settings
+from tests.company import FIRST_WEEK, company_settings, own_database
 
 LAST_WEEK = FIRST_WEEK.plus(9)
 COUNTED = "    count(*) AS events,\n"
@@ -38,7 +38,7 @@ def leaking(company: Path, tmp_path: Path, server_url: str) -> Settings:
     text = (folder / "sql/features.sql").read_text()
     assert COUNTED in text
     (folder / "sql/features.sql").write_text(text.replace(COUNTED, COUNTED + ANSWER))
-    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    database = own_database(server_url)
     settings = company_settings(folder, tmp_path / "home", **database)
     untimed = settings.sources["answers"].model_copy(update={"event_time": None})
     return settings.model_copy(update={"sources": settings.sources | {"answers": untimed}})

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import event, make_url
 
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.service.proxy import Wire
 from tests.service.server import Server
-from tests.service.versions import MARCH, fresh_prefix
+from tests.service.versions import MARCH
 from tests.service.whole import SUBJECT, whole_service
 
 MOST = 100
@@ -24,7 +24,7 @@ WHOLE = {"events": 3, "amount": None, "is_busy": True, "kind": "a"}
 def server(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str, wire: Wire) -> Iterator[Server]:
     url = make_url(server_url).set(port=wire.port).render_as_string(hide_password=False)
     home = tmp_path_factory.mktemp("completing") / "a home"
-    with whole_service(company_settings(company, home, DATABASE__URL=url, DATABASE__PREFIX=fresh_prefix())) as started:
+    with whole_service(company_settings(company, home, **own_database(url))) as started:
         yield started
 
 

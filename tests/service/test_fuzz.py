@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.service.calls import Route
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.service.raw import ROW, instances
 from tests.service.server import Server
-from tests.service.versions import fresh_prefix
 from tests.service.whole import whole_service
 
 KINDS = [
@@ -78,9 +77,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def whole(company, tmp_path_factory, server_url) -> Iterator[Server]:
     """Our own contract, with a registry, a warehouse and a published week."""
-    settings = company_settings(
-        company, tmp_path_factory.mktemp("whole"), DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix()
-    )
+    settings = company_settings(company, tmp_path_factory.mktemp("whole"), **own_database(server_url))
     with whole_service(settings, rows=50) as server:
         yield server
 

@@ -137,21 +137,6 @@ def test_customer_and_product_are_taken_as_inputs(server, client, numbers):
     assert found.keys == [("x", "p"), ("y", None), (None, "p")]
 
 
-def test_bytes_go_in_and_come_out(client, numbers):
-    mixed, part = inputs(), bytes_of("amount", [row[1] for row in GOOD])
-    del mixed[1]["data"]
-    mixed[1]["parameters"] = {"binary_data_size": len(part)}
-    outputs = [{"name": "satisfaction", "parameters": {"binary_data": True}}, {"name": "satisfied"}, {"name": "role"}]
-    answered = infer(client, {"inputs": mixed, "outputs": outputs}, behind=part)
-    length = int(answered.headers["inference-header-content-length"])
-    assert answered.headers["content-type"] == "application/octet-stream"
-    head = json.loads(answered.content[:length])
-    assert [*struct.unpack("<3d", answered.content[length:])] == numbers
-    assert "data" not in head["outputs"][0]
-    assert head["outputs"][0]["parameters"] == {"binary_data_size": 24}
-    assert head["outputs"][2]["data"] == ["champion"] * 3
-
-
 def test_truth_values_and_texts_may_be_bytes(server):
     """Bytes have no null, so an empty text is missing; in JSON it is a text like any other."""
     body, parts = {"inputs": inputs([[3, 20, None, ""], [4, 21, False, "b"]])}, [b"\1\0", bytes_of("kind", [None, "b"])]

@@ -16,12 +16,12 @@ from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.sources.week_sources import read_sources
 from tests.browsing import Watched, focused, needs_chromium, tab_to
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.handmade import WEEK
 from tests.published import publish_week
 from tests.service.server import Server, running
 from tests.service.test_page import said
-from tests.service.versions import add_version, altered, fresh_prefix, standing
+from tests.service.versions import add_version, altered, standing
 
 KEPT_OUT = ("c0001", "p1")
 USUAL = 0.625
@@ -31,7 +31,7 @@ USUAL = 0.625
 def settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     """Settings of a home with a champion, another version, and a published week with its snapshot and its report."""
     home = tmp_path_factory.mktemp("subject") / "a home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    settings = company_settings(company, home, **own_database(server_url))
     champion = add_version(settings, "sober", 0.3)
     add_version(settings, "merry", 0.0)
     standing(settings, champion)

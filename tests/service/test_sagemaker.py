@@ -17,7 +17,7 @@ from pipeline.service.contracts import sagemaker
 from pipeline.service.instances import predictions
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Signature
-from tests.service.asking import CSV, JSON, LINES, as_csv, as_object, json_lines, of_csv
+from tests.service.asking import CSV, JSON, LINES, as_csv, as_object, json_lines
 from tests.service.calls import call_of
 
 GOOD: list[Any] = [3, 20.5, True, "a"]
@@ -33,12 +33,6 @@ def url(serve) -> str:
 
 def invoked(url: str, body: bytes, kind: str = CSV, path: str = "/invocations") -> httpx.Response:
     return httpx.post(f"{url}{path}", content=body, headers={"content-type": kind}, timeout=120)
-
-
-def test_a_full_payload_of_good_rows_is_answered(url):
-    found = of_csv(invoked(url, as_csv([GOOD] * 67_415, None)))
-    assert len(found) == 67_415
-    assert all("error" not in row for row in found)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from pipeline.service.model import current
 from pipeline.service.record import recorder as record
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.service.raw import HEALTH, Connection, ask, instances, predict, request
 from tests.service.started import ENDS_SECONDS, Started, started
-from tests.service.versions import add_version, fresh_prefix, standing
+from tests.service.versions import add_version, standing
 from tests.waiting import until
 
 CLIENTS = 12
@@ -80,7 +80,7 @@ class Client:
 def with_registry(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     """An installation whose first version is in charge."""
     home = tmp_path_factory.mktemp("stopping") / "a home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    settings = company_settings(company, home, **own_database(server_url))
     standing(settings, add_version(settings, "one", gloom=0.0))
     return settings
 

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -88,10 +87,6 @@ def record_batch(rows: Sequence[Values], features: Sequence[Feature]) -> pa.Reco
             for feature, column in columns
         }
     )
-
-
-def fresh_prefix() -> str:
-    return f"t{uuid4().hex[:12]}"
 
 
 def altered(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 import io
 import json
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from pipeline.settings import Settings
 from pipeline.warehouse import query, runs
 from pipeline.warehouse.query import run_query, write
 from pipeline.weekly.publish import publish
-from tests.company import FIRST_WEEK, company_settings
+from tests.company import FIRST_WEEK, company_settings, own_database
 from tests.weeks_of_runs import scored_run
 
 EVERYTHING = """
@@ -29,7 +28,7 @@ SELECT
 def shared_settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     """Settings with a warehouse that nobody changes."""
     home = tmp_path_factory.mktemp("query") / "home"
-    return company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    return company_settings(company, home, **own_database(server_url))
 
 
 def written(table: pa.Table, form: query.Format) -> bytes:

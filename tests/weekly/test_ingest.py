@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +31,7 @@ from pipeline.warehouse.runs import open_run, run
 from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.ingest import ingest
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.feeds import WEEK, feed_settings, good, read
 from tests.handmade import make_plan
 
@@ -129,7 +128,7 @@ def flawed(company: Path, tmp_path: Path, server_url: str) -> Callable[..., Sett
     shutil.copytree(company, folder)
     with (folder / f"landing/events-{WEEK}.csv").open("a") as file:
         file.write("c0001,p1,yesterday,1,a\nc0001,p1\nc0002,p2,2026-03-03 10:00:00,much,a\n")
-    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    database = own_database(server_url)
     return lambda **overrides: company_settings(folder, tmp_path / "home", **database, **overrides)
 
 

@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from pipeline.weekly.report import report
 from pipeline.weeks import Week
 from tests.browsing import Watched, needs_chromium
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.published import publish_week
 
 pytestmark = needs_chromium
@@ -22,7 +21,7 @@ EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>
 def path(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Path:
     """The report of a company with long, foreign and hostile names."""
     home = tmp_path_factory.mktemp("page") / "home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    settings = company_settings(company, home, **own_database(server_url))
     products = ["plain", "x" * 300, "ثلاجة كبيرة جدا", "超长的产品名称" * 20, EVIL]
     for step in (-2, -1, 0):
         subjects = [

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import hypothesis.strategies as st
 import pyarrow as pa
@@ -18,12 +17,13 @@ from hypothesis import settings as examples
 
 from pipeline.errors import ConfigError
 from pipeline.orchestration.run_facts import run_facts
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.kept_out import queries as kept_out
 from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
 from pipeline.weekly.ingest import ingest
+from tests.company import company_settings, own_database
 from tests.feeds import feed_settings
 from tests.handmade import FEATURES_SCHEMA, feature_row, make_quarantine, make_run, make_snapshot
 
@@ -34,14 +34,12 @@ BUDGET = "reject_fraction = 1.0"
 @pytest.fixture
 def feed(tmp_path: Path, server_url: str) -> Feed:
     """Make a company with one source, as `feed_settings` does, and a warehouse of its own."""
-    prefix = f"t{uuid4().hex[:12]}"
+    database = own_database(server_url)
 
     def make(content: bytes | None, name: str = "feed.csv", **facts: Any) -> Settings:
         declared = f"{BUDGET}\n{facts.pop('declared', '')}"
         made = feed_settings(tmp_path / "feed", content, name, declared=declared, **facts)
-        environ = {"BAROMETER_CONFIG": str(made.config_file), "BAROMETER_HOME": str(made.home)}
-        database = {"BAROMETER__DATABASE__URL": server_url, "BAROMETER__DATABASE__PREFIX": prefix}
-        return load_settings({**environ, **database})
+        return company_settings(made.config_file.parent, made.home, **database)
 
     return make
 
