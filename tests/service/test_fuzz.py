@@ -16,6 +16,7 @@ from pipeline.service.calls import Route
 from tests.company import company_settings, own_database
 from tests.service.raw import ROW, instances
 from tests.service.server import Server
+from tests.service.test_openapi import examples_of
 from tests.service.whole import whole_service
 
 KINDS = [
@@ -146,8 +147,7 @@ def examples(asked: Asked, route: Route) -> list[tuple[str, bytes]]:
         return [("application/x-www-form-urlencoded", b"events=1&amount=2&is_busy=1&kind=a")]
     found = []
     for kind, content in asked.document["paths"][route.path]["post"].get("requestBody", {}).get("content", {}).items():
-        values = [example["value"] for example in content.get("examples", {}).values()]
-        values += [content["example"]] if "example" in content else []
+        values = examples_of(content)
         found += [(kind, value.encode() if isinstance(value, str) else json.dumps(value).encode()) for value in values]
     return found or [("application/json", instances())]
 
