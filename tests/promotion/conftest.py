@@ -50,9 +50,13 @@ def passed(settings: Settings, version: str, role: Role = "champion", week: Week
             connection, kind="promotion", from_week=week, from_version=registry.with_alias(settings, role),
             to_version=version, asked_by="asker", reason="a test", role=role,
         )  # fmt: skip
+    return gated_as(asked)
+
+
+def gated_as(asked: role_history.Entry) -> Gated:
     return Gated(
-        promotion_id=asked.promotion_id, version=version, role=role, from_week=str(week), asked_by="asker",
-        reason="a test", checks=[],
+        promotion_id=asked.promotion_id, version=str(asked.to_version), role=asked.role,
+        from_week=str(Week(asked.from_week)), asked_by="asker", reason="a test", checks=[],
     )  # fmt: skip
 
 
