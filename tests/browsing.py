@@ -28,7 +28,7 @@ CONTRASTS = """() => {
   }
   return found.sort((a, b) => a[0] - b[0])[0];
 }"""
-# Text in a drawing stands on the page's own ground, whatever is painted beside it.
+# The contrast of text in a drawing with the page's own background.
 DRAWN = """() => {
   const parse = c => c.match(/[\\d.]+/g).map(Number);
   const light = c => { const [r, g, b] = parse(c).slice(0, 3).map(v => v / 255)
@@ -72,7 +72,7 @@ class Watched:
         self.requests: list[str] = []
         self.troubles: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        # That a page's own status is 422 is told there too, and is no trouble.
+        # Chromium also reports here that a page has the status 422, which is right.
         self.page.on("console", lambda m: None if "status of 4" in m.text else self.troubles.append(m.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))

@@ -70,7 +70,7 @@ def score_files(settings: Settings, sources: Path) -> None:
 
 
 def logged_in_again(settings: Settings) -> None:
-    """A session whose token is no longer good logs in again; other refusals are told of."""
+    """A session whose token has expired logs in again; other refusals are raised."""
     with AirflowApi(settings) as api:
         api.token = "no longer good"
         assert api.knows("score_file")
@@ -89,7 +89,7 @@ def asking(settings: Settings, **service: object) -> Iterator[httpx.Client]:
 
 
 class Patient(httpx.Client):
-    """Comes back when it is told to, as a busy machine's Airflow may keep the service waiting for too long."""
+    """Tries again after a 503, because Airflow answers slowly on a busy machine."""
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         deadline = time.monotonic() + 120

@@ -250,7 +250,7 @@ def ended(api: Api, run: str) -> str:
 
 
 def test_a_person_rejects_a_promotion_in_airflow(services, installation, trained, api, barometer):
-    """The command waits for the answer; it stands in the history (how it is approved: `test_model_life`)."""
+    """The command waits for the answer, which the history keeps (for an approval see `test_model_life`)."""
     candidate = json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))["version"]
     command = ("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial")
     with ThreadPoolExecutor(1) as person:

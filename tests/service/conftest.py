@@ -54,7 +54,7 @@ def serve(
 
 @pytest.fixture(scope="session")
 def wire(server_url: str) -> Iterator[Wire]:
-    """What lies between the registry of `registered` and its users; who cuts it mends it."""
+    """The connection of `registered` to its registry; a test that cuts it mends it."""
     with Wire(int(make_url(server_url).port or 0)) as wire:
         yield wire
 

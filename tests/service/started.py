@@ -15,7 +15,7 @@ from tests.end_to_end.airflow import free_ports
 
 COMMAND = (str(Path(sys.executable).with_name("barometer")), "serve")
 ENDS_SECONDS = 30
-"""SageMaker kills what has not ended so long after SIGTERM."""
+"""SageMaker kills a container that has not ended this long after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def started(settings: Settings, command: Sequence[str] = COMMAND, **variables: o
     """Run the service of these settings on a free port while the block lasts; variables as in `environ_of`."""
     (port,) = free_ports(1)
     environ = environ_of(settings, port=port, **variables)
-    # Its log goes to a file: a pipe that nobody empties would fill, and hold it.
+    # Its log goes to a file: a pipe would fill, and block it.
     with TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:

@@ -1,4 +1,4 @@
-"""What nobody can use up: size, time and number of requests are bounded, whatever is sent or not sent."""
+"""The bounds of requests, which hold for every client: size, time, and number at once."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Where the service listens: an address that cannot be had is told as every error is, before anything is loaded."""
+"""Where the service listens: an address that is not available is an error in three parts, before anything is loaded."""
 
 import socket
 import subprocess

@@ -10,7 +10,7 @@ from tests.service.raw import ROW, Connection, ask, predict, request
 from tests.service.started import started
 
 MARK = "m4rk3d"
-"""In everything that is sent and is nobody's business."""
+"""In everything that is sent and must not be logged."""
 
 
 def test_nothing_that_was_sent_is_in_the_log(settings: Settings, model_folder: Path):

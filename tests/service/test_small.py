@@ -24,7 +24,7 @@ from tests.end_to_end.airflow import free_ports
 from tests.service.started import environ_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-# Serves until it has answered a prediction and told what it is made of.
+# Serves until it has answered a prediction; prints what it has imported.
 PROGRAM = """
 import json, os, signal, sys, threading, urllib.request
 from importlib.abc import MetaPathFinder
@@ -78,7 +78,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(company: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The wheel is built where it stands, as the image's Dockerfile does."""
+    """The wheel is built in the checkout, as in the image's Dockerfile."""
     folder = tmp_path_factory.mktemp("shipped")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)

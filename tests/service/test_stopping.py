@@ -1,4 +1,4 @@
-"""Stopping under load: what was accepted is answered and recorded, and nobody can keep the process from ending."""
+"""Stopping under load: what was accepted is answered and recorded, and no client can keep the process from ending."""
 
 import json
 import signal

@@ -26,7 +26,7 @@ SELECT
 
 @pytest.fixture(scope="module")
 def shared_settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
-    """Settings with a warehouse that nobody changes."""
+    """Settings with a warehouse that no test changes."""
     home = tmp_path_factory.mktemp("query") / "home"
     return company_settings(company, home, **own_database(server_url))
 

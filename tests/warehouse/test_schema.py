@@ -1,4 +1,4 @@
-"""The warehouse's schema: applied once, by whoever comes first, never half, and explained in itself."""
+"""The warehouse's schema: applied once, by the first process, as a whole; every table and column has a comment."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
