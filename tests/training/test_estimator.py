@@ -8,7 +8,13 @@ from sklearn.metrics import roc_auc_score
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Feature
 from pipeline.models.scorer import Scorer, inputs
-from pipeline.training.pipelines.families import LOGISTIC_REGRESSION, SPACES, calibrated, estimator, round_to_float32
+from pipeline.training.pipelines.families import (
+    LOGISTIC_REGRESSION,
+    SPACES,
+    calibrated,
+    estimator,
+    round_to_float32,
+)
 from pipeline.training.pipelines.onnx_export import to_onnx
 from pipeline.training.pipelines.parity import PARITY_ROWS, check_parity
 
