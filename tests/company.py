@@ -4,6 +4,7 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
@@ -86,11 +87,7 @@ FROM answers
 
 SUITES = {
     "sources/events": [
-        {
-            "type": "expect_table_row_count_to_be_between",
-            "kwargs": {"min_value": 1},
-            "severity": "critical",
-        }
+        {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}, "severity": "critical"}
     ],
     "features": [
         {
@@ -98,11 +95,7 @@ SUITES = {
             "kwargs": {"column": "amount", "min_value": 0, "max_value": 10000},
             "severity": "critical",
         },
-        {
-            "type": "expect_column_values_to_not_be_null",
-            "kwargs": {"column": "kind"},
-            "severity": "warning",
-        },
+        {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "kind"}, "severity": "warning"},
     ],
     "predictions": [
         {
@@ -154,6 +147,11 @@ def write_company(folder: Path, weeks: int = 10, customers: int = 100) -> Path:
         (landing / f"events-{week}.csv").write_text("\n".join(lines) + "\n")
     (landing / "answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     return folder / "pipeline.toml"
+
+
+def own_database(server_url: str) -> dict[str, str]:
+    """Return overrides for `company_settings`: databases on this server that no other test uses."""
+    return {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
 
 
 def company_settings(folder: Path, home: Path, **overrides: str) -> Settings:

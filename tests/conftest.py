@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,7 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadFileScheduling
 
 from pipeline.settings import Settings
-from tests.company import company_settings, write_company
+from tests.browsing import launched
+from tests.company import company_settings, own_database, write_company
 
 # DuckDB's bindings print what they call leaks when the interpreter exits; registered first, this runs last.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
@@ -90,7 +90,14 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     embedded.remove(home)  # run as root, its data is outside pytest's own folder, which its user cannot enter
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser; no longer than a module, because Playwright's loop keeps `asyncio.run` from running."""
+    with launched() as started:
+        yield started
+
+
 @pytest.fixture
 def warehouse_settings(company: Path, tmp_path: Path, server_url: str) -> Settings:
     """Settings of the test company with a home and three databases of its own."""
-    return company_settings(company, tmp_path / HOME, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    return company_settings(company, tmp_path / HOME, **own_database(server_url))

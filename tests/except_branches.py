@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
@@ -28,6 +29,7 @@ with suppress(PermissionError):
     MARKS.chmod(0o666)  # a fork may have become another user
 
 
+@cache
 def _note(kind: str, branch: str) -> None:
     with MARKS.open("a") as file:
         file.write(f"{kind} {branch}\n")

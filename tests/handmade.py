@@ -107,6 +107,13 @@ def prediction_row(customer: str, product: str = "p0", **values: object) -> dict
     return {"customer_id": customer, "product_id": product, **usual, **values}
 
 
+def prediction_of(plan: Plan, customer: str, product: str, satisfaction: float, **values: object) -> dict[str, object]:
+    """Return a prediction of a plan's run."""
+    facts = plan.model_dump(include={"model_version", "run_id", "trained_after_cutoff"})
+    facts |= {"week": Week.parse(plan.week).monday, "likely_satisfied": satisfaction >= 0.5}
+    return prediction_row(customer, product, satisfaction=satisfaction, **{**facts, **values})
+
+
 def make_predictions(folder: Path, shards: list[list[dict[str, object]]]) -> list[Scored]:
     """Write the predictions of each shard."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,13 +121,7 @@ def make_predictions(folder: Path, shards: list[list[dict[str, object]]]) -> lis
     for number, rows in enumerate(shards):
         file = folder / f"shard-{number:04d}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA), file)
-        part = Scored(
-            shard=number,
-            file=file,
-            rows=len(rows),
-            digest=sha256_of_file(file),
-        )
-        parts.append(part)
+        parts.append(Scored(shard=number, file=file, rows=len(rows), digest=sha256_of_file(file)))
     return parts
 
 

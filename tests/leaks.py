@@ -1,5 +1,6 @@
 """What a company's configuration makes of its files as of a cutoff, for tests that plant later facts in the files."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,17 +72,25 @@ def settings_of(config: Path, landing: Path, home: Path) -> Settings:
     )
 
 
+def unknown_columns(file: Path, settings: Settings, snapshot: SnapshotManifest) -> set[str]:
+    """Return the columns that a suite names and that its table does not have."""
+    columns = {
+        "features": ["customer_id", "product_id", *(column.name for column in snapshot.columns)],
+        "predictions": ["week", "customer_id", "product_id", "satisfaction"],
+    } | {name: list(source.columns) for name, source in settings.sources.items()}
+    suite = json.loads(file.read_text())
+    assert suite["name"] == file.stem
+    kwargs = [expectation["kwargs"] for expectation in suite["expectations"]]
+    named = {name for each in kwargs for name in [each.get("column"), *each.get("column_list", [])] if name}
+    return named - set(columns[file.stem])
+
+
 def _scored(settings: Settings, snapshot: Path, shard: int, model: Model) -> str:
     manifest = SnapshotManifest.read(snapshot)
     nobody = settings.home / "quarantine.parquet"
     pq.write_table(pa.table({"shard": pa.array([], pa.int32()), "row": pa.array([], pa.int64())}), nobody)
     plan = make_plan(settings, f"{manifest.week}.1", bundle=model.folder, bundle_digest=model.digest)
-    features = Snapshot(
-        manifest=snapshot,
-        digest=manifest.digest,
-        subjects=manifest.subjects,
-        rows=manifest.rows,
-        shards=len(manifest.shards),
-    )
+    counts = {"subjects": manifest.subjects, "rows": manifest.rows, "shards": len(manifest.shards)}
+    features = Snapshot(manifest=snapshot, digest=manifest.digest, **counts)
     validated = FeaturesValidated(quarantine=nobody, quarantined=0, expectations=0, warnings=0)
     return sha256_of_file(score(settings, plan, features, validated, shard).file)

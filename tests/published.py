@@ -3,18 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from pipeline.models.predictions import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs, transaction
 from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
-from tests.handmade import make_plan
+from tests.handmade import make_plan, make_predictions, prediction_of
 
 Subject = tuple[str, str, float, str | None]
 """customer_id, product_id, satisfaction, info as JSON."""
@@ -54,30 +51,7 @@ def publish_week(
             )
     pinned = {name: facts[name] for name in ("model_version", "model_reason", "trained_after_cutoff", "bundle_digest")}
     plan = make_plan(settings, run_id, bundle=settings.home / "models" / "1", **pinned)
-    file = plan.folder / "predictions" / "shard-0000.parquet"
-    file.parent.mkdir(parents=True)
-    pq.write_table(_table(plan, subjects), file)
-    checked = Checked(
-        files=[file], predicted=len(subjects), quarantined=len(quarantined or {}), expectations=1, warnings=0
-    )
-    return plan, publish(settings, plan, checked)
-
-
-def _table(plan: Plan, subjects: list[Subject]) -> pa.Table:
-    customers, products, satisfaction, info = zip(*subjects, strict=True) if subjects else ((), (), (), ())
-    same = {
-        "week": datetime.fromisoformat(plan.week).date(),
-        "role": "champion",
-        "model_version": plan.model_version,
-        "run_id": plan.run_id,
-        "trained_after_cutoff": plan.trained_after_cutoff,
-    }
-    columns: dict[str, Any] = {
-        **{name: [value] * len(subjects) for name, value in same.items()},
-        "customer_id": customers,
-        "product_id": products,
-        "satisfaction": satisfaction,
-        "likely_satisfied": [value >= 0.5 for value in satisfaction],
-        "info": info,
-    }
-    return pa.table({name: columns[name] for name in PREDICTIONS_SCHEMA.names}, schema=PREDICTIONS_SCHEMA)
+    rows = [prediction_of(plan, *subject, info=info) for *subject, info in subjects]
+    (part,) = make_predictions(plan.folder / "predictions", [rows])
+    counts = {"predicted": len(subjects), "quarantined": len(quarantined or {}), "expectations": 1, "warnings": 0}
+    return plan, publish(settings, plan, Checked(files=[part.file], **counts))

@@ -60,6 +60,7 @@ def test_the_environment_overrides_any_setting(company: Path, tmp_path: Path) ->
         (MINIMAL + '\n[service]\nfile_sources = ["s3://user@bucket/a"]\n', "not a plain prefix"),
         (MINIMAL + '\n[service]\nfile_sources = ["file:///srv/../etc"]\n', "not a plain prefix"),
         ("[budget]\nquarantine_fraction = 2\n" + MINIMAL, "budget.quarantine_fraction"),
+        ('profile = "production"\n' + MINIMAL, "not a table of tables"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
@@ -153,11 +154,6 @@ def test_what_a_profile_or_a_variable_gets_wrong_is_named_with_its_origin(tmp_pa
 def test_what_only_the_environment_can_say_is_no_setting(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="which is not a setting"):
         load(tmp_path, text + MINIMAL)
-
-
-def test_a_profile_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not a table of tables"):
-        load(tmp_path, 'profile = "production"\n' + MINIMAL)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A tiny model for tests: trained on made-up rows of the test company's features, in well under a second."""
 
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,30 @@ def tiny_bundle(
     folder: Path, columns: list[FeatureColumn] | None = None, cutoff: datetime = datetime(2026, 1, 5, tzinfo=UTC)
 ) -> str:
     """Make a bundle in `folder`, which must not exist, for these feature columns; return its digest."""
-    features = [
+    features = features_of(columns or COMPANY_COLUMNS)
+    fit_and_export(folder, features, *made_up_rows(features, 600))
+    return seal_made_up(folder, features, cutoff)
+
+
+def features_of(columns: Sequence[FeatureColumn]) -> list[Feature]:
+    """The features that are in these columns; each category has the values a, b and c."""
+    return [
         Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
-        for c in columns or COMPANY_COLUMNS
+        for c in columns
         if c.kind != "info"
     ]
-    rows, labels = made_up_rows(features, 600)
-    fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
-    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
+
+
+def fit_and_export(folder: Path, features: list[Feature], rows: pd.DataFrame, labels: "pd.Series[int]") -> None:
+    """Fit on the first two thirds of the rows, calibrate on the rest, and export to `folder`, which is not sealed."""
+    part = 2 * len(rows) // 3
+    fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:part], labels[:part])
+    export(calibrated(fitted, rows[part:], labels[part:]), features, rows[:part], folder)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
-    training = TrainingData(
-        cutoff=cutoff, train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest="made up"
-    )
+
+
+def seal_made_up(folder: Path, features: list[Feature], cutoff: datetime, digest: str = "made up") -> str:
+    training = TrainingData(cutoff=cutoff, train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest=digest)
     return seal(
         folder, features=features, training=training, parameters=PARAMETERS, metrics={}, code_version="", libraries={}
     )

@@ -2,15 +2,11 @@
 
 import hashlib
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline.models.predictions import PREDICTIONS_SCHEMA
 from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weeks import Week
-from tests.handmade import make_plan
+from tests.handmade import make_plan, make_predictions, prediction_of
 
 
 def plan_of(settings: Settings, run_id: str) -> Plan:
@@ -28,27 +24,13 @@ def scored_run(
     run_id = runs.open_run(settings, week=week, airflow_run_id=airflow_run_id)
     runs.update_run(settings, run_id, subjects=subjects)
     plan = plan_of(settings, run_id)
-    files = []
-    for shard in range(shards):
-        rows = [_row(plan, number) for number in range(shard, subjects, shards)]
-        files.append(plan.folder / "predictions" / f"shard-{shard:04d}.parquet")
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS_SCHEMA), files[-1])
+    rows = [_row(plan, number) for number in range(subjects)]
+    parts = make_predictions(plan.folder / "predictions", [rows[shard::shards] for shard in range(shards)])
+    files = [part.file for part in parts]
     return plan, Checked(files=files, predicted=subjects, quarantined=0, expectations=0, warnings=0)
 
 
 def _row(plan: Plan, number: int) -> dict[str, object]:
     noise = hashlib.sha256(f"{plan.run_id} {number}".encode()).digest()
-    satisfaction = int.from_bytes(noise[:4]) / 2**32
-    return {
-        "week": Week.parse(plan.week).monday,
-        "customer_id": f"c{number:06d}",
-        "product_id": f"p{number % 3}",
-        "satisfaction": satisfaction,
-        "likely_satisfied": satisfaction >= 0.5,
-        "role": "champion",
-        "model_version": plan.model_version,
-        "run_id": plan.run_id,
-        "trained_after_cutoff": False,
-        "info": f'{{"info_name": "name {number}"}}' if number % 2 else None,
-    }
+    info = f'{{"info_name": "name {number}"}}' if number % 2 else None
+    return prediction_of(plan, f"c{number:06d}", f"p{number % 3}", int.from_bytes(noise[:4]) / 2**32, info=info)

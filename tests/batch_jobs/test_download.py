@@ -123,6 +123,7 @@ def test_a_server_without_ranges_may_have_a_large_file(settings, planned, tmp_pa
     for url in serving(partial(Quiet, directory=str(tmp_path))):
         read = read_rows(settings, planned(ROWS, "jsonl", uri=f"{url}/rows.jsonl", digest=None))
         assert (read.rows, read.unreadable) == (130_000, 0)
+    assert not list((settings.home / "tmp").glob("fetched-*"))
 
 
 def test_a_file_that_does_not_fit_on_the_disk_is_refused(settings, planned, url, said):

@@ -1,4 +1,4 @@
-"""An Idempotency-Key stands for its job while there is something to replay, and for a new job after that."""
+"""An Idempotency-Key names its job while there is something to replay, and a new job after that."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

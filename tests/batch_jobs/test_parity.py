@@ -7,11 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.batch_jobs.file_rows import read_rows
-from pipeline.errors import SourceError
 from pipeline.files import sha256_of_file
 from pipeline.models.bundle import BUNDLE_FILE
-from tests.batch_jobs.conftest import GOOD, csv_of, gzipped, jsonl_of, parquet_of
+from tests.batch_jobs.conftest import GOOD, gzipped, jsonl_of, parquet_of
 from tests.company import company_settings
 from tests.service.server import export_tiny, running
 
@@ -98,13 +96,6 @@ def test_csv_is_answered_as_on_demand(service, by_file):
 def test_a_category_with_nul_is_one_in_parquet_too(service, by_file):
     rows = [{**GOOD, "kind": "a\0b"}, {**GOOD, "kind": "\0"}, GOOD]
     assert by_file(parquet_of(rows), "parquet") == on_demand(service, jsonl_of(rows), "application/jsonlines")
-
-
-def test_a_column_that_is_absent_refuses_the_whole(settings, planned, service):
-    rows = csv_of([{"events": 3, "amount": 20.5, "is_busy": True}])
-    assert service.post("/predict", content=rows, headers={"content-type": "text/csv"}).status_code == 422
-    with pytest.raises(SourceError, match="has no column 'kind'"):
-        read_rows(settings, planned(rows, "csv"))
 
 
 def test_what_is_absent_is_named_and_the_row_kept_as_it_stood(done):

@@ -55,6 +55,7 @@ def make(settings: Settings, name: str, *, ended_days_ago: float | None, changed
 
 
 def test_jobs_are_swept_when_they_have_expired_and_not_before(settings):
+    assert sweep(settings) == 0, "there is no folder yet"
     make(settings, "ended_long_ago", ended_days_ago=7.1, changed_days_ago=0)
     make(settings, "failed_long_ago", ended_days_ago=None, changed_days_ago=7.1)
     make(settings, "ended", ended_days_ago=6.9, changed_days_ago=30)
@@ -73,7 +74,3 @@ def test_what_never_arrived_is_swept_alone(settings):
     old(dead.parent, 8)
     assert sweep(settings) == 1
     assert [path.name for path in alive.parent.iterdir()] == [alive.name]
-
-
-def test_there_may_be_nothing_to_sweep(settings):
-    assert sweep(settings) == 0

@@ -83,39 +83,15 @@ def test_columns_may_come_in_any_order_without_subjects_and_with_others_beside(s
     assert ended.scored.ignored_columns == ["remark"]
 
 
-BAD_LINES = {
-    "a lot of money": ("c1,p1,3,a lot,true,a", "amount: 'a lot' is not a number"),
-    "too few cells": ("c1,p1,3", "has 3 values, not 6"),
-    "too many cells": ("c1,p1,3,4.5,true,a,b", "has 7 values, not 6"),
+BAD_ROWS = {
+    "a lot of money": (b"c1,p1,3,a lot,true,a", "amount: 'a lot' is not a number"),
+    "too few cells": (b"c1,p1,3", "has 3 values, not 6"),
+    "too many cells": (b"c1,p1,3,4.5,true,a,b", "has 7 values, not 6"),
     "not UTF-8": (b"c1,p1,3,4.5,true,\xff", r"kind: '\xff' is not text in UTF-8"),
-    "infinite": ("c1,p1,3,inf,true,a", "amount: 'inf' is not a number"),
-    "not a number": ("c1,p1,nan,4.5,true,a", "events: 'nan' is not a number"),
-    "too large for the model": ("c1,p1,1e39,4.5,true,a", "value_is_finite on events: value inf"),
-    "quarantined": ("c1,p1,3,-5,true,a", "expect_column_values_to_be_between on amount: value -5.0"),
-}
-
-
-@pytest.mark.parametrize("bad", BAD_LINES)
-def test_a_bad_row_costs_no_other_row_its_prediction(settings, sealed, done, bad):
-    line, reason = BAD_LINES[bad]
-    header, good = csv_of([GOOD]).split(b"\n")
-    line = line if isinstance(line, bytes) else line.encode()
-    ended = done(b"\n".join([header, good, line, good]), "csv")
-    expected = expected_of(settings, sealed, [GOOD])[0]
-    assert [row["satisfaction"] for row in ended.results] == [expected, None, expected]
-    assert [row["error"] for row in ended.results] == [None, reason, None]
-    (reject,) = ended.rejects
-    assert (reject["row"], reject["line"], reject["reason"]) == (1, 3, reason)
-    is_quarantined = "value" in reason.split()
-    assert reject["kind"] == ("quarantined" if is_quarantined else "unreadable")
-    if not is_quarantined:
-        assert reject["content"] == line.decode("utf-8", "backslashreplace")
-    counts = ended.scored
-    assert (counts.rows, counts.predicted) == (3, 2)
-    assert (counts.unreadable, counts.quarantined) == ((0, 1) if is_quarantined else (1, 0))
-
-
-BAD_OBJECTS = {
+    "infinite": (b"c1,p1,3,inf,true,a", "amount: 'inf' is not a number"),
+    "not a number": (b"c1,p1,nan,4.5,true,a", "events: 'nan' is not a number"),
+    "too large for the model": (b"c1,p1,1e39,4.5,true,a", "value_is_finite on events: value inf"),
+    "quarantined": (b"c1,p1,3,-5,true,a", "expect_column_values_to_be_between on amount: value -5.0"),
     "no object": (b"[1]", "is not a JSON object"),
     "no JSON": (b"{", "is not a JSON object"),
     "text for a number": (b'{"events": "3", "amount": 1, "is_busy": 1, "kind": "a"}', "events: is no number, true"),
@@ -124,14 +100,25 @@ BAD_OBJECTS = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_OBJECTS)
-def test_a_bad_object_costs_no_other_its_prediction(settings, sealed, done, bad):
-    line, reason = BAD_OBJECTS[bad]
-    ended = done(b"\n".join([jsonl_of([GOOD]), line, jsonl_of([GOOD])]), "jsonl")
+@pytest.mark.parametrize("bad", BAD_ROWS)
+def test_a_bad_row_costs_no_other_row_its_prediction(settings, sealed, done, bad):
+    line, reason = BAD_ROWS[bad]
+    is_json = line[:1] in b"[{"
+    header, good = [b"", jsonl_of([GOOD])] if is_json else csv_of([GOOD]).split(b"\n")
+    ended = done(b"\n".join([header, good, line, good]), "jsonl" if is_json else "csv")
     expected = expected_of(settings, sealed, [GOOD])[0]
     assert [row["satisfaction"] for row in ended.results] == [expected, None, expected]
-    assert reason in ended.results[1]["error"]
-    assert ended.rejects[0]["content"] == line.decode()
+    assert [row["error"] for row in ended.results][::2] == [None, None]
+    (reject,) = ended.rejects
+    assert (reject["row"], reject["line"], reject["reason"]) == (1, 3, ended.results[1]["error"])
+    assert reject["reason"].startswith(reason)
+    is_quarantined = "value" in reason.split()
+    assert reject["kind"] == ("quarantined" if is_quarantined else "unreadable")
+    if not is_quarantined:
+        assert reject["content"] == line.decode("utf-8", "backslashreplace")
+    counts = ended.scored
+    assert (counts.rows, counts.predicted) == (3, 2)
+    assert (counts.unreadable, counts.quarantined) == ((0, 1) if is_quarantined else (1, 0))
 
 
 def test_a_bad_row_still_says_whose_it_is(done):

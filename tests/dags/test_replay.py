@@ -13,11 +13,9 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.warehouse import runs
-from pipeline.weeks import Week
 from tests.dags.weeks import WEEK, digest
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `airflow")
-NEVER_PUBLISHED = Week.parse("2026-02-02")
 BAD = {
     "a lot": f"c0002,p2,{WEEK} 10:00:00,a lot,a",
     "ragged": "c0003,p0",
@@ -27,22 +25,18 @@ BAD = {
 
 @pytest.fixture(scope="module", autouse=True)
 def data(installation, weekly) -> Iterator[Any]:
-    """Edit a week's file, which is as it was in the end."""
-    kept = {week: feed_file(installation, week).read_text() for week in (WEEK, NEVER_PUBLISHED)}
+    """Edit the week's file, which is as it was in the end."""
+    file = Path(installation.landing) / f"events-{WEEK}.csv"
+    kept = file.read_text()
 
-    def edit(week: Week, old: str, new: str) -> None:
-        text = feed_file(installation, week).read_text()
+    def edit(old: str, new: str) -> None:
+        text = file.read_text()
         assert text.count(old) == 1
-        feed_file(installation, week).write_text(text.replace(old, new))
+        file.write_text(text.replace(old, new))
 
     yield edit
-    for week, text in kept.items():
-        feed_file(installation, week).write_text(text)
+    file.write_text(kept)
     weekly(rebuild=True)
-
-
-def feed_file(installation: Any, week: Week) -> Path:
-    return Path(installation.landing) / f"events-{week}.csv"
 
 
 @pytest.fixture
@@ -80,7 +74,7 @@ def test_what_was_not_mended_is_kept_out_still(weekly, barometer):
 
 def test_a_refused_replay_leaves_what_was_published(installation, barometer, data):
     before = digest(installation, WEEK)
-    data(WEEK, BAD["a lot"], "\n".join([BAD["a lot"], "c0003,p0", "c0004,p1", "c0005,p2"]))
+    data(BAD["a lot"], "\n".join([BAD["a lot"], "c0003,p0", "c0004,p1", "c0005,p2"]))
     result = barometer("replay", "--week", str(WEEK))
     published = runs.published_run(installation, WEEK)
     assert result.exit_code == 1
@@ -100,9 +94,9 @@ def test_a_refused_replay_leaves_what_was_published(installation, barometer, dat
 
 
 def test_a_line_and_a_subject_are_mended_and_a_subject_goes(installation, barometer, data):
-    data(WEEK, "\nc0003,p0\nc0004,p1\nc0005,p2", "")
-    data(WEEK, BAD["a lot"], BAD["a lot"].replace("a lot", "12.50"))
-    data(WEEK, BAD["impossible"], BAD["impossible"].replace("-99999.50", "5.00"))
+    data("\nc0003,p0\nc0004,p1\nc0005,p2", "")
+    data(BAD["a lot"], BAD["a lot"].replace("a lot", "12.50"))
+    data(BAD["impossible"], BAD["impossible"].replace("-99999.50", "5.00"))
     result = barometer("replay", "--week", str(WEEK))
     assert counts(result) == ([1, 0, 0], [1, 0, 0])
     said = said_by(result)
@@ -114,26 +108,6 @@ def test_a_line_and_a_subject_are_mended_and_a_subject_goes(installation, barome
 
 def test_nothing_was_kept_out_so_nothing_is_told(barometer):
     assert counts(barometer("replay", "--week", str(WEEK))) == ([0, 0, 0], [0, 0, 0])
-
-
-def test_a_week_that_was_only_ever_refused(installation, barometer, data):
-    data(NEVER_PUBLISHED, "customer_id,product_id,happened_at,amount,kind\n", "\n".join([
-        "customer_id,product_id,happened_at,amount,kind",
-        f"c0001,p1,{NEVER_PUBLISHED} 10:00:00,a lot,a",
-        f"c0002,p2,{NEVER_PUBLISHED} 10:00:00,nothing,a",
-        "c0003,p0\n",
-    ]))  # fmt: skip
-    run = ("run", "--week", str(NEVER_PUBLISHED), "--model", "current")
-    assert barometer(*run).exit_code == 1
-    assert barometer(*run).exit_code == 1
-    shown = barometer("quarantine", "show", "--week", str(NEVER_PUBLISHED), "--source", "events", "--line", "3")
-    assert said_by(shown)[0]["content"] == f"c0002,p2,{NEVER_PUBLISHED} 10:00:00,nothing,a"
-    data(NEVER_PUBLISHED, "a lot", "1.00")
-    data(NEVER_PUBLISHED, "\nc0003,p0\n", "\n")
-    result = barometer("replay", *run[1:])
-    assert counts(result) == ([1, 1, 1], [0, 0, 0])
-    said = said_by(result)
-    assert (said["before"], said["run"]) == (f"{NEVER_PUBLISHED}.2", f"{NEVER_PUBLISHED}.3")
 
 
 def test_a_week_that_was_never_read_cannot_be_replayed(barometer):

@@ -19,7 +19,7 @@ AB_WEEK, SHADOW_WEEK, BROKEN_WEEK = (AS_OF.plus(-n) for n in (5, 3, 2))
 
 @pytest.fixture(scope="module")
 def challengers(installation, weekly, tmp_path_factory):
-    """Two versions beside the champion; the alias is nobody's afterwards."""
+    """Two versions beside the champion; no version has the alias afterwards."""
     folder = tmp_path_factory.mktemp("bundle") / "model"
     tiny_bundle(folder)
     made = [register(installation, *evaluated_as_of(installation, folder, AS_OF, name)).version for name in "ab"]

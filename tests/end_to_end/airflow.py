@@ -55,7 +55,7 @@ def answer(api: Api, question: dict[str, Any], option: str, comment: str) -> Non
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports below those that the system gives to whoever asks for any: so nobody takes them meanwhile."""
+    """Return free ports below the range from which the system assigns ports, so that no other process takes them."""
     found: list[int] = []
     with ExitStack() as held:
         while len(found) < number:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pipeline.local.postgres import embedded
 from pipeline.orchestration.service_lock import close_dead_runs_if_alone
 from pipeline.settings import Settings
 from tests.company import company_settings
+from tests.waiting import until
 
 COMMAND = str(Path(sys.executable).with_name("barometer"))
 
@@ -42,9 +42,7 @@ def test_a_killed_command_leaves_no_run_that_seems_to_go_on(installation: Settin
         busy.execute(text("LOCK TABLE published_weeks"))  # which keeps the command in its first stage
         with subprocess.Popen([COMMAND, "run", "--week", "2026-03-09"], env=environ, stderr=subprocess.DEVNULL) as run:
             try:
-                deadline = time.monotonic() + 120
-                while not states(installation) and time.monotonic() < deadline and run.poll() is None:
-                    time.sleep(0.1)
+                until(lambda: states(installation) or run.poll() is not None, 120)
                 close_dead_runs_if_alone(installation)
                 assert states(installation) == ["running"]
             finally:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -21,7 +20,7 @@ from pipeline.models.registry import champion
 from pipeline.promotion.comparison import compare
 from pipeline.settings import Settings
 from pipeline.weeks import Week
-from tests.company import FIRST_WEEK, company_settings, write_company
+from tests.company import FIRST_WEEK, company_settings, own_database, write_company
 from tests.dags.weeks import digest, rows
 from tests.end_to_end.airflow import Api, answer, free_ports, questions
 from tests.end_to_end.files import score_files
@@ -77,7 +76,7 @@ def company(tmp_path: Path) -> Company:
 def installation(company: Company, tmp_path: Path, server_url: str) -> Iterator[Settings]:
     ports = ("SERVICES__AIRFLOW_PORT", "SERVICES__MLFLOW_PORT", "SERVICE__PORT")
     overrides = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
-    overrides |= {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    overrides |= own_database(server_url)
     overrides |= {"SERVICE__FILE_SOURCES": f'["file://{tmp_path}/in/"]'}
     overrides |= {"RESOURCES__SHARD_ROWS": "100", "ROUTING__MODE": "ab", "ROUTING__FRACTION": "0.5"}
     with pytest.MonkeyPatch.context() as patch:

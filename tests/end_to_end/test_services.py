@@ -181,12 +181,6 @@ def test_files_are_scored_as_the_readme_says(services, trained, environ, install
     assert results == (tmp_path / "predictions.csv").read_text()
 
 
-def test_a_bad_param_is_refused_before_anything_runs(api):
-    body = {"logical_date": None, "conf": {"model": "the best one"}}
-    answer = api.client.post("/api/v2/dags/weekly_predictions/dagRuns", json=body)
-    assert answer.status_code in {400, 422}
-
-
 def test_a_backfill_publishes_every_week_although_tasks_are_killed(services, trained, api, installation):
     zone = installation.zone
     api(
@@ -256,7 +250,7 @@ def ended(api: Api, run: str) -> str:
 
 
 def test_a_person_rejects_a_promotion_in_airflow(services, installation, trained, api, barometer):
-    """The command waits for the answer; it stands in the history (how it is approved: `test_model_life`)."""
+    """The command waits for the answer, which the history keeps (for an approval see `test_model_life`)."""
     candidate = json.loads(barometer("train", "--as-of", str(AS_OF), "--json"))["version"]
     command = ("promote", candidate, "--from-week", str(AS_OF), "--reason", "a trial")
     with ThreadPoolExecutor(1) as person:

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.hostile.case import Case, Published, Refused
 from tests.hostile.command import Command, Said
 from tests.hostile.company import WEEK, write_hostile_company
@@ -111,7 +110,7 @@ def writing(path: Path | None) -> Iterator[None]:
 def installation(tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("hostile") / "company"
     write_hostile_company(folder)
-    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    database = own_database(server_url)
     settings = company_settings(folder, folder.parent / "home", **database)
     environ = {
         "BAROMETER_CONFIG": str(settings.config_file),

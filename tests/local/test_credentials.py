@@ -26,10 +26,6 @@ def test_they_are_what_airflow_asks_for(tmp_path: Path):
     assert len(set(secrets)) == len(secrets) == 8
 
 
-def test_two_homes_have_other_secrets(tmp_path: Path):
-    assert credentials(tmp_path / "a").postgres_password != credentials(tmp_path / "b").postgres_password
-
-
 def test_who_comes_at_once_gets_the_same(tmp_path: Path):
     with ThreadPoolExecutor(16) as pool:
         made = list(pool.map(credentials, [tmp_path] * 16))

@@ -6,7 +6,6 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -22,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.training.handoffs import Registered
 from pipeline.training.register import register
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.tiny_model import evaluated_as_of, tiny_bundle
 
 FEBRUARY, MARCH = Week.parse("2026-02-02"), Week.parse("2026-03-02")
@@ -40,7 +39,7 @@ def unsealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     home = tmp_path_factory.mktemp("registry") / "a home & more"
-    return company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    return company_settings(company, home, **own_database(server_url))
 
 
 def promotions(settings: Settings) -> list[tuple]:

@@ -1,6 +1,5 @@
 """The second company's configuration fits its files: times, rejects, features and labels are what the files hold."""
 
-import json
 from datetime import date
 
 import pandas as pd
@@ -13,7 +12,7 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
-from tests.leaks import settings_of
+from tests.leaks import settings_of, unknown_columns
 from tests.olist.conftest import CONFIG
 
 WEEK = Week.parse("2018-04-02")
@@ -69,15 +68,7 @@ def test_the_variable_that_names_the_files_must_be_set(monkeypatch):
     "file", sorted(CONFIG.parent.rglob("*.json")), ids=lambda file: f"{file.parent.name}/{file.stem}"
 )
 def test_suites_name_columns_that_are_there(file, settings, snapshot):
-    columns = {
-        "features": ["customer_id", "product_id", *(column.name for column in snapshot.columns)],
-        "predictions": ["week", "customer_id", "product_id", "satisfaction"],
-    } | {name: list(source.columns) for name, source in settings.sources.items()}
-    suite = json.loads(file.read_text())
-    assert suite["name"] == file.stem
-    kwargs = [expectation["kwargs"] for expectation in suite["expectations"]]
-    named = {name for each in kwargs for name in [each.get("column"), *each.get("column_list", [])] if name}
-    assert named <= set(columns[file.stem])
+    assert unknown_columns(file, settings, snapshot) == set()
 
 
 def test_the_manifest_names_the_sources_without_times(snapshot):

@@ -48,10 +48,6 @@ def changed(olist, tmp_path, model):
     return make
 
 
-def test_all_that_came_later_may_be_absent(as_it_is, changed):
-    assert changed(forget_the_future) == as_it_is
-
-
 def test_all_that_came_later_may_be_otherwise(as_it_is, changed):
     def change(tables: Tables) -> None:
         add_a_future(tables)
@@ -71,28 +67,6 @@ def test_what_was_known_counts(as_it_is, changed):
     otherwise = changed(change)
     differing = {name.split()[0] for name in as_it_is if otherwise[name] != as_it_is[name]}
     assert differing == {"the", "features", "training", "predictions"}
-
-
-def forget_the_future(tables: Tables) -> None:
-    """Leave the files as they were on the Monday after the week."""
-    orders = tables["olist_orders_dataset"]
-    orders = orders[orders["order_purchase_timestamp"] < CUTOFF].copy()
-    orders["order_status"] = orders["order_status"].where(
-        orders["order_delivered_customer_date"] < CUTOFF, "processing"
-    )
-    for step in STEPS:
-        orders[step] = orders[step].where(orders[step] < CUTOFF)
-    reviews = tables["olist_order_reviews_dataset"]
-    tables["olist_orders_dataset"] = orders
-    tables["olist_order_reviews_dataset"] = reviews[reviews["review_answer_timestamp"] < CUTOFF]
-    for name in ("order_items", "order_payments"):
-        table = tables[f"olist_{name}_dataset"]
-        tables[f"olist_{name}_dataset"] = table[table["order_id"].isin(orders["order_id"])]
-    customers, items = tables["olist_customers_dataset"], tables["olist_order_items_dataset"]
-    tables["olist_customers_dataset"] = customers[customers["customer_id"].isin(orders["customer_id"])]
-    for name, key in (("products", "product_id"), ("sellers", "seller_id")):
-        table = tables[f"olist_{name}_dataset"]
-        tables[f"olist_{name}_dataset"] = table[table[key].isin(items[key])]
 
 
 def add_a_future(tables: Tables) -> None:

@@ -1,5 +1,6 @@
 """`barometer config check`: reports what is missing or odd in plain words, before anything runs."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -61,9 +62,11 @@ def test_a_column_that_the_sql_uses_and_no_source_declares(mine):
 
 def test_a_column_that_only_waits_to_be_declared_is_said_so(mine):
     edit(mine / "pipeline.toml", 'kind = "text"\n', "")
-    found = said(checked(mine), "problem", "features.sql")
+    findings = checked(mine)
+    found = said(findings, "problem", "features.sql")
     assert "uses the column kind" in found
     assert "declare it in [sources.events.columns], whose file has it" in found
+    assert "undeclared columns, which are not read: kind" in said(findings, "remark", "source events")
 
 
 def test_labels_without_rows(mine):
@@ -102,9 +105,11 @@ def test_suites_that_name_unknown_columns_or_are_for_no_source(mine):
     edit(suite, "expect_table_row_count_to_be_between", "expect_column_max_to_be_between")
     edit(suite, '"min_value": 1', '"column": "price", "min_value": 1')
     shutil.copy(suite, suite.with_name("evnts.json"))
+    (mine / "expectations/predictions.json").write_text("{")
     found = checked(mine)
     assert "there is no column price" in said(found, "problem", "source events")
     assert "evnts.json" in said(found, "problem", "expectations")
+    assert "predictions.json is not JSON" in said(found, "problem", "expectations")
 
 
 def test_a_profile_that_is_wrong_is_found_before_it_is_chosen(mine):
@@ -134,16 +139,15 @@ def test_keys_without_values_and_with_spaces(mine):
     assert "the key customer_id is empty in 50 of" in said(of_sources(mine), "problem", "source events")
 
 
-def test_a_source_without_times_columns_that_are_empty_and_columns_not_declared(mine):
+def test_a_source_without_times_a_column_that_is_empty_and_keys_of_two_types(mine):
     edit(mine / "pipeline.toml", 'event_time = "answered_at"\n', "")
-    edit(mine / "pipeline.toml", 'kind = "text"\n', "")
-    (mine / "landing/answers.jsonl").write_text(
-        '{"customer_id": "c1", "product_id": null, "about_week": null, "answer": 1, "answered_at": null}\n'
-    )
+    edit(mine / "pipeline.toml", 'answers.columns]\ncustomer_id = "text"', 'answers.columns]\ncustomer_id = "integer"')
+    answer = {"customer_id": 7, "product_id": None, "about_week": None, "answer": 1, "answered_at": None}
+    (mine / "landing/answers.jsonl").write_text(json.dumps(answer) + "\n")
     found = of_sources(mine)
     assert "has no times" in said(found, "remark", "source answers")
     assert "the column about_week is empty in every row" in said(found, "remark", "source answers")
-    assert "undeclared columns, which are not read: kind" in said(found, "remark", "source events")
+    assert "007 and 7" in said(found, "remark", "column customer_id")
 
 
 def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):
@@ -156,20 +160,6 @@ def test_lines_that_cannot_be_read_and_times_that_are_to_come(mine):
     with file.open("a") as lines:
         lines.write("c1,p1,soon,1.00,a\n")
     assert "its budget is 2" in said(of_sources(mine), "problem", "source events")
-
-
-def test_keys_of_two_types(mine):
-    edit(mine / "pipeline.toml", '[sources.answers.columns]\ncustomer_id = "text"',
-         '[sources.answers.columns]\ncustomer_id = "integer"')  # fmt: skip
-    (mine / "landing/answers.jsonl").write_text(
-        '{"customer_id": 7, "product_id": "p", "about_week": "2026-01-05", "answer": 1, "answered_at": null}\n'
-    )
-    assert "007 and 7" in said(of_sources(mine), "remark", "column customer_id")
-
-
-def test_a_suite_that_is_not_json(mine):
-    (mine / "expectations/predictions.json").write_text("{")
-    assert "predictions.json is not JSON" in said(checked(mine), "problem", "expectations")
 
 
 def test_sql_that_is_not_text(mine):

@@ -98,10 +98,7 @@ def test_what_differs_from_run_to_run(check: Callable[[str], CompanyQuery], expr
         ("CREATE TABLE x AS SELECT 1", "cannot be parsed: Only SELECT statements"),
         ("COPY events TO 'x.csv'", "cannot be parsed"),
         ("SET threads = 8", "cannot be parsed"),
-        (
-            "SELECT $weekend FROM events",
-            r"uses the parameter \$weekend\. Expected: only the parameters \$week_end, ",
-        ),
+        ("SELECT $weekend FROM events", r"uses the parameter \$weekend\. Expected: only the parameters \$week_end, "),
         ("SELECT ? FROM events", r"uses the parameter \$1"),
     ],
 )

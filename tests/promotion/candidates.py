@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
-from pipeline.models.bundle import ONNX_FILE, Feature, TrainingData, seal
+from pipeline.models.bundle import ONNX_FILE, TrainingData, seal
 from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
@@ -27,7 +27,7 @@ from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
 from pipeline.training.training_set import LABEL, answers, frame
 from pipeline.weeks import Week
-from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, made_up_rows
+from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, features_of, made_up_rows
 
 AS_OF = Week.parse("2026-03-02")
 SUBJECTS = 1200
@@ -72,11 +72,7 @@ def candidate(
     columns = [*COMPANY_COLUMNS, *([extra] if extra else [])]
     table = _rows(columns, extra if leak else None)
     manifest = _write_set(settings, folder / "set", columns, table, as_of)
-    features = [
-        Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
-        for c in columns
-        if c.kind != "info"
-    ]
+    features = features_of(columns)
     train, validation, test = (table.slice(part * SUBJECTS, SUBJECTS) for part in range(3))
     rows, labels = learn(frame(train, features), answers(train))
     fitted = estimator(features, HIST_GRADIENT_BOOSTING, {**PARAMETERS, **(changes or {})}, 0).fit(rows, labels)
@@ -89,36 +85,18 @@ def candidate(
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))
     cutoff = as_of.cutoff(settings.zone)
-    weeks = [[week.week] for week in manifest.weeks]
-    training = TrainingData(
-        cutoff=cutoff,
-        train_weeks=weeks[0],
-        validation_weeks=weeks[1],
-        test_weeks=weeks[2],
-        rows=table.num_rows,
-        digest=manifest.digest,
-    )
-    digest = seal(
-        model,
-        features=features,
-        training=training,
-        parameters=PARAMETERS,
-        metrics=measured,
-        code_version=name,
-        libraries={},
-    )
+    parts = ("train_weeks", "validation_weeks", "test_weeks")
+    weeks = {part: [week.week] for part, week in zip(parts, manifest.weeks, strict=True)}
+    training = TrainingData(cutoff=cutoff, rows=table.num_rows, digest=manifest.digest, **weeks)
+    facts = {"parameters": PARAMETERS, "metrics": measured, "code_version": name, "libraries": {}}
+    digest = seal(model, features=features, training=training, **facts)
     plan = TrainingPlan(training_id=name, as_of=str(as_of), cutoff=cutoff, weeks=[], folder=folder)
     return register(settings, plan, Evaluated(bundle=model, bundle_digest=digest, test_rows=SUBJECTS, metrics=measured))
 
 
 def _rows(columns: list[FeatureColumn], leaking: FeatureColumn | None) -> pa.Table:
     """Three successive weeks of the same subjects; the label depends on every feature."""
-    features = [
-        Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
-        for c in COMPANY_COLUMNS
-        if c.kind != "info"
-    ]
-    rows, labels = made_up_rows(features, 3 * SUBJECTS)
+    rows, labels = made_up_rows(features_of(COMPANY_COLUMNS), 3 * SUBJECTS)
     number = np.arange(3 * SUBJECTS) % SUBJECTS
     given = {name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows}
     for column in columns:
@@ -142,20 +120,11 @@ def _write_set(
         week, rows = as_of.plus(part - 6), table.slice(part * SUBJECTS, SUBJECTS)
         path = folder / f"{week}.parquet"
         pq.write_table(rows, path)
-        satisfied = int(answers(rows).sum())
-        weeks.append(
-            TrainingWeek(
-                week=str(week), file=path.name, rows=SUBJECTS, satisfied=satisfied, digest=sha256_of_file(path)
-            )
-        )
+        facts = {"rows": SUBJECTS, "satisfied": int(answers(rows).sum()), "digest": sha256_of_file(path)}
+        weeks.append(TrainingWeek(week=str(week), file=path.name, **facts))
     is_current = columns == COMPANY_COLUMNS
     sql = settings.features_sql.read_text(encoding="utf-8") if is_current else "another query"
-    manifest = TrainingSetManifest(
-        cutoff=datetime.now(UTC),
-        columns=columns,
-        features_sql_digest=sha256_of_text(sql),
-        labels_sql_digest="",
-        weeks=weeks,
-    )
+    digests = {"features_sql_digest": sha256_of_text(sql), "labels_sql_digest": ""}
+    manifest = TrainingSetManifest(cutoff=datetime.now(UTC), columns=columns, weeks=weeks, **digests)
     manifest.write(folder / "manifest.json")
     return manifest

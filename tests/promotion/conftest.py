@@ -1,7 +1,6 @@
 """Three registered versions without training sets, the first one champion, for the steps after the gate."""
 
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -13,7 +12,7 @@ from pipeline.settings import Settings
 from pipeline.training.register import register
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.tiny_model import evaluated_as_of, tiny_bundle
 
 MARCH = Week.parse("2026-03-02")
@@ -22,7 +21,7 @@ MARCH = Week.parse("2026-03-02")
 @pytest.fixture(scope="package")
 def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     home = tmp_path_factory.mktemp("promotion") / "home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    settings = company_settings(company, home, **own_database(server_url))
     tiny_bundle(home / "unsealed/model")
     for remark in ("first", "second", "third"):
         register(settings, *evaluated_as_of(settings, home / "unsealed/model", MARCH, remark))
@@ -51,9 +50,13 @@ def passed(settings: Settings, version: str, role: Role = "champion", week: Week
             connection, kind="promotion", from_week=week, from_version=registry.with_alias(settings, role),
             to_version=version, asked_by="asker", reason="a test", role=role,
         )  # fmt: skip
+    return gated_as(asked)
+
+
+def gated_as(asked: role_history.Entry) -> Gated:
     return Gated(
-        promotion_id=asked.promotion_id, version=version, role=role, from_week=str(week), asked_by="asker",
-        reason="a test", checks=[],
+        promotion_id=asked.promotion_id, version=str(asked.to_version), role=asked.role,
+        from_week=str(Week(asked.from_week)), asked_by="asker", reason="a test", checks=[],
     )  # fmt: skip
 
 

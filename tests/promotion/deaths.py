@@ -17,7 +17,7 @@ WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE)")
 def killed_everywhere(work: Callable[[Settings], Any], settings: Settings) -> Iterator[int]:
     """Run `work` in a process killed before its first commit of a change, then before its second…, until it survives.
 
-    Yields after each death; whoever asks puts everything back before asking for the next one.
+    Yields after each death; the caller puts everything back before it goes on.
     """
     context = get_context("forkserver")  # a fork of this process would share its connections
     context.set_forkserver_preload(["mlflow", "tests.promotion.deaths", "pipeline.promotion.rollback"])

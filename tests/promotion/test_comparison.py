@@ -21,6 +21,7 @@ from pipeline.weekly.handoffs import Checked, Plan
 from pipeline.weekly.publish import publish
 from pipeline.weeks import Week
 from tests.company import FIRST_WEEK
+from tests.handmade import prediction_of
 from tests.weeks_of_runs import plan_of
 
 CUSTOMERS = [f"c{number:04d}" for number in range(100)]
@@ -78,17 +79,7 @@ def publish_routed(
 
 
 def row_of(plan: Plan, number: int, satisfaction: float, role: str, version: str) -> dict[str, object]:
-    return {
-        "week": Week.parse(plan.week).monday,
-        "customer_id": CUSTOMERS[number],
-        "product_id": f"p{number % 3}",
-        "satisfaction": satisfaction,
-        "likely_satisfied": satisfaction >= 0.5,
-        "role": role,
-        "model_version": version,
-        "run_id": plan.run_id,
-        "trained_after_cutoff": False,
-    }
+    return prediction_of(plan, CUSTOMERS[number], f"p{number % 3}", satisfaction, role=role, model_version=version)
 
 
 def written(plan: Plan, name: str, rows: list[dict[str, object]], schema: pa.Schema) -> Path:
@@ -109,7 +100,7 @@ def test_in_the_shadow_both_are_measured_on_the_same_rows(warehouse_settings, an
     (trial,) = found.trials
     assert (found.champion, found.challenger, trial.mode) == ("1", "2", "shadow")
     assert trial.weeks == found.matured == [str(week) for week in WEEKS[:2]]
-    assert found.cutoff == LAST.cutoff(warehouse_settings.zone)
+    assert found.cutoff == LAST.cutoff(warehouse_settings.zone), "the company's data ends there"
     assert (trial.champion.predictions, trial.champion.labels) == (200, 200)
     assert (trial.challenger.predictions, trial.challenger.labels) == (200, 200)
     labels, first, second = (
@@ -204,8 +195,3 @@ def test_without_a_week_of_both_the_way_to_one_is_named(warehouse_settings, know
     with pytest.raises(ModelError, match="has a challenger") as refused:
         compared(warehouse_settings)
     assert "promote VERSION --as challenger" in refused.value.do
-
-
-def test_sources_that_are_not_there_yet_are_not_waited_for(warehouse_settings, knowing) -> None:
-    publish_routed(warehouse_settings, WEEKS[0], "ab", knowing(WEEKS[0]), guessing(WEEKS[0]))
-    assert compared(warehouse_settings).cutoff == LAST.cutoff(warehouse_settings.zone), "the company's data ends there"

@@ -13,7 +13,7 @@ from pipeline.promotion.handoffs import Approved, Gated
 from pipeline.promotion.promote import promote, reject
 from pipeline.settings import Settings
 from pipeline.weeks import Week
-from tests.promotion.conftest import MARCH, entries, in_force, passed
+from tests.promotion.conftest import MARCH, entries, gated_as, in_force, passed
 from tests.promotion.deaths import killed_everywhere
 
 YES = Approved(approved=True, decided_by="approver")
@@ -83,16 +83,9 @@ def test_what_changed_since_the_gate_is_noticed(three: Settings) -> None:
 
 
 def promote_the_open_one(settings: Settings) -> None:
-    promote(settings, challenger_to_champion(settings), YES)
-
-
-def challenger_to_champion(settings: Settings) -> Gated:
-    """Return the promotion of version 2, the challenger, which moves two aliases."""
+    """Promote version 2, the challenger, which moves two aliases."""
     (asked,) = [entry for entry in entries(settings) if entry.state == "asked"]
-    return Gated(
-        promotion_id=asked.promotion_id, version="2", role="champion", from_week=str(MARCH), asked_by="asker",
-        reason="a test", checks=[],
-    )  # fmt: skip
+    promote(settings, gated_as(asked), YES)
 
 
 def test_a_promotion_killed_between_any_two_steps_is_completed_by_trying_again(three: Settings) -> None:

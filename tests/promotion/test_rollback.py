@@ -114,13 +114,9 @@ def test_a_week_without_a_version_in_force_is_refused_with_the_way_out(promoted:
         registry.choose_model(promoted, week=MARCH.plus(-1), requested="auto", published_version=None)
 
 
-def roll_back(settings: Settings) -> None:
-    rolled_back(settings)
-
-
 def test_a_rollback_killed_between_any_two_steps_takes_out_one_version_when_tried_again(promoted: Settings) -> None:
     states = []
-    for _ in killed_everywhere(roll_back, promoted):
+    for _ in killed_everywhere(rolled_back, promoted):
         states.append(entries(promoted)[-1].state)
         rolled_back(promoted)
         with warehouse.transaction(promoted) as connection:

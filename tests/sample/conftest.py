@@ -1,5 +1,6 @@
 """One small sample for all tests of the sample company, and views of its files in plain DuckDB."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def connect(landing: Path, week: Week) -> duckdb.DuckDBPyConnection:
     for name, query in views.items():
         con.execute(f"CREATE VIEW {name} AS {query}")
     return con
+
+
+@pytest.fixture
+def con(sample: SampleSummary) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The sources as of the sample's end."""
+    with connect(sample.folder, END) as con:
+        yield con
 
 
 def features(landing: Path, week: Week, threads: int = 2) -> pa.Table:

@@ -1,6 +1,5 @@
 """pipeline.toml names every setting, the suites fit the tables, and a week of the sample goes through the pipeline."""
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.settings import Settings, Source, load_settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.validation.gx import validate
 from pipeline.validation.suites import load_suite
+from tests.leaks import unknown_columns
 from tests.sample.conftest import END, KEY, ROOT, features
 
 WEEK = END.plus(-15)
@@ -56,15 +56,7 @@ def test_pipeline_toml_describes_every_setting_of_a_source(name):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "expectations").rglob("*.json")), ids=lambda file: file.stem)
 def test_suites_name_columns_that_are_there(file, settings, snapshot):
-    columns = {
-        "features": [*KEY, *(c.name for c in SnapshotManifest.read(snapshot).columns)],
-        "predictions": ["week", "customer_id", "product_id", "satisfaction"],
-    } | {name: list(source.columns) for name, source in settings.sources.items()}
-    suite = json.loads(file.read_text())
-    assert suite["name"] == file.stem
-    kwargs = [expectation["kwargs"] for expectation in suite["expectations"]]
-    named = {name for each in kwargs for name in [each.get("column", []), *each.get("column_list", [])] if name}
-    assert named <= set(columns[file.stem])
+    assert unknown_columns(file, settings, SnapshotManifest.read(snapshot)) == set()
 
 
 def test_rejects_are_few_and_within_the_budget(settings):
@@ -79,10 +71,8 @@ def test_the_snapshot_is_what_plain_duckdb_makes_of_the_files(sample, snapshot):
     (shard,) = manifest.shards
     made = pq.read_table(snapshot.parent / shard.file)
     plain = features(sample.folder, WEEK)
-    value = plain.column_names.index("monthly_value")
-    plain = plain.set_column(
-        value, "monthly_value", plain["monthly_value"].cast("float64")
-    )  # never straight to float32
+    at, values = plain.column_names.index("monthly_value"), plain["monthly_value"].cast("float64")
+    plain = plain.set_column(at, "monthly_value", values)  # never straight to float32
     assert made.equals(plain.cast(made.schema))
 
 

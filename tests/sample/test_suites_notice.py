@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ExpectationError
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.validation.verdicts import verdicts_so_far
 from pipeline.warehouse.runs import open_run, update_run
 from pipeline.weekly.handoffs import Ingested, Plan
 from pipeline.weekly.validate_sources import validate_sources
+from tests.company import company_settings, own_database
 from tests.handmade import make_plan
 from tests.sample.conftest import END, ROOT
 
@@ -26,14 +27,7 @@ def settings(sample, server_url, tmp_path_factory) -> Settings:
     """The root configuration with a copy of the sample, whose weeks before the last one are published."""
     folder = tmp_path_factory.mktemp("notice")
     shutil.copytree(sample.folder, folder / "landing")
-    settings = load_settings(
-        {
-            "BAROMETER_CONFIG": str(ROOT / "pipeline.toml"),
-            "BAROMETER_HOME": str(folder),
-            "BAROMETER__DATABASE__URL": server_url,
-            "BAROMETER__DATABASE__PREFIX": f"t{uuid4().hex[:12]}",
-        }
-    )
+    settings = company_settings(ROOT, folder, **own_database(server_url))
     sources = {name: read.model_dump(mode="json") for name, read in read_sources(settings, END).sources.items()}
     for weeks in (-2, -1):
         run_id = open_run(settings, week=END.plus(weeks), airflow_run_id=f"week {weeks}")

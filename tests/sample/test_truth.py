@@ -29,10 +29,9 @@ def lived_features(sample, weeks: int) -> pd.DataFrame:
 
 
 def impossible(folder, week) -> set[tuple[str, str]]:
+    query = "SELECT customer_id, product_id FROM usage WHERE minutes NOT BETWEEN 0 AND 10080"
     with connect(folder, week) as con:
-        return set(
-            con.execute("SELECT customer_id, product_id FROM usage WHERE minutes NOT BETWEEN 0 AND 10080").fetchall()
-        )
+        return set(con.execute(query).fetchall())
 
 
 @pytest.mark.parametrize("weeks", [1, 3, 16, WEEKS])
@@ -63,11 +62,10 @@ def test_true_probabilities_are_those_of_the_week(sample):
 
 
 @pytest.fixture
-def labels(sample):
+def labels(con):
     """A connection in which sql/labels.sql is the view `labels`, as of the sample's end."""
-    with connect(sample.folder, END) as con:
-        con.execute(f"CREATE VIEW labels AS {(ROOT / 'sql/labels.sql').read_text()}")
-        yield con
+    con.execute(f"CREATE VIEW labels AS {(ROOT / 'sql/labels.sql').read_text()}")
+    return con
 
 
 def test_labels_are_the_answers_each_once(sample, labels):
@@ -90,13 +88,8 @@ def test_labels_follow_the_true_probability(sample, labels):
     week = END.plus(-4)
     (truth,) = true_probabilities(sample.folder, week)
     labels.register("truth", truth)
-    satisfied, probability = zip(
-        *labels.execute(
-            f"SELECT satisfied, probability FROM labels JOIN truth USING (customer_id, product_id) "
-            f"WHERE week = DATE '{week}'"
-        ).fetchall(),
-        strict=True,
-    )
+    joined = "SELECT satisfied, probability FROM labels JOIN truth USING (customer_id, product_id)"
+    satisfied, probability = zip(*labels.execute(f"{joined} WHERE week = DATE '{week}'").fetchall(), strict=True)
     assert len(satisfied) > 100
     assert roc_auc_score(satisfied, probability) > 0.7
 

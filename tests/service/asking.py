@@ -8,7 +8,8 @@ import csv
 import io
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -17,6 +18,9 @@ import numpy as np
 FEATURES = ("events", "amount", "is_busy", "kind")
 """Of the tests' company."""
 TEXTS = {"kind"}
+GOOD: list[list[Any]] = [[3, 20.5, True, "a"], [None, 7.0, False, "never seen"], [40, None, None, None]]
+BAD = [3, "many", True, "a"]
+MIXED = [GOOD[0], BAD, GOOD[1]]
 Row = Sequence[Any]
 Way = Callable[[httpx.Client, Sequence[Row]], list[dict[str, Any]]]
 JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
@@ -35,11 +39,28 @@ def as_csv(rows: Sequence[Row], header: Sequence[str] | None) -> bytes:
     return text.getvalue().encode()
 
 
-def post(client: httpx.Client, path: str, body: Any, kind: str = JSON, **headers: str) -> httpx.Response:
+def invoked(
+    client: httpx.Client, body: Any, kind: str = JSON, path: str = "/invocations", **headers: str
+) -> httpx.Response:
+    """Post a body, which is encoded as JSON unless it is bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answered = client.post(path, content=content, headers={"content-type": kind, **headers})
+    return client.post(path, content=content, headers={"content-type": kind, **headers})
+
+
+def post(client: httpx.Client, path: str, body: Any, kind: str = JSON, **headers: str) -> httpx.Response:
+    answered = invoked(client, body, kind, path, **headers)
     assert answered.status_code == 200, answered.text
     return answered
+
+
+@contextmanager
+def clients_of(serve: Callable[..., Any], **service: object) -> Iterator[dict[str, httpx.Client]]:
+    """Yield a client of a service of each contract, by contract."""
+    with ExitStack() as stack:
+        yield {
+            contract: stack.enter_context(httpx.Client(base_url=serve(contract=contract, **service).url, timeout=30))
+            for contract in WAYS
+        }
 
 
 def of_json(answered: httpx.Response) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ from pipeline.service import connection
 from pipeline.service.model import current
 from pipeline.service.published import lookup
 from pipeline.settings import Settings
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.service.proxy import Wire
 from tests.service.server import Server, export_tiny, running
-from tests.service.versions import EXTRA, add_version, fresh_prefix, standing, with_service
+from tests.service.versions import EXTRA, add_version, standing, with_service
 from tests.tiny_model import COMPANY_COLUMNS
 
 
@@ -54,7 +54,7 @@ def serve(
 
 @pytest.fixture(scope="session")
 def wire(server_url: str) -> Iterator[Wire]:
-    """What lies between the registry of `registered` and its users; who cuts it mends it."""
+    """The connection of `registered` to its registry; a test that cuts it mends it."""
     with Wire(int(make_url(server_url).port or 0)) as wire:
         yield wire
 
@@ -67,7 +67,7 @@ def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_u
     """
     home = tmp_path_factory.mktemp("registered") / "a home & more"
     url = make_url(server_url).set(port=wire.port).render_as_string(hide_password=False)
-    settings = company_settings(company, home, DATABASE__URL=url, DATABASE__PREFIX=fresh_prefix())
+    settings = company_settings(company, home, **own_database(url))
     for number, gloom in enumerate((0.9, 0.5, 0.0, 0.7), 1):
         assert add_version(settings, f"gloom {gloom}", gloom) == str(number)
     assert add_version(settings, "another query", 0.2, [*COMPANY_COLUMNS, EXTRA]) == "5"

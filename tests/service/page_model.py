@@ -1,22 +1,17 @@
 """A model for the page's tests: features of every kind, named as a company would, hostile categories among them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.files import sha256_of_file
-from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, Feature, seal
-from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion
+from pipeline.models.bundle import ONNX_FILE, Feature, seal
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import MISSING, Scorer
 from pipeline.settings import Settings
-from pipeline.training.evaluation.measures import EVALUATION_FILE
-from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.pipelines.onnx_export import export
-from tests.tiny_model import PARAMETERS, made_up_rows, open_facts, tiny_bundle
+from tests.service.server import as_exported
+from tests.tiny_model import fit_and_export, made_up_rows, open_facts, tiny_bundle
 
 EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>"
 CITIES = [f"city {number}" for number in range(80)]
@@ -38,9 +33,7 @@ def page_bundle(settings: Settings, folder: Path) -> str:
     rows, labels = made_up_rows(FEATURES, 900)
     rows["is_subscriber"] = (rows["is_subscriber"] > 10).astype("float32")
     rows["days_since_last_order"] = rows["days_since_last_order"].abs().round()
-    fitted = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:600], labels[:600])
-    export(calibrated(fitted, rows[600:], labels[600:]), FEATURES, rows[:600], folder)
-    (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
+    fit_and_export(folder, FEATURES, rows, labels)
     table = pa.table({name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows})
     scorer = Scorer((folder / ONNX_FILE).read_bytes(), FEATURES, 0.5)
     scored = np.concatenate([scorer.score(b).column("satisfaction").to_numpy() for b in table[600:].to_batches()])
@@ -52,8 +45,5 @@ def page_bundle(settings: Settings, folder: Path) -> str:
 
 def page_export(settings: Settings, folder: Path) -> Path:
     """Make an exported version in `folder`, for `service.model_folder`."""
-    digest = page_bundle(settings, folder)
-    assert sha256_of_file(folder / BUNDLE_FILE) == digest
-    version = ExportedVersion(name="satisfaction", version="7", digest=digest, threshold=0.5)
-    (folder / VERSION_FILE).write_text(json.dumps(version.model_dump()))
-    return folder
+    page_bundle(settings, folder)
+    return as_exported(folder)

@@ -63,7 +63,7 @@ class Connection:
         return Reply(status, headers, body)
 
     def is_closed(self, seconds: float = 5) -> bool:
-        """Return whether the other side closes the connection within so many seconds, with nothing more sent."""
+        """Return whether the other side closes the connection within this time, without sending anything more."""
         self._socket.settimeout(seconds)
         try:
             rest = self._read.read(1)

@@ -5,7 +5,6 @@ A subprocess (`barometer serve`) is for tests of starting and stopping; here the
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.service.model import current
 from pipeline.service.process import configured
 from pipeline.settings import Settings
 from tests.tiny_model import tiny_bundle
+from tests.waiting import until
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -54,7 +54,8 @@ def running(settings: Settings) -> Iterator[Server]:
         application.start()
     thread.start()
     try:
-        _wait_for(server, thread)
+        until(lambda: server.started or not thread.is_alive(), START_SECONDS)
+        assert thread.is_alive(), "the server ended while it started"
         yield Server(listener.getsockname()[1], application)
     finally:
         server.should_exit = True
@@ -67,15 +68,12 @@ def running(settings: Settings) -> Iterator[Server]:
 def export_tiny(folder: Path, columns: list[FeatureColumn] | None = None, threshold: float = 0.5) -> Path:
     """Make a tiny model in `folder`, as `barometer models export` leaves one for a container; return the folder."""
     tiny_bundle(folder, columns)
+    return as_exported(folder, threshold)
+
+
+def as_exported(folder: Path, threshold: float = 0.5) -> Path:
+    """Write the file that makes a bundle's folder an exported version; return the folder."""
     digest = sha256_of_file(folder / BUNDLE_FILE)
     made = ExportedVersion(name="satisfaction", version=VERSION, digest=digest, threshold=threshold)
     (folder / VERSION_FILE).write_text(made.model_dump_json())
     return folder
-
-
-def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not server.started:
-        assert thread.is_alive(), "the server ended while it started"
-        assert time.monotonic() < deadline, f"the server did not start in {START_SECONDS} s"
-        time.sleep(0.01)

@@ -15,7 +15,7 @@ from tests.end_to_end.airflow import free_ports
 
 COMMAND = (str(Path(sys.executable).with_name("barometer")), "serve")
 ENDS_SECONDS = 30
-"""SageMaker kills what has not ended so long after SIGTERM."""
+"""SageMaker kills a container that has not ended this long after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,24 @@ class Started:
         return self.errors.read()
 
 
-@contextmanager
-def started(settings: Settings, command: Sequence[str] = COMMAND, **variables: object) -> Iterator[Started]:
-    """Run the service of these settings on a free port while the block lasts; variables are keys of `[service]`."""
-    (port,) = free_ports(1)
+def environ_of(settings: Settings, **variables: object) -> dict[str, str]:
+    """The environment of a service of these settings; variables are keys of `[service]`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BAROMETER")}
     environ |= {"BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_HOME": str(settings.home)}
     if settings.database.url is not None:
         environ |= {"BAROMETER__DATABASE__URL": settings.database.url}
         environ |= {"BAROMETER__DATABASE__PREFIX": settings.database.prefix}
-    environ |= {
-        f"BAROMETER__ROUTING__{key.upper()}": str(value) for key, value in settings.routing.model_dump().items()
-    }
-    environ |= {f"BAROMETER__SERVICE__{key.upper()}": str(value) for key, value in {"port": port, **variables}.items()}
-    # Its log goes to a file: a pipe that nobody empties would fill, and hold it.
+    for table, keys in (("ROUTING", settings.routing.model_dump()), ("SERVICE", variables)):
+        environ |= {f"BAROMETER__{table}__{key.upper()}": str(value) for key, value in keys.items()}
+    return environ
+
+
+@contextmanager
+def started(settings: Settings, command: Sequence[str] = COMMAND, **variables: object) -> Iterator[Started]:
+    """Run the service of these settings on a free port while the block lasts; variables as in `environ_of`."""
+    (port,) = free_ports(1)
+    environ = environ_of(settings, port=port, **variables)
+    # Its log goes to a file: a pipe would fill, and block it.
     with TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:

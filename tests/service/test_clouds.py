@@ -27,33 +27,32 @@ def test_our_own_contract_takes_nothing_from_a_platform(configured):
     assert contract_overrides(settings, environ) == settings
 
 
-def test_sagemaker_sets_port_folder_and_limits(configured):
-    settings = configured(contract="sagemaker")
-    assert overrides(settings) == ("0.0.0.0", 8080, "platform", "/opt/ml/model")
-    assert overrides(settings, SAGEMAKER_BIND_TO_PORT="8081")[1] == 8081
-    real_time = contract_overrides(settings, {}).service
-    assert (real_time.body_bytes, real_time.request_seconds) == (6 * 2**20, 60)
-    batch = contract_overrides(settings, {"SAGEMAKER_BATCH": "True", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"}).service
-    assert (batch.body_bytes, batch.request_seconds) == (20 * 2**20, 600)
-    assert contract_overrides(settings, {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).service.body_bytes == 100 * 2**20
-
-
-def test_vertex_sets_port_and_model_in_its_environment(configured):
-    settings = configured(contract="vertex")
-    environ = {"AIP_HTTP_PORT": "9000", "AIP_STORAGE_URI": "gs://bucket/model"}
-    assert overrides(settings, **environ) == ("0.0.0.0", 9000, "platform", "gs://bucket/model")
-    assert overrides(settings) == ("0.0.0.0", 8080, "platform", None)
+@pytest.mark.parametrize(
+    ("contract", "environ", "expected"),
+    [
+        ("sagemaker", {}, ("0.0.0.0", 8080, "platform", "/opt/ml/model")),
+        ("sagemaker", {"SAGEMAKER_BIND_TO_PORT": "8081"}, ("0.0.0.0", 8081, "platform", "/opt/ml/model")),
+        ("vertex", {}, ("0.0.0.0", 8080, "platform", None)),
+        ("vertex", {"AIP_HTTP_PORT": "1", "AIP_STORAGE_URI": "gs://b/m"}, ("0.0.0.0", 1, "platform", "gs://b/m")),
+        ("azure", {"AZUREML_MODEL_DIR": "/var/models/1"}, ("0.0.0.0", 5001, "platform", "/var/models/1")),
+    ],
+)
+def test_a_platform_sets_port_and_model_in_its_environment(configured, contract, environ, expected):
+    assert overrides(configured(contract=contract), **environ) == expected
     assert vertex_paths({}) == ("/health", "/predict")
 
 
-def test_azure_sets_the_model_in_its_environment(configured):
-    settings = configured(contract="azure")
-    assert overrides(settings, AZUREML_MODEL_DIR="/var/azureml-app/models/1") == (
-        "0.0.0.0",
-        5001,
-        "platform",
-        "/var/azureml-app/models/1",
-    )
+@pytest.mark.parametrize(
+    ("environ", "megabytes", "seconds"),
+    [
+        ({}, 6, 60),
+        ({"SAGEMAKER_BATCH": "True", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"}, 20, 600),
+        ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, 100, 60),
+    ],
+)
+def test_sagemaker_sets_limits(configured, environ, megabytes, seconds):
+    found = contract_overrides(configured(contract="sagemaker"), environ).service
+    assert (found.body_bytes, found.request_seconds) == (megabytes * 2**20, seconds)
 
 
 @pytest.mark.parametrize("contract", ["sagemaker", "vertex", "azure"])

@@ -18,24 +18,8 @@ from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
 from tests.service.proxy import Wire
-from tests.service.versions import (
-    ROWS,
-    add_version,
-    answers_of,
-    routed,
-    standing,
-    with_service,
-)
-from tests.service.watching import (
-    NOBODY,
-    answers,
-    answers_of_copy,
-    copies,
-    digest_of,
-    problems,
-    spoiled,
-    watching,
-)
+from tests.service.versions import ROWS, add_version, answers_of, routed, standing, with_service
+from tests.service.watching import NOBODY, answers, answers_of_copy, copies, digest_of, problems, spoiled, watching
 from tests.waiting import until
 
 

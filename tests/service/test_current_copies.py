@@ -11,21 +11,8 @@ from pipeline.models import registry
 from pipeline.service.model import current as current_module
 from pipeline.settings import Settings
 from tests.service.proxy import Wire
-from tests.service.versions import (
-    altered,
-    answers_of,
-    routed,
-    standing,
-    with_service,
-)
-from tests.service.watching import (
-    answers,
-    copies,
-    copy_of,
-    digest_of,
-    problems,
-    watching,
-)
+from tests.service.versions import altered, answers_of, routed, standing, with_service
+from tests.service.watching import answers, copies, copy_of, digest_of, problems, watching
 from tests.waiting import until
 
 

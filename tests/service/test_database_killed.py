@@ -3,14 +3,14 @@
 The server is a real embedded one of a home of its own, killed with SIGKILL by its pid.
 """
 
-import http.client
 import json
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from pipeline.settings import Settings
 from pipeline.warehouse import transaction
 from tests.company import company_settings
 from tests.published import publish_week
+from tests.service.raw import ROW, Connection, Reply, ask, instances, predict, request
 from tests.service.server import Server, running
 from tests.service.versions import MARCH, add_version, standing, with_service
 from tests.waiting import until
 
-INSTANCE = {"events": 3, "amount": 20.5, "is_busy": True, "kind": "a"}
 BOUND_ROWS = 60
 PUBLISHED = ("c/1", "p 1")
 
@@ -57,59 +57,48 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "LONGEST_PAUSE_SECONDS", 0.3)
 
 
+def elsewhere(settings: Settings, home: Path) -> Settings:
+    """The same warehouse as a server of somebody else's, which the service cannot start again."""
+    database = settings.database.model_copy(update={"url": embedded.attach(home).url})
+    return settings.model_copy(update={"database": database})
+
+
 @contextmanager
-def load(server: Server, rows: int = 3) -> Iterator[Counter[int]]:
+def load(server: Server) -> Iterator[Counter[int]]:
     """Ask all the time, on two connections; every answer must be 200. Yields the answers by their status."""
     statuses: Counter[int] = Counter()
-    failures: list[Exception] = []
     over = threading.Event()
-    body = json.dumps({"instances": [INSTANCE] * rows})
 
-    def ask() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-            try:
-                while not over.is_set():
-                    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                    answer = connection.getresponse()
-                    answer.read()
-                    statuses[answer.status] += 1
-                    time.sleep(0.01)
-            except (OSError, http.client.HTTPException) as error:
-                failures.append(error)
+    def asking() -> None:
+        with Connection(server.port) as connection:
+            while not over.is_set():
+                statuses[connection.send(predict(instances(3))).reply().status] += 1
+                time.sleep(0.01)
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(2) as threads:
+        clients = [threads.submit(asking) for _ in range(2)]
+        try:
+            yield statuses
+        finally:
+            over.set()
+        for client in clients:
+            client.result()
     assert set(statuses) == {200}
 
 
-def get(server: Server, path: str) -> tuple[int, dict[str, str], bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-
-
-def published(server: Server) -> tuple[int, dict[str, str], bytes]:
-    return get(server, "/predictions/c%2F1/p%201")
+def published(server: Server) -> Reply:
+    return ask(server.port, request(target="/predictions/c%2F1/p%201"))
 
 
 def ready(server: Server) -> dict[str, Any]:
-    status, _, body = get(server, "/readyz")
-    assert status == 200
-    content: dict[str, Any] = json.loads(body)
+    reply = ask(server.port, request(target="/readyz"))
+    assert reply.status == 200
+    content: dict[str, Any] = json.loads(reply.body)
     return content
 
 
 def metric(server: Server, name: str) -> float:
-    lines = get(server, "/metrics")[2].decode().splitlines()
+    lines = ask(server.port, request(target="/metrics")).body.decode().splitlines()
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -155,15 +144,12 @@ def emptied(registered: Settings) -> Settings:
 
 
 def test_while_the_server_is_away_predictions_go_on_and_the_record_waits(emptied: Settings, home: Path):
-    url = embedded.attach(home).url  # a server of somebody else's, to the service: it cannot start it again
-    elsewhere = emptied.model_copy(update={"database": emptied.database.model_copy(update={"url": url})})
-    elsewhere = with_service(elsewhere, record_rows=BOUND_ROWS, refresh_seconds=0.2)
-    with running(elsewhere) as server:
+    with running(with_service(elsewhere(emptied, home), record_rows=BOUND_ROWS, refresh_seconds=0.2)) as server:
         recorder = server.application.recorder
         assert recorder is not None
         with load(server) as statuses:
             until(lambda: recorder.written > 30)
-            until(lambda: published(server)[0] == 200)
+            until(lambda: published(server).status == 200)
             until(lambda: ready(server)["status"] == "ready")
             kill(home)
             until(lambda: recorder.state["state"] == "away")
@@ -175,9 +161,9 @@ def test_while_the_server_is_away_predictions_go_on_and_the_record_waits(emptied
             assert ready(server)["record"]["state"] == "away"
             assert metric(server, "barometer_record_dropped_total") > 30
             assert metric(server, "barometer_record_waiting") == BOUND_ROWS
-            status, headers, body = published(server)
-            assert (status, headers["retry-after"]) == (503, "5")
-            assert json.loads(body)["detail"].startswith("The warehouse does not answer.")
+            refused = published(server)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+            assert refused.problem["detail"].startswith("The warehouse does not answer.")
             answered = statuses[200]
             until(lambda: statuses[200] > answered + 20)
             embedded.attach(home)  # it is back
@@ -185,14 +171,14 @@ def test_while_the_server_is_away_predictions_go_on_and_the_record_waits(emptied
             dropped = recorder.dropped
             until(lambda: ready(server)["status"] == "ready")
             assert ready(server)["record"] == {"state": "recording"}
-            until(lambda: published(server)[0] == 200)
+            until(lambda: published(server).status == 200)
         until(lambda: recorder.waiting == 0)
     assert recorder.dropped >= dropped
     assert recorder.written + recorder.dropped == 3 * statuses[200]
     rows = recorded(emptied)
     assert len(rows) == recorder.written
     assert len({row[:2] for row in rows}) == len(rows), "something was recorded twice"
-    assert all(row[2:] == (INSTANCE, *rows[0][3:]) for row in rows)
+    assert all(row[2:] == (ROW, *rows[0][3:]) for row in rows)
     with transaction(emptied) as connection:
         counts = connection.execute(text("SELECT recorded, dropped FROM online_recorders")).one()
     assert tuple(counts) == (recorder.written, recorder.dropped)
@@ -206,7 +192,7 @@ def test_the_services_own_server_is_started_again_wherever_it_then_listens(empti
         def goes_on() -> None:
             written = recorder.written
             until(lambda: recorder.written > written + 60)
-            until(lambda: recorder.waiting < 60 and published(server)[0] == 200)
+            until(lambda: recorder.waiting < 60 and published(server).status == 200)
 
         with load(server) as statuses:
             goes_on()
@@ -225,17 +211,16 @@ def test_the_services_own_server_is_started_again_wherever_it_then_listens(empti
 
 def test_it_starts_without_its_database_and_records_when_it_comes(emptied: Settings, home: Path):
     """From the local copy that the tests before have left."""
-    url = embedded.attach(home).url
-    elsewhere = emptied.model_copy(update={"database": emptied.database.model_copy(update={"url": url})})
+    settings = elsewhere(emptied, home)
     kill(home)
-    with pytest.raises(DatabaseUnavailableError), transaction(elsewhere) as connection:
+    with pytest.raises(DatabaseUnavailableError), transaction(settings) as connection:
         connection.execute(text("SELECT 1"))
-    with running(elsewhere) as server:
+    with running(settings) as server:
         recorder = server.application.recorder
         assert recorder is not None
         with load(server):
             until(lambda: recorder.waiting > 30)
-            assert published(server)[0] == 503
+            assert published(server).status == 503
             embedded.attach(home)
             until(lambda: recorder.written > 30)
         until(lambda: recorder.waiting == 0)

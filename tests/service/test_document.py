@@ -76,11 +76,6 @@ def test_the_schema_takes_what_the_signature_takes(schemas, instance, completes)
     assert jsonschema.Draft202012Validator(schemas[completes]).is_valid(instance) == is_taken
 
 
-def test_the_example_is_an_instance(schemas):
-    for schema in schemas.values():
-        jsonschema.validate(SIGNATURE.example(), schema)
-
-
 @pytest.mark.parametrize("contract", ["barometer", "sagemaker", "vertex", "azure"])
 def test_every_operation_is_whole(serve, contract):
     with httpx.Client(base_url=serve(contract=contract).url) as client:
@@ -110,17 +105,6 @@ def test_if_keys_are_required_each_operation_that_needs_one_has_a_security_schem
     assert said["paths"]["/predict"]["post"]["security"] == schemes
     assert {"401", "403"} <= said["paths"]["/predict"]["post"]["responses"].keys()
     assert said["paths"]["/healthz"]["get"]["security"] == []
-
-
-def test_without_a_model_the_service_still_describes_itself(serve, tmp_path):
-    (tmp_path / "empty").mkdir()
-    server = serve(model_folder=tmp_path / "empty")
-    said = httpx.get(f"{server.url}/openapi.json").json()
-    assert said["components"]["schemas"]["Instance"] == {"type": "object"}
-    refused = httpx.post(f"{server.url}/predict", json={"instances": [{}]})
-    assert refused.status_code == 503
-    assert refused.headers["retry-after"]
-    assert httpx.get(f"{server.url}/readyz").status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])

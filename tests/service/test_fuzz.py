@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.service.calls import Route
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.service.raw import ROW, instances
 from tests.service.server import Server
-from tests.service.versions import fresh_prefix
+from tests.service.test_openapi import examples_of
 from tests.service.whole import whole_service
 
 KINDS = [
@@ -78,9 +78,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def whole(company, tmp_path_factory, server_url) -> Iterator[Server]:
     """Our own contract, with a registry, a warehouse and a published week."""
-    settings = company_settings(
-        company, tmp_path_factory.mktemp("whole"), DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix()
-    )
+    settings = company_settings(company, tmp_path_factory.mktemp("whole"), **own_database(server_url))
     with whole_service(settings, rows=50) as server:
         yield server
 
@@ -149,8 +147,7 @@ def examples(asked: Asked, route: Route) -> list[tuple[str, bytes]]:
         return [("application/x-www-form-urlencoded", b"events=1&amount=2&is_busy=1&kind=a")]
     found = []
     for kind, content in asked.document["paths"][route.path]["post"].get("requestBody", {}).get("content", {}).items():
-        values = [example["value"] for example in content.get("examples", {}).values()]
-        values += [content["example"]] if "example" in content else []
+        values = examples_of(content)
         found += [(kind, value.encode() if isinstance(value, str) else json.dumps(value).encode()) for value in values]
     return found or [("application/json", instances())]
 
@@ -162,14 +159,6 @@ quick = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-@quick
-@given(st.data())
-def test_random_bytes(asked, data):
-    asked.check(
-        data.draw(st.sampled_from(asked.routes)), data.draw(st.binary(max_size=300)), data.draw(st.sampled_from(KINDS))
-    )
 
 
 @quick

@@ -33,11 +33,7 @@ def test_scopes(server, keys_file):
 
     def statuses(key: str | None) -> tuple[int, int, int]:
         headers = {"X-API-Key": key} if key else {}
-        asked = (
-            predict(instances(), headers),
-            request("GET", "/metrics", headers),
-            request("GET", "/healthz", headers),
-        )
+        asked = (predict(instances(), headers), request("GET", "/metrics", headers), request(headers=headers))
         return tuple(ask(server.port, given).status for given in asked)
 
     assert {scope: statuses(key) for scope, key in keys.items()} == {

@@ -1,6 +1,5 @@
-"""Where the service listens: an address that cannot be had is told as every error is, before anything is loaded."""
+"""Where the service listens: an address that is not available is an error in three parts, before anything is loaded."""
 
-import os
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from tests.company import company_settings
-from tests.service.started import COMMAND, started
+from tests.service.started import COMMAND, environ_of, started
 
 NOT_OURS = "192.0.2.1"
 """Of a net that is for documentation only."""
@@ -18,10 +17,7 @@ NOT_OURS = "192.0.2.1"
 
 def refused(settings: Settings, folder: Path, **variables: object) -> str:
     """What `barometer serve` says on standard error when it cannot serve."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BAROMETER")}
-    environ |= {"BAROMETER_CONFIG": str(settings.config_file), "BAROMETER_HOME": str(settings.home)}
-    variables = {"model_folder": folder, "auth": "platform", **variables}
-    environ |= {f"BAROMETER__SERVICE__{key.upper()}": str(value) for key, value in variables.items()}
+    environ = environ_of(settings, model_folder=folder, auth="platform", **variables)
     done = subprocess.run(COMMAND, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     return " ".join(done.stderr.split())

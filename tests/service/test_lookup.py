@@ -31,13 +31,12 @@ from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.warehouse import engine, transaction
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.handmade import WEEK, feature_row, make_snapshot
 from tests.published import publish_week
 from tests.service.proxy import Wire
 from tests.service.raw import Connection, request
 from tests.service.server import Server, running
-from tests.service.versions import fresh_prefix
 from tests.waiting import until
 
 FACTS = {"code_version": "1.2.3", "config_digest": "c" * 64, "bundle_digest": "b" * 64}
@@ -52,7 +51,7 @@ DUCK = duckdb.connect()
 def weeks(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     """Two published weeks, the later one with a snapshot of the company's data. No test changes them."""
     home = tmp_path_factory.mktemp("looked up") / "a home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    settings = company_settings(company, home, **own_database(server_url))
     publish_week(settings, WEEK, [("c0000", "p0", 0.1, None), ("gone", "p9", 0.4, None)])
     manifest = build_snapshot(settings, LATER, read_sources(settings, LATER), settings.home / "snapshots" / str(LATER))
     publish_week(

@@ -13,7 +13,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 @pytest.fixture
-def samples(serve: Callable[..., Server]) -> Callable[[], Samples]:
+def found(serve: Callable[..., Server]) -> Samples:
     """The samples of a service that answered four predictions of six rows, a bad one, a stranger's and a look."""
     port = serve().port
     asked = [predict(instances(rows)) for rows in (1, 1, 1, 3)] + [predict(b"{"), request("GET", "/nothing"), HEALTH]
@@ -28,11 +28,10 @@ def samples(serve: Callable[..., Server]) -> Callable[[], Samples]:
         }
 
     until(lambda: ("barometer_requests_total", ("GET", "/healthz", "200")) in read())  # counted within a moment
-    return read
+    return read()
 
 
-def test_requests_and_rows_are_counted(samples):
-    found = samples()
+def test_requests_and_rows_are_counted(found):
     counted = {labels: value for (name, labels), value in found.items() if name == "barometer_requests_total"}
     del counted["GET", "/metrics", "200"]
     assert counted == {
@@ -45,8 +44,7 @@ def test_requests_and_rows_are_counted(samples):
     assert found["barometer_rows_total", ("/healthz",)] == 0
 
 
-def test_times_are_a_histogram(samples):
-    found = samples()
+def test_times_are_a_histogram(found):
     buckets = {
         labels[0]: value
         for (name, labels), value in found.items()

@@ -15,19 +15,8 @@ from pipeline.models.exported_versions import ExportedVersion, export_version
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
-from tests.service.versions import (
-    ROWS,
-    altered,
-    answers_of,
-    with_service,
-)
-from tests.service.watching import (
-    NOBODY,
-    answers,
-    problems,
-    spoiled,
-    watching,
-)
+from tests.service.versions import ROWS, altered, answers_of, with_service
+from tests.service.watching import NOBODY, answers, problems, spoiled, watching
 from tests.tiny_model import open_facts, tiny_bundle
 from tests.waiting import until
 

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.service.pages import form
 from pipeline.settings import Settings
+from tests.browsing import Watched, focused, needs_chromium, tab_to
 from tests.company import company_settings
-from tests.service.browsing import Watched, focused, launched, needs_chromium, tab_to
 from tests.service.page_model import CITIES, EVIL, FEATURES, page_export
 from tests.service.server import Server, running
 
@@ -24,12 +24,6 @@ def server(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = page_export(company_settings(company, tmp_path_factory.mktemp("made")), tmp_path_factory.mktemp("e") / "m")
     home = tmp_path_factory.mktemp("page") / "home"
     with running(company_settings(company, home, COMPANY=f"Co {EVIL}", SERVICE__MODEL_FOLDER=str(folder))) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as started:
         yield started
 
 

@@ -15,13 +15,13 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.sources.week_sources import read_sources
-from tests.company import company_settings
+from tests.browsing import Watched, focused, needs_chromium, tab_to
+from tests.company import company_settings, own_database
 from tests.handmade import WEEK
 from tests.published import publish_week
-from tests.service.browsing import Watched, focused, launched, needs_chromium, tab_to
 from tests.service.server import Server, running
 from tests.service.test_page import said
-from tests.service.versions import add_version, altered, fresh_prefix, standing
+from tests.service.versions import add_version, altered, standing
 
 KEPT_OUT = ("c0001", "p1")
 USUAL = 0.625
@@ -31,7 +31,7 @@ USUAL = 0.625
 def settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     """Settings of a home with a champion, another version, and a published week with its snapshot and its report."""
     home = tmp_path_factory.mktemp("subject") / "a home"
-    settings = company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=fresh_prefix())
+    settings = company_settings(company, home, **own_database(server_url))
     champion = add_version(settings, "sober", 0.3)
     add_version(settings, "merry", 0.0)
     standing(settings, champion)
@@ -57,12 +57,6 @@ def settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url
 @pytest.fixture(scope="module")
 def server(settings: Settings) -> Iterator[Server]:
     with running(settings) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as started:
         yield started
 
 

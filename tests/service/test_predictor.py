@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -59,6 +60,13 @@ def instances(rows: list[tuple]) -> Instances:
     return Instances(list(rows), [(None, None)] * len(rows))
 
 
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_arguments) -> None:
+        raise error
+
+    return fail
+
+
 def asked_at_once(predictor: Predictor, serving: Serving, requests: list[list[tuple]]) -> list:
     async def all_of_them():
         predictions = [predictor.predict(call(f"r{n}"), serving, instances(rows)) for n, rows in enumerate(requests)]
@@ -84,7 +92,7 @@ def test_a_failure_reaches_everybody_and_the_next_is_answered(rows, serving, mon
     failure = ModelError("It fails.", "that it does not.", "wait.")
     for error in (failure, ZeroDivisionError("a bug")):
         with monkeypatch.context() as patched:
-            patched.setattr(Serving, "score", lambda *_, error=error: (_ for _ in ()).throw(error))
+            patched.setattr(Serving, "score", failing(error))
             answers = asked_at_once(predictor, serving, [ROWS[:rows]] * 5)
         assert answers == [error] * 5
         assert len(asked_at_once(predictor, serving, [ROWS[:rows]])[0]) == rows
@@ -139,13 +147,7 @@ def test_in_the_shadow_the_challenger_is_recorded_and_nobody_is_served_it(loaded
     serving = in_shadow(loaded)
     predictor = Predictor(sink, "barometer")
 
-    async def and_its_shadow():
-        answer = await predictor.predict(call(), serving, instances(ROWS[:2]))
-        while predictor.in_shadow:
-            await asyncio.sleep(0.01)
-        return answer
-
-    answer = asyncio.run(and_its_shadow())
+    answer = with_its_shadow(predictor, serving, ROWS[:2])
     assert {prediction.model_version for prediction in answer} == {"1"}
     found = [(record.role, record.model_version, record.served) for record in sink.records]
     assert found == [("champion", "1", True)] * 2 + [("challenger", "2", False)] * 2
@@ -157,18 +159,8 @@ def test_a_challenger_that_fails_in_the_shadow_hurts_nobody(loaded, monkeypatch,
     serving = in_shadow(loaded)
     predictor = Predictor(Sink(), "barometer")
 
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(Serving, "shadow", fail)
-
-    async def and_its_shadow():
-        answer = await predictor.predict(call(), serving, instances(ROWS[:rows]))
-        while predictor.in_shadow:
-            await asyncio.sleep(0.01)
-        return answer
-
-    assert len(asyncio.run(and_its_shadow())) == rows
+    monkeypatch.setattr(Serving, "shadow", failing(error))
+    assert len(with_its_shadow(predictor, serving, ROWS[:rows])) == rows
     assert predictor.shadow_failures == 1
 
 
@@ -232,15 +224,23 @@ def test_who_was_not_answered_is_not_recorded(loaded, serving, monkeypatch, rows
 @pytest.mark.parametrize("rows", [1, SMALL_ROWS + 1])
 def test_a_fault_of_the_record_costs_no_answer(loaded, serving, monkeypatch, rows, caplog):
     sink = Sink()
-
-    def fail(*_arguments) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(sink, "put", fail)
+    monkeypatch.setattr(sink, "put", failing(RuntimeError("a bug")))
     some = [ROWS[at % len(ROWS)] for at in range(rows)]
     answers = asyncio.run(Predictor(sink, "barometer").predict(call(), serving, instances(some)))
     assert [answer.satisfaction for answer in answers] == numbers(loaded, some)
     assert "cannot be recorded" in caplog.text
+
+
+def with_its_shadow(predictor: Predictor, serving: Serving, rows: list[tuple]) -> list:
+    """The answer, after the challenger has scored the rows as well."""
+
+    async def and_its_shadow():
+        answer = await predictor.predict(call(), serving, instances(rows))
+        while predictor.in_shadow:
+            await asyncio.sleep(0.01)
+        return answer
+
+    return asyncio.run(and_its_shadow())
 
 
 def in_shadow(loaded: Loaded) -> Serving:

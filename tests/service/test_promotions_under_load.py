@@ -1,12 +1,10 @@
 """Promotions and rollbacks while clients ask without a pause: no request fails, every number is its version's."""
 
-import http.client
 import json
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -20,11 +18,13 @@ from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
 from pipeline.warehouse import transaction
+from tests.promotion.conftest import passed
+from tests.service.asking import as_object
+from tests.service.raw import Connection, predict
 from tests.service.started import Started, started
-from tests.service.versions import answers_of, gated, standing
+from tests.service.versions import answers_of, standing
 from tests.waiting import until
 
-NAMES = ("events", "amount", "is_busy", "kind")
 ROWS: list[Values] = [
     (
         float(number % 60 - 5),
@@ -45,12 +45,9 @@ class Client(threading.Thread):
 
     def __init__(self, port: int, rows: int, expected: dict[str, list[float]]) -> None:
         super().__init__(daemon=True)
-        instances = [
-            {**dict(zip(NAMES, values, strict=True)), "customer_id": f"c{number}"}
-            for number, values in enumerate(ROWS[:rows])
-        ]
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        self._body = json.dumps({"instances": instances})
+        instances = [as_object(values) | {"customer_id": f"c{number}"} for number, values in enumerate(ROWS[:rows])]
+        self._connection = Connection(port)
+        self._asked = predict(json.dumps({"instances": instances}).encode())
         self._rows, self._expected = rows, expected
         self.stopping = threading.Event()
         self.wrong: list[object] = []
@@ -60,7 +57,7 @@ class Client(threading.Thread):
         """Requests by version and role."""
 
     def run(self) -> None:
-        with closing(self._connection):
+        with self._connection:
             try:
                 while not self.stopping.is_set() and not self.wrong:
                     self._ask()
@@ -68,9 +65,8 @@ class Client(threading.Thread):
                 self.wrong.append(error)
 
     def _ask(self) -> None:
-        self._connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
-        reply = self._connection.getresponse()
-        content = json.loads(reply.read())
+        reply = self._connection.send(self._asked).reply()
+        content = json.loads(reply.body)
         if reply.status != 200 or len(content["predictions"]) != self._rows:
             self.wrong.append((reply.status, content))
             return
@@ -108,7 +104,7 @@ def test_promotions_and_rollbacks_under_load(settings: Settings, mode: str, roun
             client.start()
         for _ in range(rounds):
             for version in ("2", "3"):
-                promote(settings, gated(settings, version), YES)
+                promote(settings, passed(settings, version), YES)
                 moves += serves(service, version, clients)
             for version in ("2", "1"):
                 rollback(settings, role="champion", to=None, reason="too gloomy", asked_by="me")

@@ -15,10 +15,11 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import ROOT, load_settings
 from pipeline.sources.week_sources import read_sources
 from pipeline.weeks import Week
+from tests.company import own_database
 from tests.published import publish_week
 from tests.service.readme import ASK, KEYS, in_a_shell
 from tests.service.started import started
-from tests.service.versions import add_version, fresh_prefix, standing
+from tests.service.versions import add_version, standing
 
 WEEK = Week.parse("2026-11-09")
 
@@ -32,8 +33,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, server_url: str) -> d
         "BAROMETER_CONFIG": str(ROOT / "pipeline.toml"),
         "BAROMETER_HOME": str(folder / "home"),
         "BAROMETER__PATHS__LANDING": str(landing),
-        "BAROMETER__DATABASE__URL": server_url,
-        "BAROMETER__DATABASE__PREFIX": fresh_prefix(),
+        **{f"BAROMETER__{key}": value for key, value in own_database(server_url).items()},
     }
     settings = load_settings(environ)
     file = build_snapshot(settings, WEEK, read_sources(settings, WEEK), settings.home / "snapshots" / str(WEEK))

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,15 +13,10 @@ import urllib3
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
 
-from tests.service.asking import FEATURES, as_csv, json_lines
+from tests.service.asking import FEATURES, GOOD, as_csv, json_lines, objects
 from tests.service.server import Server
 
-ROWS: list[list[Any]] = [
-    [3, 20.5, True, "a"],
-    [None, 7.0, False, "never seen"],
-    [40, None, None, None],
-    [9, 1.5, True, "b"],
-]
+ROWS = [*GOOD, [9, 1.5, True, "b"]]
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +27,7 @@ def server(serve) -> Server:
 @pytest.fixture(scope="module")
 def numbers(server: Server) -> np.ndarray:
     """Our own API's scores of the rows."""
-    body = json.dumps({"instances": [dict(zip(FEATURES, row, strict=True)) for row in ROWS]})
-    answered = urllib3.request("POST", f"{server.url}/predict", body=body, headers={"content-type": "application/json"})
+    answered = urllib3.request("POST", f"{server.url}/predict", json={"instances": objects(ROWS)})
     return np.array([row["satisfaction"] for row in answered.json()["predictions"]])
 
 
@@ -61,7 +54,7 @@ def test_mlflows_client_gets_a_frame_of_predictions(mlflow_client, numbers):
 
 
 def test_mlflows_client_may_send_lists_and_arrays(mlflow_client, numbers):
-    records = [dict(zip(FEATURES, row, strict=True)) for row in ROWS]
+    records = objects(ROWS)
     as_text = json.dumps({"dataframe_records": records})  # what is text already goes as it is
     for data in (records, ROWS, np.array(ROWS, dtype=object), as_text):
         found = mlflow_client.invoke(data).get_predictions()

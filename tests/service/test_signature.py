@@ -17,7 +17,6 @@ FEATURES = [
     Feature(name="class", kind="category"),
 ]
 SIGNATURE = Signature(FEATURES)
-READER = Reader(SIGNATURE)
 names = st.text(
     st.characters(min_codepoint=32, exclude_characters='"\\\x7f', exclude_categories=["Cs", "Cc"]), min_size=1
 )
@@ -55,17 +54,6 @@ def test_a_text_without_a_number_is_refused_with_its_field(cell):
     assert refused.value.field == "a b"
 
 
-def test_objects_columns_and_texts_give_the_same_values():
-    rows = [{"a b": 1.0, "größe": None, "class": "x"}, {"class": None, "größe": 2.5, "a b": -3.0}]
-    cells = [[row["class"], row["größe"], row["a b"]] for row in rows]
-    texts = [["" if cell is None else str(cell) for cell in row] for row in cells]
-    order = ["class", "größe", "a b"]
-    expected = [(1.0, None, "x"), (-3.0, 2.5, None)]
-    assert READER.objects(rows).values == expected
-    assert READER.columns(order, cells).values == expected
-    assert READER.texts(order, texts).values == expected
-
-
 def test_the_snapshot_gives_what_is_left_out_and_replaces_nothing():
     asked = []
 
@@ -83,14 +71,3 @@ def test_the_snapshot_gives_what_is_left_out_and_replaces_nothing():
     with pytest.raises(RequestError) as refused:
         Reader(SIGNATURE, complete=complete).objects([{"a b": 1}])
     assert (refused.value.row, refused.value.field) == (0, "größe")
-
-
-def test_the_first_bad_row_is_raised_or_all_are_noted():
-    good = {"a b": 1, "größe": 2, "class": "x"}
-    rows = [good, good | {"a b": "x"}, good, good | {"class": 1}]
-    with pytest.raises(RequestError) as refused:
-        READER.objects(rows)
-    assert (refused.value.row, refused.value.field) == (1, "a b")
-    found = Reader(SIGNATURE, on_error_row=True).objects(rows)
-    assert [(row, error.field) for row, error in found.bad.items()] == [(1, "a b"), (3, "class")]
-    assert len(found.values) == 2

@@ -1,10 +1,9 @@
-"""The service is small to ship: from a wheel, with the packages of the group `service` alone, quickly.
+"""The service is small to ship: from a wheel, with the packages of the group `service` alone.
 
 Every service here is a process of its own that runs from the unpacked wheel, not from the checkout.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tomllib
@@ -20,15 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipeline.settings import ROOT
-from tests.company import write_company
+from tests.company import company_settings
 from tests.end_to_end.airflow import free_ports
+from tests.service.started import environ_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-START_SECONDS = 15
-"""Of the processor; it takes 1.5."""
-# Serves until it has answered a prediction and told what it is made of.
+# Serves until it has answered a prediction; prints what it has imported.
 PROGRAM = """
-import json, os, signal, sys, threading, time, urllib.request
+import json, os, signal, sys, threading, urllib.request
 from importlib.abc import MetaPathFinder
 
 class Refusing(MetaPathFinder):
@@ -38,7 +36,6 @@ class Refusing(MetaPathFinder):
 
 refused = set(json.loads(sys.argv[1]))
 sys.meta_path.insert(0, Refusing())
-started = time.process_time()
 
 def ask(address):
     body = b'{"instances": [{"events": 3, "amount": null, "is_busy": true, "kind": "never seen"}]}'
@@ -47,14 +44,12 @@ def ask(address):
     pages = [urllib.request.urlopen(address + path).status for path in ("/", "/docs", "/openapi.json", "/readyz")]
     import pipeline, pipeline.warehouse
     migrations = sorted(path.name for path in pipeline.warehouse.MIGRATIONS.iterdir())
-    print(json.dumps({"answer": answer, "pages": pages, "seconds": ready - started, "package": pipeline.__file__,
+    print(json.dumps({"answer": answer, "pages": pages, "package": pipeline.__file__,
                       "migrations": migrations, "modules": sorted({name.partition(".")[0] for name in sys.modules
                                                                    if sys.modules[name] is not None})}))
     os.kill(os.getpid(), signal.SIGTERM)
 
 def when_ready(address, readiness):
-    global ready
-    ready = time.process_time()
     threading.Thread(target=ask, args=(address,), daemon=True).start()
 
 import pipeline.cli  # as the command does
@@ -71,41 +66,35 @@ class Place:
     wheel: Path
     environ: dict[str, str]
 
-    def run(self, refused: set[str]) -> dict[str, Any]:
+    def run(self, refused: set[str], program: str = PROGRAM, code: int = 0) -> str:
+        """Run a program in which some modules cannot be imported; return its output, or its errors if it must fail."""
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(sorted(refused))],
+            [sys.executable, "-c", program, json.dumps(sorted(refused))],
             env=self.environ, capture_output=True, text=True, timeout=240, check=False, cwd=self.wheel,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
 
 @pytest.fixture(scope="module")
-def place(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The wheel is built where it stands, as the image's Dockerfile does."""
+def place(company: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The wheel is built in the checkout, as in the image's Dockerfile."""
     folder = tmp_path_factory.mktemp("shipped")
-    company = folder / "company"
-    write_company(company)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         name = build_wheel(str(folder))
     with zipfile.ZipFile(folder / name) as wheel:
         wheel.extractall(folder / "wheel")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environ = {
-        "PYTHONPATH": str(folder / "wheel"),
-        "BAROMETER_CONFIG": str(company / "pipeline.toml"),
-        "BAROMETER_HOME": str(folder / "home"),
-        "BAROMETER__SERVICE__MODEL_FOLDER": str(model_folder),
-        "BAROMETER__SERVICE__PORT": str(free_ports(1)[0]),
-    }
-    return Place(folder / "wheel", inherited | environ)
+    settings = company_settings(company, folder / "home")
+    inherited = environ_of(settings, model_folder=model_folder, port=free_ports(1)[0])
+    environ = {name: value for name, value in inherited.items() if not name.startswith("PYTHON")}
+    return Place(folder / "wheel", environ | {"PYTHONPATH": str(folder / "wheel")})
 
 
 @pytest.fixture(scope="module")
 def alone(place: Place) -> dict[str, Any]:
     """What a service says that finds no package but those of its group."""
-    return place.run(outside_of_the_group())
+    return json.loads(place.run(outside_of_the_group()))
 
 
 def test_it_answers_where_only_its_own_packages_are_installed(alone):
@@ -120,24 +109,16 @@ def test_it_runs_from_the_wheel_which_carries_the_migrations(alone, place):
 
 
 def test_other_commands_say_what_they_lack(place):
-    program = PROGRAM.partition("started =")[0] + "from pipeline.cli import main; main(['run'])"
-    done = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(sorted(outside_of_the_group()))],
-        env=place.environ, capture_output=True, text=True, timeout=240, check=False, cwd=place.wheel,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "is not installed" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_it_starts_quickly(alone):
-    assert alone["seconds"] < START_SECONDS
+    program = PROGRAM.partition("\ndef ask")[0] + "from pipeline.cli import main; main(['run'])"
+    errors = place.run(outside_of_the_group(), program, code=1)
+    assert "is not installed" in errors
+    assert "Traceback" not in errors
 
 
 def test_what_is_installed_beside_it_is_not_imported(place):
     contracts = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
     (small,) = [contract for name, contract in contracts.items() if name.startswith("The service is small")]
-    assert set(small["forbidden_modules"]).intersection(place.run(set())["modules"]) == set()
+    assert set(small["forbidden_modules"]).intersection(json.loads(place.run(set()))["modules"]) == set()
 
 
 def test_the_image_installs_what_the_group_names():

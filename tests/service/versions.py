@@ -4,29 +4,24 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.manifests import FeatureColumn
 from pipeline.models import registry, role_history
-from pipeline.models.bundle import Feature, TrainingData, seal
+from pipeline.models.bundle import Feature
 from pipeline.models.histograms import profile
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.models.scorer import Scorer
-from pipeline.promotion.handoffs import Gated
 from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing
-from pipeline.training.evaluation.measures import EVALUATION_FILE
-from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
-from pipeline.training.pipelines.onnx_export import export
 from pipeline.training.register import register
 from pipeline.warehouse import transaction
 from pipeline.weeks import Week
-from tests.tiny_model import COMPANY_COLUMNS, PARAMETERS, evaluated_as_of, made_up_rows
+from tests.tiny_model import COMPANY_COLUMNS, evaluated_as_of, features_of, fit_and_export, made_up_rows, seal_made_up
 
 MARCH = Week.parse("2026-03-02")
 ROWS: list[Values] = [(3.0, 20.5, 1.0, "a"), (None, 7.0, 0.0, "never seen"), (40.0, None, None, None)]
@@ -36,24 +31,15 @@ EXTRA = FeatureColumn(name="unheard_of", kind="number")
 
 def add_version(settings: Settings, name: str, gloom: float, columns: Sequence[FeatureColumn] = COMPANY_COLUMNS) -> str:
     """Register a version that a fraction of the satisfied are missing from; return its number."""
-    features = [
-        Feature(name=c.name, kind=c.kind, categories=["a", "b", "c"] if c.kind == "category" else [])
-        for c in columns
-        if c.kind != "info"
-    ]
+    features = features_of(columns)
     rows, labels = made_up_rows(features, 600)
     labels = labels.where(np.random.default_rng(3).random(600) >= gloom, 0)
-    fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
     folder = settings.home / "made" / name
     shutil.rmtree(folder, ignore_errors=True)
-    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
-    (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
+    fit_and_export(folder, features, rows, labels)
     made = profile(settings, pa.Table.from_pandas(rows), features, np.linspace(0, 1, 200))
     (folder / PROFILE_FILE).write_text(made.model_dump_json())
-    training = TrainingData(
-        cutoff=MARCH.cutoff(settings.zone), train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest=name
-    )
-    seal(folder, features=features, training=training, parameters=PARAMETERS, metrics={}, code_version="", libraries={})
+    seal_made_up(folder, features, MARCH.cutoff(settings.zone), digest=name)
     return register(settings, *evaluated_as_of(settings, folder, MARCH, name)).version
 
 
@@ -71,19 +57,6 @@ def standing(settings: Settings, champion: str | None, challenger: str | None = 
             connection, kind="training", from_week=MARCH, from_version=None, to_version=champion, asked_by="training",
             reason="first champion", state="completed",
         )  # fmt: skip
-
-
-def gated(settings: Settings, version: str) -> Gated:
-    """A promotion to champion that the gate has let pass."""
-    with transaction(settings) as connection:
-        asked = role_history.ask(
-            connection, kind="promotion", from_week=MARCH, from_version=registry.with_alias(settings, "champion"),
-            to_version=version, asked_by="asker", reason="a test",
-        )  # fmt: skip
-    return Gated(
-        promotion_id=asked.promotion_id, version=version, role="champion", from_week=str(MARCH), asked_by="asker",
-        reason="a test", checks=[],
-    )  # fmt: skip
 
 
 def with_service(settings: Settings, **service: object) -> Settings:
@@ -114,10 +87,6 @@ def record_batch(rows: Sequence[Values], features: Sequence[Feature]) -> pa.Reco
             for feature, column in columns
         }
     )
-
-
-def fresh_prefix() -> str:
-    return f"t{uuid4().hex[:12]}"
 
 
 def altered(path: Path) -> bytes:

@@ -9,11 +9,7 @@ from pipeline.models import registry
 from pipeline.models.scorer import Scorer
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
-from tests.service.versions import (
-    ROWS,
-    altered,
-    record_batch,
-)
+from tests.service.versions import ROWS, altered, record_batch
 
 NOBODY = [None] * len(ROWS)
 """The customers of `ROWS`."""

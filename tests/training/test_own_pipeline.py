@@ -24,12 +24,7 @@ from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import TrainingPlan
 from pipeline.training.pipelines.onnx_export import check_types
-from pipeline.training.pipelines.own_pipeline import (
-    admit,
-    describe_pipeline,
-    fit_pipeline,
-    load_pipeline,
-)
+from pipeline.training.pipelines.own_pipeline import admit, describe_pipeline, fit_pipeline, load_pipeline
 from pipeline.training.training_plan import plan_training
 from pipeline.training.training_set import LABEL
 from pipeline.training.tune import tune

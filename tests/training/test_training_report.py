@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from pipeline.training.evaluation.measures import EVALUATION_FILE, Evaluation
 from pipeline.training.evaluation.model_card import CARD_FILE
 from pipeline.training.training_report import training_report
 from pipeline.training.training_set import LABEL, read_weeks
+from tests.browsing import Watched, needs_chromium
 from tests.training.conftest import Training
-from tests.weekly.test_report_page import CHROMIUM, CONTRASTS, browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
@@ -146,31 +145,15 @@ def test_the_profile_in_the_version_is_of_the_train_weeks(training: Training):
     assert sum(stored.satisfaction.counts) == 100
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)")
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["report", "index"])
-def test_the_pages_are_fit_to_read(page: Path, browser: Any, name: str, width: int, scheme: str):  # noqa: F811
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    tab, requests, troubles = context.new_page(), [], []
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.on("console", lambda message: troubles.append(message.text))
+def test_the_pages_are_fit_to_read(page: Path, browser: Any, name: str, width: int, scheme: str):
+    watched = Watched(browser, viewport={"width": width, "height": 800}, color_scheme=scheme)
     address = (page if name == "report" else page.with_name("index.html")).as_uri()
-
-    tab.goto(address)
-    for details in tab.locator("summary").all():
+    watched.page.goto(address)
+    for details in watched.page.locator("summary").all():
         details.click()
-
-    assert [url for url in requests if not url.startswith("data:")] == [address], "one file, and nothing else"
-    assert troubles == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    contrast, text = tab.evaluate(CONTRASTS)
-    assert contrast >= 4.5, text
-    levels = tab.eval_on_selector_all("h1, h2, h3", "found => found.map(e => Number(e.tagName[1]))")
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels)), "no level is skipped"
-    ids = tab.eval_on_selector_all("[id]", "found => found.map(e => e.id)")
-    assert len(ids) == len(set(ids))
-    anchors = tab.eval_on_selector_all('a[href^="#"]', "found => found.map(e => e.hash.slice(1))")
-    assert set(anchors) <= set(ids)
-    context.close()
+    watched.must_be_fit(address)
+    watched.context.close()

@@ -5,14 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import text
 
-from pipeline import warehouse
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest, SourceFile
 from pipeline.settings import Settings
 from pipeline.sources.stream import MARK, NUL
 from pipeline.warehouse import evidence, runs
 from tests.company import FIRST_WEEK
+from tests.warehouse.test_schema import rows
 from tests.weeks_of_runs import plan_of
 
 
@@ -37,11 +36,6 @@ def ingested(folder: Path, digest: str, bad_lines: dict[int, str]) -> SourceFile
     return SourceFile(
         uri=f"file:///{digest}.csv", size_bytes=1, digest=digest, rows=3, rejects=len(bad_lines), parquet=path
     )
-
-
-def rows(settings: Settings, query: str) -> list[tuple]:
-    with warehouse.transaction(settings) as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def test_a_reject_is_recorded_whole_and_once(warehouse_settings: Settings, run_id: str, tmp_path: Path):
@@ -130,18 +124,14 @@ def test_quarantined_subjects_are_whole_and_a_retry_leaves_one_set(
     manifest = snapshot(tmp_path / "snapshot")
     quarantine = tmp_path / "quarantine.parquet"
     twice = ["is there twice", "not finite"]
-    pq.write_table(
-        pa.table(
-            {
-                "shard": pa.array([0, 1, 1, 1], pa.int32()),
-                "row": [0, 0, 1, 2],
-                "customer_id": ["c1", "c2", "c2", None],
-                "product_id": ["p"] * 4,
-                "reasons": [["not finite"], twice, twice, ["no key"]],
-            }
-        ),
-        quarantine,
-    )
+    kept_out = {
+        "shard": pa.array([0, 1, 1, 1], pa.int32()),
+        "row": [0, 0, 1, 2],
+        "customer_id": ["c1", "c2", "c2", None],
+        "product_id": ["p"] * 4,
+        "reasons": [["not finite"], twice, twice, ["no key"]],
+    }
+    pq.write_table(pa.table(kept_out), quarantine)
     plan = plan_of(warehouse_settings, run_id)
     for _ in range(2):
         evidence.record_quarantine(warehouse_settings, plan.run_id, manifest, quarantine)

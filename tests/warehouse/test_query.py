@@ -3,7 +3,6 @@
 import io
 import json
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from pipeline.settings import Settings
 from pipeline.warehouse import query, runs
 from pipeline.warehouse.query import run_query, write
 from pipeline.weekly.publish import publish
-from tests.company import FIRST_WEEK, company_settings
+from tests.company import FIRST_WEEK, company_settings, own_database
 from tests.weeks_of_runs import scored_run
 
 EVERYTHING = """
@@ -27,9 +26,9 @@ SELECT
 
 @pytest.fixture(scope="module")
 def shared_settings(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
-    """Settings with a warehouse that nobody changes."""
+    """Settings with a warehouse that no test changes."""
     home = tmp_path_factory.mktemp("query") / "home"
-    return company_settings(company, home, DATABASE__URL=server_url, DATABASE__PREFIX=f"t{uuid4().hex[:12]}")
+    return company_settings(company, home, **own_database(server_url))
 
 
 def written(table: pa.Table, form: query.Format) -> bytes:
@@ -38,13 +37,11 @@ def written(table: pa.Table, form: query.Format) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    "relation",
-    ["predictions", "latest_predictions", "weekly_satisfaction_by_product", "prediction_runs", "published_weeks"],
-)
-def test_what_publish_fills_can_be_asked(warehouse_settings: Settings, relation: str):
+def test_what_publish_fills_can_be_asked(warehouse_settings: Settings):
     publish(warehouse_settings, *scored_run(warehouse_settings, FIRST_WEEK))
-    assert run_query(warehouse_settings, f"SELECT * FROM {relation}").num_rows > 0
+    views = ("latest_predictions", "weekly_satisfaction_by_product", "published_weeks")
+    for relation in ("predictions", "prediction_runs", *views):
+        assert run_query(warehouse_settings, f"SELECT * FROM {relation}").num_rows > 0
 
 
 @pytest.mark.parametrize("relation", ["predictions", "rejects", "quarantine", "model_promotions"])

@@ -14,14 +14,7 @@ from pipeline.settings import Settings
 from pipeline.validation.verdicts import verdicts_so_far
 from pipeline.weekly.check import check
 from pipeline.weekly.handoffs import Checked, FeaturesValidated, Plan, Snapshot
-from tests.handmade import (
-    feature_row,
-    make_predictions,
-    make_quarantine,
-    make_run,
-    make_snapshot,
-    prediction_row,
-)
+from tests.handmade import feature_row, make_predictions, make_quarantine, make_run, make_snapshot, prediction_row
 from tests.routed import CHALLENGER, with_challenger
 
 KEYS = [["a", "b", "kept out"], ["c", "d"]]

@@ -1,19 +1,24 @@
 """Ingest: each file read once, every line accounted for, rejects on record and held against the budget."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from pipeline.errors import BudgetError, ConservationError, SourceError
@@ -26,23 +31,11 @@ from pipeline.warehouse.runs import open_run, run
 from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.ingest import ingest
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.feeds import WEEK, feed_settings, good, read
+from tests.handmade import make_plan
 
-
-def test_the_company_is_read(settings: Settings) -> None:
-    manifest = read_sources(settings, WEEK)
-    assert {name: (len(s.files), s.rows, s.rejects) for name, s in manifest.sources.items()} == {
-        "events": (4, 801, 0),
-        "answers": (1, 1000, 0),
-    }
-    assert not any(source.timeless for source in manifest.sources.values())
-
-
-def test_lines_are_rows_or_rejects(tmp_path: Path) -> None:
-    settings = feed_settings(tmp_path, "id,amount\n" + "a,1\nb\nc,x\n" * 1000)
-    source = read(settings)
-    assert (source.rows, source.rejects) == (1000, 2000)
+COLUMNS = {"id": "text", "amount": "decimal(8,2)", "day": "timestamp"}
 
 
 def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +47,26 @@ def test_a_lost_line_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pipeline.sources.delimited.Texts", Forgetful)
     with pytest.raises(ConservationError, match=r"has 2 lines, of which 1 were kept"):
         read(feed_settings(tmp_path, "id,amount\na,1\nb,2\n"))
+
+
+PIECES = st.sampled_from([
+    "a", "1", ",", '"', '""', "\n", "\r\n", "\r", "é", " ", "\0", "\ufdd0", "\u2028", "2026-03-29 02:30:00", "nan", "-",
+    ";", "{", "}", '{"id":', ":", "[", "]", "\\", "1e999",
+])  # fmt: skip
+
+
+@examples(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200) | st.lists(PIECES, max_size=60).map(lambda pieces: "".join(pieces).encode()))
+@example(b'a,"\n",b\n')
+@example(b"\xff\xfe")
+def test_any_bytes_are_lines_or_refused(content: bytes) -> None:
+    """For damage to good files see `tests/hostile/test_fuzz.py`."""
+    lines = [line for line in re.split(rb"\r\n|\n|\r", content) if line]
+    for name in ("feed.csv", "feed.jsonl", "feed.parquet", "feed.csv.gz"):
+        for start in (b"", b"id,amount,day\n") if name == "feed.csv" else (b"",):
+            with tempfile.TemporaryDirectory() as folder, suppress(SourceError):
+                source = read(feed_settings(Path(folder), start + content, name=name, columns=COLUMNS))
+                assert source.rows + source.rejects <= len(lines)
 
 
 def test_a_file_is_cast_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,32 +128,19 @@ def flawed(company: Path, tmp_path: Path, server_url: str) -> Callable[..., Sett
     shutil.copytree(company, folder)
     with (folder / f"landing/events-{WEEK}.csv").open("a") as file:
         file.write("c0001,p1,yesterday,1,a\nc0001,p1\nc0002,p2,2026-03-03 10:00:00,much,a\n")
-    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
+    database = own_database(server_url)
     return lambda **overrides: company_settings(folder, tmp_path / "home", **database, **overrides)
 
 
-def started(settings: Settings, week: Week = WEEK, reused: Path | None = None) -> Plan:
+def started(settings: Settings, week: Week = WEEK) -> Plan:
     run_id = open_run(settings, week=week, airflow_run_id="test", code_version="c", config_digest="d")
-    return Plan(
-        run_id=run_id,
-        week=str(week),
-        cutoff=week.cutoff(settings.zone),
-        model_version="1",
-        model_reason="test",
-        trained_after_cutoff=False,
-        bundle=settings.home,
-        bundle_digest="0" * 64,
-        reused_snapshot=reused,
-        folder=settings.home / "runs" / run_id,
-    )
+    return make_plan(settings, run_id)
 
 
 def rejects(settings: Settings) -> list[tuple[Any, ...]]:
+    query = "SELECT source, line, reason, content, first_run_id, accepted_run_id FROM rejects ORDER BY line"
     with transaction(settings) as connection:
-        rows = connection.execute(
-            text("SELECT source, line, reason, content, first_run_id, accepted_run_id FROM rejects ORDER BY line")
-        )
-        return [tuple(row) for row in rows]
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def test_the_stage_counts_and_keeps_its_manifest(warehouse_settings: Settings) -> None:
@@ -148,7 +148,10 @@ def test_the_stage_counts_and_keeps_its_manifest(warehouse_settings: Settings) -
     ingested = ingest(warehouse_settings, plan)
     assert (ingested.lines, ingested.rows, ingested.rejects) == (1801, 1801, 0)
     assert ingested.manifest == plan.folder / "sources.json"
-    assert SourcesManifest.read(ingested.manifest).sources.keys() == {"events", "answers"}
+    sources = SourcesManifest.read(ingested.manifest).sources
+    assert {name: (len(read.files), read.timeless) for name, read in sources.items()} == {
+        "events": (4, False), "answers": (1, False),
+    }  # fmt: skip
 
 
 def test_too_many_rejects_stop_the_run_again_and_again(flawed: Callable[..., Settings]) -> None:
@@ -187,15 +190,9 @@ def test_rejects_within_the_budget_are_accepted_once(flawed: Callable[..., Setti
 
 def test_a_reused_snapshot_needs_no_sources(settings: Settings, tmp_path: Path) -> None:
     sources = read_sources(settings, WEEK).sources
+    cutoff = WEEK.cutoff(settings.zone)
     snapshot = SnapshotManifest(
-        week=str(WEEK),
-        cutoff=WEEK.cutoff(settings.zone),
-        sql_digest="0" * 64,
-        columns=[],
-        rows=0,
-        subjects=0,
-        shards=[],
-        sources=sources,
+        week=str(WEEK), cutoff=cutoff, sql_digest="", columns=[], rows=0, subjects=0, shards=[], sources=sources
     )
     snapshot.write(tmp_path / "manifest.json")
     plan = Plan.model_construct(reused_snapshot=tmp_path / "manifest.json", week=str(WEEK), run_id="x", folder=tmp_path)
@@ -207,16 +204,8 @@ def test_a_reused_snapshot_needs_no_sources(settings: Settings, tmp_path: Path) 
 
 def test_ingested_files_say_what_they_are(settings: Settings) -> None:
     file = read_sources(settings, WEEK).sources["events"].files[0]
-    schema = pq.read_schema(file.parquet)
-    types = {field.name: str(field.type) for field in schema}
-    assert types == {
-        "customer_id": "string",
-        "product_id": "string",
-        "happened_at": "timestamp[us, tz=UTC]",
-        "amount": "decimal128(12, 2)",
-        "kind": "string",
-        "__line": "int64",
-        "__reason": "string",
-        "__raw": "string",
-    }
+    assert {field.name: str(field.type) for field in pq.read_schema(file.parquet)} == {
+        "customer_id": "string", "product_id": "string", "happened_at": "timestamp[us, tz=UTC]",
+        "amount": "decimal128(12, 2)", "kind": "string", "__line": "int64", "__reason": "string", "__raw": "string",
+    }  # fmt: skip
     assert file.parquet.name.startswith(f"{file.digest}-")

@@ -56,12 +56,6 @@ def test_a_rerun_reuses_the_published_snapshot_and_version_unless_rebuild(with_m
     assert again.model_version == anew.model_version == "1"
 
 
-def test_a_clear_of_the_same_dag_run_abandons_the_earlier_record(with_model: Settings) -> None:
-    first, second = planned(with_model), planned(with_model)
-    assert (first.run_id, second.run_id) == (f"{WEEK}.1", f"{WEEK}.2")
-    assert runs.run(with_model, first.run_id).state == "abandoned"
-
-
 def test_the_config_digest_follows_what_shapes_results_and_nothing_else(company: Path, tmp_path: Path) -> None:
     elsewhere = {"DATABASE__URL": "postgresql://u:secret@h:1", "SERVICES__AIRFLOW_PORT": "1"}
     here, there = company_settings(company, tmp_path / "a"), company_settings(company, tmp_path / "b", **elsewhere)

@@ -5,7 +5,6 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -20,7 +19,7 @@ from pipeline.training.register import register
 from pipeline.weekly.handoffs import Plan
 from pipeline.weekly.plan import plan
 from pipeline.weeks import Week
-from tests.company import company_settings
+from tests.company import company_settings, own_database
 from tests.published import publish_week
 from tests.tiny_model import evaluated_as_of, open_facts, tiny_bundle
 
@@ -65,8 +64,7 @@ class Installation:
 @pytest.fixture(scope="module")
 def registered(company: Path, tmp_path_factory: pytest.TempPathFactory, server_url: str) -> Settings:
     folder = tmp_path_factory.mktemp("plans")
-    database = {"DATABASE__URL": server_url, "DATABASE__PREFIX": f"t{uuid4().hex[:12]}"}
-    settings = company_settings(company, folder / "home", **database)
+    settings = company_settings(company, folder / "home", **own_database(server_url))
     tiny_bundle(folder / "bundle/model")
     for version, week in {"1": FIRST, "2": LATER, "3": LATER, "sealed anew": LATER, "lost": LATER}.items():
         register(settings, *evaluated_as_of(settings, folder / "bundle/model", week, version))

@@ -118,13 +118,7 @@ def test_a_shard_is_scored_whole_and_in_order(settings: Settings, plan: Plan, sn
     assert table.column("customer_id").to_pylist() == [f"c{i}" for i in range(ROWS)]
     assert set(
         table.select(["week", "role", "model_version", "run_id", "trained_after_cutoff"]).to_pylist()[0].values()
-    ) == {
-        date(2026, 3, 2),
-        "champion",
-        "3",
-        f"{WEEK}.1",
-        True,
-    }
+    ) == {date(2026, 3, 2), "champion", "3", f"{WEEK}.1", True}
     scorer = Scorer.load(plan.bundle, plan.bundle_digest, threshold=settings.model.threshold)
     expected = scorer.score(features_table(ROWS).combine_chunks().to_batches()[0])
     assert table.column("satisfaction").to_pylist() == expected.column("satisfaction").to_pylist()

@@ -1,7 +1,6 @@
 """Validate sources: the week's rows of each source against its suite and the weeks before."""
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from pipeline.warehouse import transaction
 from pipeline.warehouse.runs import open_run, run, update_run
 from pipeline.weekly.handoffs import Ingested, Plan, SourcesValidated
 from pipeline.weekly.validate_sources import validate_sources
-from tests.company import company_settings
 from tests.handmade import WEEK, make_plan, make_run
 
 EVENTS = f"events-{WEEK}.csv"
@@ -37,22 +35,10 @@ FRESH = {
 
 
 @pytest.fixture
-def our_settings(company: Path, tmp_path: Path, warehouse_settings: Settings) -> Settings:
-    """Settings of a company whose suites and data may be changed; it has one suite, for `events`."""
-    shutil.copytree(company, tmp_path / "company")
-    write_suite(tmp_path / "company", "events", USUAL_ROWS, FRESH)
-    return with_settings(tmp_path, warehouse_settings)
-
-
-def with_settings(folder: Path, warehouse_settings: Settings, **overrides: str) -> Settings:
-    database = warehouse_settings.database
-    return company_settings(
-        folder / "company",
-        folder / "home",
-        DATABASE__URL=str(database.url),
-        DATABASE__PREFIX=database.prefix,
-        **overrides,
-    )
+def our_settings(our_settings: Settings) -> Settings:
+    """With one suite, for `events`."""
+    write_suite(our_settings.config_file.parent, "events", USUAL_ROWS, FRESH)
+    return our_settings
 
 
 def write_suite(company: Path, source: str, *expectations: dict[str, Any]) -> None:
@@ -112,20 +98,9 @@ def test_a_feed_that_ends_early_stops_the_run(our_settings: Settings) -> None:
 
 
 def test_only_the_rows_of_the_week_are_looked_at(our_settings: Settings) -> None:
-    write_suite(
-        our_settings.config_file.parent,
-        "events",
-        {
-            "type": "expect_column_values_to_be_between",
-            "kwargs": {
-                "column": "happened_at",
-                "min_value": {"$PARAMETER": "week_start"},
-                "max_value": {"$PARAMETER": "cutoff"},
-                "strict_max": True,
-            },
-            "severity": "critical",
-        },
-    )
+    bounds = {"min_value": {"$PARAMETER": "week_start"}, "max_value": {"$PARAMETER": "cutoff"}, "strict_max": True}
+    in_the_week = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "happened_at", **bounds}}
+    write_suite(our_settings.config_file.parent, "events", {**in_the_week, "severity": "critical"})
     before, after = WEEK.monday - timedelta(days=1), WEEK.monday + timedelta(days=7)
     strays = [f"c9999,p0,{before} 23:59:59,1.00,a", f"c9999,p0,{after} 00:00:00,1.00,a"]
     rewrite_week(our_settings, lambda lines: [*lines, *strays])
@@ -169,13 +144,10 @@ def test_without_history_the_comparison_is_skipped(our_settings: Settings) -> No
     assert sorted(recorded(our_settings, plan)["sources/events"]) == ["passed", "skipped"]
 
 
-def test_a_source_without_times_is_compared_with_published_runs(
-    tmp_path: Path, our_settings: Settings, warehouse_settings: Settings
-) -> None:
-    config = our_settings.config_file
-    config.write_text(config.read_text().replace('event_time = "answered_at"\n', ""))
-    settings = with_settings(tmp_path, warehouse_settings)
-    write_suite(config.parent, "answers", USUAL_ROWS)
+def test_a_source_without_times_is_compared_with_published_runs(our_settings: Settings) -> None:
+    untimed = our_settings.sources["answers"].model_copy(update={"event_time": None})
+    settings = our_settings.model_copy(update={"sources": our_settings.sources | {"answers": untimed}})
+    write_suite(settings.config_file.parent, "answers", USUAL_ROWS)
     _, plan = validated(settings)
     assert recorded(settings, plan)["sources/answers"] == ["skipped"]
     for weeks, rows in ((-3, 1000), (-2, 1100), (-1, 100_000), (1, 7), (2, 7), (3, 7)):
@@ -208,9 +180,8 @@ def test_all_rows_of_a_source_are_compared_with_published_runs(our_settings: Set
     assert recorded(our_settings, plan)["sources/answers"] == ["passed"]
     assert recorded(our_settings, plan)["sources/whole/answers"] == ["skipped"]
     record_published(our_settings, -8, {"answers": {"files": [{"rows": 5000}]}})
-    with pytest.raises(
-        ExpectationError, match=r"^1 critical expectation on the sources failed\. sources/whole/answers"
-    ):
+    only_that = r"^1 critical expectation on the sources failed\. sources/whole/answers"
+    with pytest.raises(ExpectationError, match=only_that):
         validated(our_settings)
 
 

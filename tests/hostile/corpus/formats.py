@@ -43,11 +43,7 @@ TEXT = [
         more(EVENTS, event(customer='"stray'), event(customer='"stray')),
         Published(2, says="has a stray quote"),
     ),
-    Case(
-        "ragged rows",
-        more(EVENTS, event() + ",more", "less"),
-        Published(2, says="has … values, not 5"),
-    ),
+    Case("ragged rows", more(EVENTS, event() + ",more", "less"), Published(2, says="has … values, not 5")),
     Case("line ends of Windows", raw(EVENTS, lambda content: content.replace(b"\n", b"\r\n")), Published()),
     Case(
         "a line of 100 MB in CSV",

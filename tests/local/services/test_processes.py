@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -64,11 +63,6 @@ def test_who_does_not_listen_is_killed(settings, start):
     stop(marked(settings.home), grace_seconds=0.5)
     assert not psutil.pid_exists(deaf.pid) or deaf.wait() != 0
     assert marked(settings.home) == []
-
-
-def test_two_homes_have_two_marks(settings, tmp_path: Path):
-    other = settings.model_copy(update={"home": tmp_path / "another"})
-    assert marking(settings.home) != marking(other.home)
 
 
 def test_a_process_that_has_ended_is_no_trouble(settings, start):

@@ -13,6 +13,7 @@ from pipeline.local.services import supervisor
 from pipeline.local.services.components import Component
 from pipeline.orchestration import service_lock
 from pipeline.settings import Settings
+from tests.waiting import until
 
 LIVES = [sys.executable, "-c", "import time; time.sleep(600)"]
 DIES = [sys.executable, "-c", "print('I cannot live'); raise SystemExit(3)"]
@@ -51,8 +52,9 @@ def test_what_dies_is_started_again(settings, lock, started, monkeypatch):
     thread = threading.Thread(target=lambda: healthy.append(supervisor.keep_running(settings, lock, stopping)))
     thread.start()
     try:
-        wait_for(lambda: started)[0].kill()
-        wait_for(lambda: started[1:])
+        until(lambda: started)
+        started[0].kill()
+        until(lambda: len(started) > 1)
         os.close(lock)
         assert service_lock.services_are_up(settings)  # as long as a component lives
     finally:
@@ -66,12 +68,3 @@ def test_what_cannot_live_ends_everything_and_leaves_its_words(settings, lock, m
     assert not supervisor.keep_running(settings, lock, threading.Event())
     assert "mayfly cannot be kept running" in caplog.text
     assert (settings.home / "logs/mayfly.log").read_text().count("I cannot live") == supervisor.QUICK_DEATHS
-
-
-def wait_for(found):
-    waiting = threading.Event()
-    for _ in range(1200):
-        if result := found():
-            return result
-        waiting.wait(0.05)
-    raise AssertionError("it did not happen in a minute")

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import hypothesis.strategies as st
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -18,17 +16,16 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 
 from pipeline.errors import ConfigError
-from pipeline.models.scorer import Scorer
 from pipeline.orchestration.run_facts import run_facts
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.kept_out import queries as kept_out
 from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
 from pipeline.weekly.ingest import ingest
+from tests.company import company_settings, own_database
 from tests.feeds import feed_settings
-from tests.handmade import COLUMNS, FEATURES_SCHEMA, feature_row, make_quarantine, make_run, make_snapshot
-from tests.tiny_model import tiny_bundle
+from tests.handmade import FEATURES_SCHEMA, feature_row, make_quarantine, make_run, make_snapshot
 
 Feed = Callable[..., Settings]
 BUDGET = "reject_fraction = 1.0"
@@ -37,14 +34,12 @@ BUDGET = "reject_fraction = 1.0"
 @pytest.fixture
 def feed(tmp_path: Path, server_url: str) -> Feed:
     """Make a company with one source, as `feed_settings` does, and a warehouse of its own."""
-    prefix = f"t{uuid4().hex[:12]}"
+    database = own_database(server_url)
 
     def make(content: bytes | None, name: str = "feed.csv", **facts: Any) -> Settings:
         declared = f"{BUDGET}\n{facts.pop('declared', '')}"
         made = feed_settings(tmp_path / "feed", content, name, declared=declared, **facts)
-        environ = {"BAROMETER_CONFIG": str(made.config_file), "BAROMETER_HOME": str(made.home)}
-        database = {"BAROMETER__DATABASE__URL": server_url, "BAROMETER__DATABASE__PREFIX": prefix}
-        return load_settings({**environ, **database})
+        return company_settings(made.config_file.parent, made.home, **database)
 
     return make
 
@@ -206,15 +201,3 @@ def test_quarantined_rows_as_csv_and_json_lines(warehouse_settings: Settings, tm
         ("c0", "inf", '"a,b"'), ("c0", None, "a"), ("c1", 1.0, "a"),
     ]  # fmt: skip
     assert pa_csv.read_csv(tmp_path / "out.csv")["amount"].to_pylist() == [math.inf, None, 1.0]
-
-
-def test_the_export_can_be_scored(warehouse_settings: Settings, tmp_path: Path):
-    rows = [feature_row(f"c{at}", amount=float(at)) for at in range(5)]
-    record, expected = quarantined(warehouse_settings, [rows])
-    export_subjects(warehouse_settings, record, "parquet", tmp_path / "out.parquet")
-    digest = tiny_bundle(tmp_path / "bundle", COLUMNS)
-    scorer = Scorer.load(tmp_path / "bundle", digest, threshold=0.5)
-    exported = pq.read_table(tmp_path / "out.parquet")
-    scores = [scorer.score(table.to_batches()[0])["satisfaction"] for table in (exported, expected)]
-    assert scores[0].equals(scores[1])
-    assert np.isfinite(scores[0]).all()

@@ -29,24 +29,6 @@ def outcomes(folder: Path, old: str, new: str | None, **changed: Any) -> list[tu
     return [(row["line"], row["outcome"], row["line_now"]) for row in table.to_pylist()]
 
 
-def test_a_line_is_corrected_in_place(tmp_path: Path):
-    assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "a,1\nb,2\nc,3\n") == [(3, READ, 3)]
-
-
-def test_a_bad_line_is_taken_out(tmp_path: Path):
-    """The good line that moved up to its number is another line."""
-    assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "a,1\nc,3\n") == [(3, GONE, None)]
-
-
-def test_lines_are_added_above(tmp_path: Path):
-    assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "y,8\nz,9\na,1\nb,x\nc,3\n") == [(3, REJECTED, 5)]
-    assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "y,8\nz,9\na,1\nb,2\nc,3\n") == [(3, READ, 5)]
-
-
-def test_a_line_is_rejected_for_another_reason(tmp_path: Path):
-    assert outcomes(tmp_path, "a,1\nb,x\nc,3\n", "a,1\nb\nc,3\n") == [(3, REJECTED, 3)]
-
-
 def test_a_reject_that_stands_there_twice_and_then_once(tmp_path: Path):
     assert outcomes(tmp_path, "b,x\na,1\nb,x\n", "a,1\nb,x\n") == [(2, REJECTED, 3), (4, GONE, None)]
 

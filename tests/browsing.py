@@ -1,4 +1,4 @@
-"""A real browser for the page's tests: what it asked for and complained of, and how readable a page is."""
+"""A real browser for tests of pages: what it asked for and complained of, and how readable a page is."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,12 +9,26 @@ from typing import Any
 
 import pytest
 
-from tests.weekly.test_report_page import CONTRASTS
-
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)")
 
-# Text in a drawing stands on the page's own ground, whatever is painted beside it.
+# The contrast of every text with its background, as WCAG 2 defines it.
+CONTRASTS = """() => {
+  const parse = c => { const n = c.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n.slice(0, 3), 1] : n };
+  const light = c => { const [r, g, b] = parse(c).slice(0, 3).map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
+  const behind = e => { while (e && parse(getComputedStyle(e).backgroundColor)[3] === 0) e = e.parentElement;
+    return getComputedStyle(e || document.body).backgroundColor };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement, text = texts.currentNode.data.trim();
+    if (!text || e.closest('svg')) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
+    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), text]);
+  }
+  return found.sort((a, b) => a[0] - b[0])[0];
+}"""
+# The contrast of text in a drawing with the page's own background.
 DRAWN = """() => {
   const parse = c => c.match(/[\\d.]+/g).map(Number);
   const light = c => { const [r, g, b] = parse(c).slice(0, 3).map(v => v / 255)
@@ -58,13 +72,13 @@ class Watched:
         self.requests: list[str] = []
         self.troubles: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        # That a page's own status is 422 is told there too, and is no trouble.
+        # Chromium also reports here that a page has the status 422, which is right.
         self.page.on("console", lambda m: None if "status of 4" in m.text else self.troubles.append(m.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))
 
-    def must_be_fit(self, url: str, picture: Path) -> None:
-        """Take a picture, and check that what is shown can be read by everybody and came from here."""
+    def must_be_fit(self, url: str, picture: Path | None = None) -> None:
+        """Check that what is shown can be read by everybody and came from here; take a picture of it."""
         page = self.page
         page.screenshot(path=picture, full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
@@ -75,8 +89,11 @@ class Watched:
         assert page.evaluate(UNNAMED) == []
         ids = page.eval_on_selector_all("[id]", "found => found.map(e => e.id)")
         assert len(ids) == len(set(ids))
+        anchors = page.eval_on_selector_all('a[href^="#"]', "found => found.map(e => e.hash.slice(1))")
+        assert set(anchors) <= set(ids)
         levels = page.eval_on_selector_all("h1, h2, h3", "found => found.map(e => Number(e.tagName[1]))")
         assert levels.count(1) == 1
+        assert page.evaluate("document.documentElement.lang") == "en"
         assert all(after <= before + 1 for before, after in pairwise(levels))
         assert page.locator("main").count() == 1
         assert [asked for asked in self.requests if not asked.startswith((url, "data:"))] == []
