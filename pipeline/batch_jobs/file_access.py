@@ -60,18 +60,18 @@ def _locate(plan: FilePlan, most_bytes: int) -> Located:
         size = filesystem.info(path).get("size")
     except (OSError, ValueError, ImportError) as error:
         said = getattr(error, "strerror", None) or str(error).replace(plan.uri, "it")
-        raise SourceError(
-            f"The file cannot be reached: {said}.",
-            "a file that exists and may be read.",
-            "check the address and the access rights.",
-        ) from None
-    if size is None or size > most_bytes:
-        raise SourceError(
-            "The file has no known size." if size is None else f"The file has {size:,} bytes.",
-            f"at most {most_bytes:,} bytes (service.upload_bytes).",
-            "split the file.",
-        )
+        raise _refusal(f"cannot be reached: {said}", "a file that exists and may be read") from None
+    _check_size(size, most_bytes)
     return Located(NAME, plan.uri, filesystem, path)
+
+
+def _check_size(size_bytes: int | None, most_bytes: int) -> None:
+    if size_bytes is None:
+        raise _refusal("has no known size", "a server that states it", "upload the file, or serve it with its length")
+    if size_bytes > most_bytes:
+        raise _refusal(
+            f"has {size_bytes:,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
+        )
 
 
 @contextmanager
@@ -121,14 +121,7 @@ def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
             f"could not be downloaded: the server answers {answer.status_code} {answer.reason_phrase}".rstrip()
         )
     length = answer.headers.get("content-length", "")
-    if not length.isdecimal():
-        raise _refusal(
-            "has no known size", "a response with Content-Length", "upload the file, or serve it with its length"
-        )
-    if int(length) > most_bytes:
-        raise _refusal(
-            f"has {int(length):,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
-        )
+    _check_size(int(length) if length.isdecimal() else None, most_bytes)
     return int(length)
 
 
