@@ -89,6 +89,6 @@ def resolve_week(named: str | None, logical: datetime | None, run_after: datetim
         raise WeekError(
             f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is in the future.",
             "a complete week.",
-            f"run it after that, or run {Week.last_complete(run_after, timezone)}, the last complete week.",
+            f"wait until then, or name {Week.last_complete(run_after, timezone)}, the last complete week.",
         )
     return week

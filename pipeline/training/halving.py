@@ -106,17 +106,13 @@ def search(
             candidate = clone(pipeline).set_params(**{CLASSIFIER + name: value for name, value in parameters.items()})
             with threads_for(size):
                 scores = _scores(family, candidate, rows, labels, part)
+            score, seconds = float(np.mean(scores)), time.monotonic() - started
             trial = Trial(
-                family=family,
-                parameters=parameters,
-                rung=rung,
-                rows=size,
-                score=float(np.mean(scores)),
-                scores=scores,
-                seconds=time.monotonic() - started,
+                family=family, parameters=parameters, rung=rung, rows=size, score=score, scores=scores, seconds=seconds
             )
             found.trials.append(trial)
-            _log(found, trial)
+            place = f"candidate {len(found.on_rung(rung))} of {len(drawn)} on {size:,} rows"
+            logger.info("%s: %s: ROC AUC %.4f in %.1f s", family, place, score, seconds)
         by_score = sorted(found.on_rung(rung), key=lambda trial: trial.score)
         drawn = [trial.parameters for trial in by_score[-ceil(len(drawn) / FACTOR) :]]
         size *= FACTOR
@@ -175,16 +171,3 @@ def _scores(
             f"look at [tuning.space.{family}] in pipeline.toml.",
         ) from error
     return measured["test_score"].tolist()  # type: ignore[no-any-return]
-
-
-def _log(found: FamilySearch, trial: Trial) -> None:
-    logger.info(
-        "%s: candidate %d of %d on %s rows: ROC AUC %.4f in %.1f s, %.0f s left",
-        trial.family,
-        len(found.on_rung(trial.rung)),
-        found.asked[-1],
-        f"{trial.rows:,}",
-        trial.score,
-        trial.seconds,
-        max(0.0, found.deadline - time.monotonic()),
-    )
