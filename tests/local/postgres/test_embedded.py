@@ -29,10 +29,18 @@ HOLD = """
 import sys
 from pathlib import Path
 from pipeline.local.postgres import embedded
-with embedded.running(Path(sys.argv[1])) as server:
-    print(server.port, flush=True)
-    sys.stdin.read()
+print(embedded.attach(Path(sys.argv[1])).port, flush=True)
+sys.stdin.read()
 """
+
+
+@contextmanager
+def running(home: Path, **options: object) -> Iterator[embedded.Server]:
+    """Use the home's server while the block runs."""
+    try:
+        yield embedded.attach(home, **options)
+    finally:
+        embedded.detach(home)
 
 
 @contextmanager
@@ -49,7 +57,7 @@ def passable_home() -> Iterator[Path]:
 def home() -> Iterator[Path]:
     """A home with a stopped cluster; shared by the tests, because creating one is slow."""
     with passable_home() as path:
-        with embedded.running(path):
+        with running(path):
             pass
         yield path
 
@@ -99,7 +107,7 @@ def kill(process: psutil.Process | subprocess.Popen[str]) -> None:
 
 def test_it_is_private_durable_and_leaves_nothing_running(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BAROMETER__DATABASE__URL", "secret")
-    with embedded.running(home) as server:
+    with running(home) as server:
         assert ask(server, "SHOW fsync") == ask(server, "SHOW synchronous_commit") == "on"
         assert ask(server, "SHOW listen_addresses") == "127.0.0.1"
         assert ask(server, "SHOW unix_socket_directories") == ""
@@ -113,24 +121,24 @@ def test_it_is_private_durable_and_leaves_nothing_running(home: Path, monkeypatc
 
 def test_a_long_path_with_spaces_and_what_a_shell_would_read(fresh_home: Path):
     deep = fresh_home / 'a long folder\'s "name" $HOME `id` ü' / ("deeper " * 30).strip() / ("still " * 30).strip()
-    with embedded.running(deep) as server:
+    with running(deep) as server:
         assert len(str(deep)) > 400
         assert ask(server, "SHOW data_directory") == str(deep / "postgres/data")
     embedded.remove(deep)
 
 
 def test_data_and_port_stay(home: Path):
-    with embedded.running(home) as server:
+    with running(home) as server:
         keep(server, "kept")
-    with embedded.running(home) as again:
+    with running(home) as again:
         assert (again.port, ask(again, "SELECT count(*) FROM kept")) == (server.port, 1)
 
 
 def test_the_last_one_out_stops_it(home: Path):
-    with embedded.running(home) as server:
+    with running(home) as server:
         other = hold(home)
         assert other.stdout.readline() == f"{server.port}\n"
-        with embedded.running(home):
+        with running(home):
             pass
         assert ask(server, "SELECT 1") == 1
     assert processes(home) != []
@@ -150,17 +158,17 @@ def test_many_that_start_at_once_share_one_server(fresh_home: Path):
 def test_a_killed_user_does_not_count(home: Path):
     killed = hold(home)
     killed.stdout.readline()
-    with embedded.running(home):
+    with running(home):
         killed.kill()
         killed.communicate()
     assert processes(home) == []
 
 
 def test_a_killed_server_comes_back_with_its_data(home: Path):
-    with embedded.running(home) as server:
+    with running(home) as server:
         keep(server, "rescued")
         kill(Cluster(home / "postgres", Programs("nobody")).postmaster())
-        with embedded.running(home) as again:
+        with running(home) as again:
             assert ask(again, "SELECT count(*) FROM rescued") == 1
 
 
@@ -251,12 +259,12 @@ print(sleeper)
 
 
 def test_a_pid_file_that_names_a_stranger_is_no_server(home: Path):
-    with embedded.running(home):
+    with running(home):
         pass
     stranger = subprocess.Popen(["/bin/sleep", "60"], **Programs("nobody").identity)
     try:
         (home / "postgres/data/postmaster.pid").write_text(f"{stranger.pid}\n{home}\n0\n1\n\n127.0.0.1\n0 0\nready\n")
-        with embedded.running(home) as server:
+        with running(home) as server:
             assert ask(server, "SELECT 1") == 1
         assert stranger.poll() is None
     finally:
@@ -264,18 +272,18 @@ def test_a_pid_file_that_names_a_stranger_is_no_server(home: Path):
 
 
 def test_a_stranger_on_the_remembered_port_is_left_alone(home: Path):
-    with embedded.running(home) as server:
+    with running(home) as server:
         pass
-    with socket.create_server(("127.0.0.1", server.port)), embedded.running(home) as again:
+    with socket.create_server(("127.0.0.1", server.port)), running(home) as again:
         assert again.port != server.port
 
 
 def test_a_named_port_that_is_taken_is_refused(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is used"), embedded.running(home, port=port):
+        with pytest.raises(ServerError, match=f"Port {port} of 127.0.0.1 is used"), running(home, port=port):
             pass
-    with embedded.running(home, port=port) as server:
+    with running(home, port=port) as server:
         assert server.port == port
 
 
@@ -283,7 +291,7 @@ def test_a_half_made_cluster_is_made_anew(fresh_home: Path):
     half = fresh_home / "postgres/initdb-killed"
     (half / "data").mkdir(parents=True)
     (half / "data/PG_VERSION").write_text("18")
-    with embedded.running(fresh_home) as server:
+    with running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
     assert not half.exists()
 
@@ -294,33 +302,36 @@ def test_killed_while_making_the_cluster(fresh_home: Path):
         assert killed.poll() is None
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    with embedded.running(fresh_home) as server:
+    with running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
     assert processes(fresh_home) == []
 
 
 def test_other_credentials_are_refused(fresh_home: Path):
-    with embedded.running(fresh_home):
+    with running(fresh_home):
         pass
     (fresh_home / "credentials.json").unlink()
-    with pytest.raises(ServerError, match="does not accept the password"), embedded.running(fresh_home):
+    with pytest.raises(ServerError, match="does not accept the password"), running(fresh_home):
         pass
     assert processes(fresh_home) == []
 
 
 def test_a_server_ends_with_its_home(fresh_home: Path):
-    with embedded.running(fresh_home):
-        running = processes(fresh_home)
+    with running(fresh_home):
+        ours = processes(fresh_home)
         shutil.rmtree(fresh_home)
-    _, remaining = psutil.wait_procs(running, timeout=60)
+    _, remaining = psutil.wait_procs(ours, timeout=60)
     assert {process.status() for process in remaining} <= {psutil.STATUS_ZOMBIE}  # a container may not reap them
 
 
 def test_remove_waits_for_nobody_and_leaves_nothing(fresh_home: Path):
     embedded.remove(fresh_home)
     assert not fresh_home.exists()
-    with embedded.running(fresh_home), pytest.raises(ServerError, match="in use by another process"):
+    other = hold(fresh_home)
+    other.stdout.readline()
+    with pytest.raises(ServerError, match="in use by another process"):
         embedded.remove(fresh_home)
+    release(other)
     embedded.remove(fresh_home)
     assert not (fresh_home / "postgres/data").exists()
 
@@ -335,11 +346,11 @@ def test_an_ordinary_user_runs_it_as_itself(fresh_home: Path):
         os.setgroups([])
         os.setgid(nobody.pw_gid)
         os.setuid(nobody.pw_uid)
-        with embedded.running(fresh_home) as server:
+        with running(fresh_home) as server:
             assert ask(server, "SELECT 1") == 1
             assert (fresh_home / "postgres/data").stat().st_uid == nobody.pw_uid
         denied = pytest.raises(ServerError, match="cannot be used: Permission denied")
-        with denied, embedded.running(fresh_home.parent / "other"):
+        with denied, running(fresh_home.parent / "other"):
             pass
 
     in_a_child(run)
@@ -356,12 +367,12 @@ def in_a_child(run: Callable[[], None]) -> None:
 @as_root
 @pytest.mark.parametrize(("uid", "name"), [(1, pwd.getpwuid(1).pw_name), (54_321, "user 54321")])
 def test_data_of_another_owner_is_refused_before_anything_changes(fresh_home: Path, uid: int, name: str):
-    with embedded.running(fresh_home):
+    with running(fresh_home):
         pass
     data = fresh_home / "postgres/data"
     os.chown(data, uid, 1)
     before = facts(fresh_home)
-    with pytest.raises(ServerError, match=f"{data} belongs to {name}, and"), embedded.running(fresh_home):
+    with pytest.raises(ServerError, match=f"{data} belongs to {name}, and"), running(fresh_home):
         pass
     assert facts(fresh_home) == before
     os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
@@ -376,11 +387,11 @@ def facts(folder: Path) -> dict[str, tuple[int, ...]]:
 def test_a_private_folder_stays_private(fresh_home: Path):
     fresh_home.parent.chmod(0o700)
     before = fresh_home.parent.stat().st_mode
-    with embedded.running(fresh_home) as server:
+    with running(fresh_home) as server:
         place = (fresh_home / "postgres/data").resolve()
         assert place.is_relative_to(postgres_programs.OUTSIDE)
         assert ask(server, "SHOW data_directory") == str(place)
-    with embedded.running(fresh_home):
+    with running(fresh_home):
         pass
     assert fresh_home.parent.stat().st_mode == before
     embedded.remove(fresh_home)
@@ -401,7 +412,7 @@ def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Pat
     with multiprocessing.get_context("fork").Pool(2) as pool:  # both copy them; the second finds the copy of the first
         assert pool.map(run_postgres, range(2), chunksize=1) == [0, 0]
     assert len(list((fresh_home.parent / "outside").iterdir())) == 1
-    with embedded.running(fresh_home) as server:
+    with running(fresh_home) as server:
         assert ask(server, "SELECT 1") == 1
         assert processes(fresh_home)[0].exe().startswith(str(fresh_home.parent / "outside"))
 
@@ -409,5 +420,5 @@ def test_programs_in_a_private_folder_are_copied(fresh_home: Path, tmp_path: Pat
 @as_root
 def test_an_unknown_user_is_refused(fresh_home: Path):
     unknown = pytest.raises(ServerError, match="There is no user 'nobody-else'")
-    with unknown, embedded.running(fresh_home, run_as="nobody-else"):
+    with unknown, running(fresh_home, run_as="nobody-else"):
         pass
