@@ -20,7 +20,7 @@ from sklearn.model_selection import ParameterSampler, cross_validate
 from sklearn.utils import resample
 
 from pipeline.errors import ConfigError
-from pipeline.settings.model import Space, Span
+from pipeline.settings.model import Space
 from pipeline.training.handoffs import Trial
 from pipeline.training.pipelines.families import threads_for
 
@@ -92,7 +92,7 @@ def search(
     """
     _check_names(family, pipeline, space)
     found = FamilySearch(family, deadline)
-    drawn = list(ParameterSampler(distributions(space), candidates, random_state=seed))
+    drawn = list(ParameterSampler(space, candidates, random_state=seed))
     size = max(fewest_rows, len(rows) // FACTOR ** floor(log(candidates, FACTOR)))
     for rung in range(1 + floor(min(log(len(drawn), FACTOR), log(len(rows) // size, FACTOR)))):
         fraction = size / len(rows)
@@ -117,26 +117,6 @@ def search(
         drawn = [trial.parameters for trial in by_score[-ceil(len(drawn) / FACTOR) :]]
         size *= FACTOR
     return found
-
-
-def distributions(space: Space) -> "dict[str, SpanDistribution | list[float | int | str | bool]]":
-    """Return the space as scikit-learn's samplers take it."""
-    return {name: SpanDistribution(values) if isinstance(values, Span) else values for name, values in space.items()}
-
-
-@dataclass(frozen=True)
-class SpanDistribution:
-    """A span as a distribution that scikit-learn draws from."""
-
-    span: Span
-
-    def rvs(self, random_state: np.random.RandomState) -> float | int:
-        """Return a random number of the span."""
-        span = self.span
-        ends = (np.log(span.low), np.log(span.high)) if span.log else (span.low, span.high)
-        drawn = random_state.uniform(*ends)
-        number = float(np.exp(drawn)) if span.log else float(drawn)
-        return round(number) if span.integer else number
 
 
 def _check_names(family: str, pipeline: BaseEstimator, space: Space) -> None:
