@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -49,7 +48,7 @@ def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None])
         for feed in feeds:
             on_progress(f"Looking at {feed.path}")
             try:
-                guesses[feed.name] = guess(con, sample(con, feed), ZoneInfo("UTC"))
+                guesses[feed.name] = guess(con, sample(con, feed))
             except SourceError as error:
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
