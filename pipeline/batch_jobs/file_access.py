@@ -5,11 +5,9 @@ ranges, which many servers do not support. Used by `file_rows`. The entry point 
 """
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import httpx
@@ -17,6 +15,7 @@ import httpx
 from pipeline.batch_jobs.file_source import NAME
 from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.errors import ConservationError, SourceError
+from pipeline.files import sha256_of_file
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located, fetched
 
@@ -98,15 +97,20 @@ def _download(uri: str, copy: Path, most_bytes: int) -> tuple[int, str]:
         headers={"Accept-Encoding": "identity"},
     )
     try:
-        with client, client.stream("GET", uri) as answer:
+        with client, client.stream("GET", uri) as answer, copy.open("wb") as target:
             declared_bytes = _declared_bytes(answer, most_bytes)
-            with copy.open("wb") as target:
-                # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
-                return _store(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
+            # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
+            for part in answer.iter_raw(CHUNK_BYTES):
+                target.write(part)
+                if target.tell() > declared_bytes:
+                    break
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _refusal(f"could not be downloaded: {str(error) or type(error).__name__}") from None
     except OSError as error:
         raise _refusal(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
+    if copy.stat().st_size != declared_bytes:
+        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
+    return declared_bytes, sha256_of_file(copy)
 
 
 def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
@@ -123,19 +127,6 @@ def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
     length = answer.headers.get("content-length", "")
     _check_size(int(length) if length.isdecimal() else None, most_bytes)
     return int(length)
-
-
-def _store(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tuple[int, str]:
-    size_bytes, digest = 0, sha256()
-    for part in parts:
-        size_bytes += len(part)
-        if size_bytes > declared_bytes:
-            break
-        digest.update(part)
-        target.write(part)
-    if size_bytes != declared_bytes:
-        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
-    return size_bytes, digest.hexdigest()
 
 
 def _refusal(

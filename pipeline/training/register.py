@@ -40,7 +40,10 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
     suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
     with role_history.turn(settings) as connection:
-        version = _registered_before(settings, client, evaluated) or _create(settings, client, plan, evaluated, bundle)
+        found = client.search_model_versions(
+            f"name = '{settings.model.name}' AND tags.`{registry.DIGEST_TAG}` = '{evaluated.bundle_digest}'"
+        )
+        version = str(found[0].version) if found else _create(settings, client, plan, evaluated, bundle)
         if not suspected:
             _put_into_force(settings, connection, week, version)
         with connection.begin():
@@ -53,13 +56,6 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
         reason=_reason(week, suspected, is_in_force=is_in_force, is_champion=is_champion),
         metrics=evaluated.metrics,
     )
-
-
-def _registered_before(settings: Settings, client: "MlflowClient", evaluated: Evaluated) -> str | None:
-    found = client.search_model_versions(
-        f"name = '{settings.model.name}' AND tags.`{registry.DIGEST_TAG}` = '{evaluated.bundle_digest}'"
-    )
-    return str(found[0].version) if found else None
 
 
 def _create(

@@ -27,8 +27,6 @@ from pipeline.training.evaluation.model_card import CARD_FILE, cleaning_summary
 from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, TrainingSet, Trials
 from pipeline.training.training_set import Split, read_weeks, split
 
-MOST_GROUPS = 24
-"""The page lists at most this many products, and values of each segment, largest first."""
 FEWEST_ROWS_FRACTION = 0.01
 """A bin with fewer of the train rows does not widen the scale of the charts."""
 
@@ -59,7 +57,6 @@ def training_report(
         bundle_digest=evaluated.bundle_digest,
         card=bundle.read(evaluated.bundle, CARD_FILE).decode(),
         evaluation=evaluation,
-        groups=_groups(evaluation),
         parts=parts.by_name,
         cleaning=cleaning_summary(manifest, bundle),
         trials=Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)),
@@ -83,15 +80,6 @@ def training_report(
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('training report', 0))"))
         write_text(folder / "index.html", render(settings, "trainings.html", trainings=_summaries(folder)))
     return Reported(report=folder / f"{plan.training_id}.html")
-
-
-def _groups(evaluation: Evaluation) -> list[tuple[str, list[Any], int]]:
-    """Return, for the products and each segment, the largest groups and how many others there are."""
-    found = []
-    for by in dict.fromkeys(group.by for group in evaluation.groups):
-        groups = sorted((group for group in evaluation.groups if group.by == by), key=lambda group: -group.rows)
-        found.append((by, groups[:MOST_GROUPS], len(groups[MOST_GROUPS:])))
-    return found
 
 
 def _features(settings: Settings, evaluated: Evaluated, folder: Path, parts: Split, bundle: Bundle) -> dict[str, Any]:
