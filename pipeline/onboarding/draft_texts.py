@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.duck import quoted
 from pipeline.onboarding.column_roles import roles, times
 from pipeline.onboarding.feeds import plain_name
-from pipeline.onboarding.guesses import ENOUGH, Column, Guess
+from pipeline.onboarding.guesses import ENOUGH, Guess
 from pipeline.reporting.filters import counted
 
 TEXTS = (
@@ -33,7 +33,7 @@ def draft_texts(guesses: dict[str, Guess], *, landing: str, training_weeks: int)
         keep_trailing_newline=True,
     )
     environment.filters |= {"counted": counted, "key": _key, "plain_name": plain_name, "sql": _named, "toml": _toml}
-    environment.globals |= {"declared": _declared, "times": times, "accepted_fraction": 1 - ENOUGH}
+    environment.globals |= {"times": times, "accepted_fraction": 1 - ENOUGH}
     facts = {"guesses": guesses, "found": roles(guesses), "landing": landing, "training_weeks": training_weeks}
     texts = {path: environment.get_template(path).render(facts) for path in TEXTS}
     suite = environment.get_template("expectations/source.json")
@@ -41,14 +41,6 @@ def draft_texts(guesses: dict[str, Guess], *, landing: str, training_weeks: int)
         f"expectations/sources/{name}.json": suite.render(facts, name=name, guess=guess)
         for name, guess in guesses.items()
     }
-
-
-def _declared(column: Column, later: list[str]) -> str:
-    if column.name in later:
-        known_at = f'{{ type = "{column.type}", known_at = {_toml(column.name)} }}'
-        return f"{known_at}  # DRAFT: empty until then, so it is hidden before"
-    seen = f"{column.low} to {column.high}" if column.low is not None else counted(column.distinct, "value")
-    return f'"{column.type}"  # {seen if column.values else "always empty"}'
 
 
 def _key(name: str) -> str:
