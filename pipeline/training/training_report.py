@@ -60,8 +60,6 @@ def training_report(
         parts=parts.by_name,
         cleaning=cleaning_summary(manifest, bundle),
         trials=Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)),
-        timeless=[name for name, source in manifest.sources.items() if source.timeless],
-        failed=[week.week for week in manifest.cleaning if week.failures],
         **_features(settings, evaluated, training_set.manifest.parent, parts, bundle),
     )
     summary = {

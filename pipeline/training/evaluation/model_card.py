@@ -18,8 +18,6 @@ from pipeline.training.pipelines.families import HANDLING
 from pipeline.training.training_set import split
 
 CARD_FILE = "model_card.md"
-MOST_GROUPS = 40
-"""The card lists at most this many products and segments, largest first."""
 
 
 def render_card(
@@ -42,8 +40,6 @@ def render_card(
         evaluation=evaluation,
         parts=split(settings, manifest).by_name,
         cleaning=cleaning_summary(manifest, bundle),
-        groups=sorted(evaluation.groups, key=lambda group: -group.rows)[:MOST_GROUPS],
-        timeless=[name for name, source in manifest.sources.items() if source.timeless],
     )
 
 
