@@ -7,7 +7,7 @@ has probably seen the answer stays a candidate. The entry point is `register`.
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,9 +19,6 @@ from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
 from pipeline.weeks import Week
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Registered:
@@ -35,15 +32,14 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
         If a file of the bundle is not as `evaluate` sealed it.
     """
     bundle = open_intact(evaluated.bundle, evaluated.bundle_digest)
-    client = mlflow_client(settings)
     week = Week.parse(plan.as_of)
     features = json.loads(bundle.read(evaluated.bundle, EVALUATION_FILE))["feature_auc"]
     suspected = find_suspects(settings.promotion.suspicious_auc, evaluated.metrics["roc_auc"], features)
     with role_history.turn(settings) as connection:
-        found = client.search_model_versions(
+        found = mlflow_client(settings).search_model_versions(
             f"name = '{settings.model.name}' AND tags.`{registry.DIGEST_TAG}` = '{evaluated.bundle_digest}'"
         )
-        version = str(found[0].version) if found else _create(settings, client, plan, evaluated, bundle)
+        version = str(found[0].version) if found else _create(settings, plan, evaluated, bundle)
         if not suspected:
             _put_into_force(settings, connection, week, version)
         with connection.begin():
@@ -58,12 +54,11 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
     )
 
 
-def _create(
-    settings: Settings, client: "MlflowClient", plan: TrainingPlan, evaluated: Evaluated, bundle: Bundle
-) -> str:
+def _create(settings: Settings, plan: TrainingPlan, evaluated: Evaluated, bundle: Bundle) -> str:
     """Log the training as a run, copy the bundle with its trials to MLflow's artifacts, and create the version."""
     from mlflow.entities import Metric, Param
 
+    client = mlflow_client(settings)
     name, artifacts = settings.model.name, settings.home / "mlflow"
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts.as_uri())

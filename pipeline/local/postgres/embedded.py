@@ -124,7 +124,8 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
                 server = Server(password, cluster.ensure(password, port), cluster.postmaster())
             except BaseException:
                 _close(lock)
-                _stop_unless_used(cluster)
+                if not _is_used(cluster):
+                    cluster.stop()
                 raise
     return server, lock
 
@@ -140,18 +141,14 @@ def _leave(cluster: Cluster, server: Server, lock: int) -> None:
         return
     with exclusive_lock(cluster.folder / "start.lock"):
         _close(lock)
-        _stop_unless_used(cluster)
+        if not _is_used(cluster):
+            cluster.stop()
 
 
 def _detach(cluster: Cluster) -> None:
     with _leaving:
         if cluster.folder in _attached:
             _leave(cluster, *_attached.pop(cluster.folder))
-
-
-def _stop_unless_used(cluster: Cluster) -> None:
-    if not _is_used(cluster):
-        cluster.stop()
 
 
 def _is_used(cluster: Cluster) -> bool:
