@@ -132,8 +132,7 @@ def _check_names(family: str, pipeline: BaseEstimator, space: Space) -> None:
 
 
 def _drawn_rows(positions: NDArray[np.intp], fraction: float, seed: int) -> NDArray[np.intp]:
-    size = int(fraction * len(positions))
-    return np.asarray(resample(positions, replace=False, n_samples=size, random_state=seed))
+    return np.asarray(resample(positions, replace=False, n_samples=int(fraction * len(positions)), random_state=seed))
 
 
 def _scores(
