@@ -172,25 +172,6 @@ def test_a_killed_server_comes_back_with_its_data(home: Path):
             assert ask(again, "SELECT count(*) FROM rescued") == 1
 
 
-def test_an_attached_process_gets_a_killed_server_back(home: Path):
-    script = """
-import sys
-from pathlib import Path
-import psutil, psycopg
-from pipeline.local.postgres import embedded
-server = embedded.attach(Path(sys.argv[1]))
-with psycopg.connect(f"{server.url}/postgres") as connection:
-    data = connection.execute("SHOW data_directory").fetchone()[0]
-killed = psutil.Process(int(Path(data, "postmaster.pid").read_text().split()[0]))
-killed.kill()
-killed.wait()
-server = embedded.attach(Path(sys.argv[1]))
-psycopg.connect(f"{server.url}/postgres").close()
-"""
-    subprocess.run([sys.executable, "-c", script, str(home)], check=True)
-    assert processes(home) == []
-
-
 def test_a_process_that_cannot_end_in_order_stops_its_server_first(home: Path):
     script = """
 import os, sys, threading
