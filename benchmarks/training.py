@@ -152,7 +152,7 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    from pipeline.training.halving import CLASSIFIER, FACTOR, distributions
+    from pipeline.training.halving import CLASSIFIER, FACTOR
     from pipeline.training.pipelines.families import SPACES, estimator
     from pipeline.training.tune import fold_rows, folds
 
@@ -168,7 +168,7 @@ def with_sklearn(folder: Path, tuning: Tuning) -> dict[str, float]:
     for family, space in SPACES.items():
         halving = HalvingRandomSearchCV(
             estimator(features, family, {}, settings.model.seed),
-            {CLASSIFIER + name: values for name, values in distributions(space).items()},
+            {CLASSIFIER + name: values for name, values in space.items()},
             n_candidates=candidates,
             factor=FACTOR,
             min_resources=len(rows) // FACTOR ** floor(log(candidates, FACTOR)),

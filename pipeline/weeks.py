@@ -6,8 +6,6 @@ from zoneinfo import ZoneInfo
 
 from pipeline.errors import WeekError
 
-ONE_WEEK = timedelta(days=7)
-
 
 @dataclass(frozen=True, order=True)
 class Week:
@@ -60,7 +58,7 @@ class Week:
 
     def plus(self, weeks: int) -> "Week":
         """Return the week `weeks` later (earlier when negative)."""
-        return Week(self.monday + weeks * ONE_WEEK)
+        return Week(self.monday + timedelta(weeks=weeks))
 
     def start(self, timezone: ZoneInfo) -> datetime:
         """Return the instant the week starts, in UTC."""
@@ -89,6 +87,6 @@ def resolve_week(named: str | None, logical: datetime | None, run_after: datetim
         raise WeekError(
             f"The week {week} ends at {week.cutoff(timezone):%Y-%m-%d %H:%M} UTC, which is in the future.",
             "a complete week.",
-            f"run it after that, or run {Week.last_complete(run_after, timezone)}, the last complete week.",
+            f"wait until then, or name {Week.last_complete(run_after, timezone)}, the last complete week.",
         )
     return week

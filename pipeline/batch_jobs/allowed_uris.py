@@ -47,7 +47,7 @@ def _split_plain(uri: str) -> SplitResult:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:
-        raise _not_plain_error() from None
+        parts = urlsplit("")  # without a scheme, so it is refused below
     path = unquote(parts.path)
     while (again := unquote(path)) != path:
         path = again
@@ -62,7 +62,13 @@ def _split_plain(uri: str) -> SplitResult:
         or not uri.lower().startswith(f"{parts.scheme}://")
     )
     if is_odd:
-        raise _not_plain_error()
+        raise RequestError(
+            400,
+            "This is not a plain URI.",
+            "scheme://place/path, without user, fragment, `::`, `.` or `..`.",
+            "send the file's own address.",
+            field="uri",
+        )
     return parts
 
 
@@ -87,13 +93,3 @@ def _is_below(parts: SplitResult, prefix: SplitResult) -> bool:
 def _place(parts: SplitResult) -> str:
     """Return the host in lower case, or the name of a bucket, which is case-sensitive."""
     return parts.netloc.lower() if parts.scheme in _ON_THE_WEB else parts.netloc
-
-
-def _not_plain_error() -> RequestError:
-    return RequestError(
-        400,
-        "This is not a plain URI.",
-        "scheme://place/path, without user, fragment, `::`, `.` or `..`.",
-        "send the file's own address.",
-        field="uri",
-    )

@@ -19,35 +19,23 @@ from pipeline.batch_jobs.places import FINISHED_FILE, REJECTS_FILE, RESULTS_FILE
 from pipeline.duck import connection, literal, parquet
 from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import write_text
+from pipeline.manifests import KEYS
 from pipeline.models.predictions import Scored, whole_parts, write
+from pipeline.models.scorer import SCORES_SCHEMA
 from pipeline.settings import Settings
 from pipeline.sources.casts import RAW, REASON
 from pipeline.sources.stream import MARK
 from pipeline.sources.texts import LINE
 
 BATCH_ROWS = 65_536
-RESULTS_SCHEMA = pa.schema(
-    [
-        ("row", pa.int64()),
-        ("customer_id", pa.string()),
-        ("product_id", pa.string()),
-        ("satisfaction", pa.float64()),
-        ("likely_satisfied", pa.bool_()),
-        ("role", pa.string()),
-        ("model_version", pa.string()),
-        ("error", pa.string()),
-    ]
-)
+_KEYS = [(key, pa.string()) for key in KEYS]
+_MODEL = [("role", pa.string()), ("model_version", pa.string())]
+RESULTS_SCHEMA = pa.schema([("row", pa.int64()), *_KEYS, *SCORES_SCHEMA, *_MODEL, ("error", pa.string())])
 """One line for each row of the file; `error` says why a row has no prediction."""
 REJECTS_SCHEMA = pa.schema(
     [
-        ("row", pa.int64()),
-        ("line", pa.int64()),
-        ("customer_id", pa.string()),
-        ("product_id", pa.string()),
-        ("kind", pa.string()),
-        ("reason", pa.string()),
-        ("content", pa.string()),
+        *(("row", pa.int64()), ("line", pa.int64()), *_KEYS),
+        *(("kind", pa.string()), ("reason", pa.string()), ("content", pa.string())),
     ]
 )
 """`kind` is unreadable or quarantined; `content` is the text of an unreadable row in the file."""

@@ -5,11 +5,9 @@ ranges, which many servers do not support. Used by `file_rows`. The entry point 
 """
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import httpx
@@ -17,6 +15,7 @@ import httpx
 from pipeline.batch_jobs.file_source import NAME
 from pipeline.batch_jobs.job_handoffs import FilePlan
 from pipeline.errors import ConservationError, SourceError
+from pipeline.files import sha256_of_file
 from pipeline.settings import Settings
 from pipeline.sources.landing import Fetched, Located, fetched
 
@@ -60,18 +59,18 @@ def _locate(plan: FilePlan, most_bytes: int) -> Located:
         size = filesystem.info(path).get("size")
     except (OSError, ValueError, ImportError) as error:
         said = getattr(error, "strerror", None) or str(error).replace(plan.uri, "it")
-        raise SourceError(
-            f"The file cannot be reached: {said}.",
-            "a file that exists and may be read.",
-            "check the address and the access rights.",
-        ) from None
-    if size is None or size > most_bytes:
-        raise SourceError(
-            "The file has no known size." if size is None else f"The file has {size:,} bytes.",
-            f"at most {most_bytes:,} bytes (service.upload_bytes).",
-            "split the file.",
-        )
+        raise _refusal(f"cannot be reached: {said}", "a file that exists and may be read") from None
+    _check_size(size, most_bytes)
     return Located(NAME, plan.uri, filesystem, path)
+
+
+def _check_size(size_bytes: int | None, most_bytes: int) -> None:
+    if size_bytes is None:
+        raise _refusal("has no known size", "a server that states it", "upload the file, or serve it with its length")
+    if size_bytes > most_bytes:
+        raise _refusal(
+            f"has {size_bytes:,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
+        )
 
 
 @contextmanager
@@ -98,15 +97,20 @@ def _download(uri: str, copy: Path, most_bytes: int) -> tuple[int, str]:
         headers={"Accept-Encoding": "identity"},
     )
     try:
-        with client, client.stream("GET", uri) as answer:
+        with client, client.stream("GET", uri) as answer, copy.open("wb") as target:
             declared_bytes = _declared_bytes(answer, most_bytes)
-            with copy.open("wb") as target:
-                # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
-                return _store(answer.iter_raw(CHUNK_BYTES), target, declared_bytes)
+            # Raw bytes: the declared size and the file's name describe them, whatever encoding the server adds.
+            for part in answer.iter_raw(CHUNK_BYTES):
+                target.write(part)
+                if target.tell() > declared_bytes:
+                    break
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _refusal(f"could not be downloaded: {str(error) or type(error).__name__}") from None
     except OSError as error:
         raise _refusal(f"cannot be stored: {error.strerror}", "enough disk space", "hand it in again later") from None
+    if copy.stat().st_size != declared_bytes:
+        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
+    return declared_bytes, sha256_of_file(copy)
 
 
 def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
@@ -121,28 +125,8 @@ def _declared_bytes(answer: httpx.Response, most_bytes: int) -> int:
             f"could not be downloaded: the server answers {answer.status_code} {answer.reason_phrase}".rstrip()
         )
     length = answer.headers.get("content-length", "")
-    if not length.isdecimal():
-        raise _refusal(
-            "has no known size", "a response with Content-Length", "upload the file, or serve it with its length"
-        )
-    if int(length) > most_bytes:
-        raise _refusal(
-            f"has {int(length):,} bytes", f"at most {most_bytes:,} bytes (service.upload_bytes)", "split the file"
-        )
+    _check_size(int(length) if length.isdecimal() else None, most_bytes)
     return int(length)
-
-
-def _store(parts: Iterable[bytes], target: BinaryIO, declared_bytes: int) -> tuple[int, str]:
-    size_bytes, digest = 0, sha256()
-    for part in parts:
-        size_bytes += len(part)
-        if size_bytes > declared_bytes:
-            break
-        digest.update(part)
-        target.write(part)
-    if size_bytes != declared_bytes:
-        raise _refusal(f"does not have the {declared_bytes:,} bytes that its server declared", do="hand it in again")
-    return size_bytes, digest.hexdigest()
 
 
 def _refusal(

@@ -51,8 +51,8 @@ def plan_file(
 def _locate(settings: Settings, file: str | None, uri: str | None, airflow_run_id: str) -> tuple[str, str, str | None]:
     """Return the job's id, the file's address, and the sha256 of a file that was handed in."""
     if file is not None and uri is None:
-        handed_in = find_received(settings, file)
-        return handed_in.job_id, str(handed_in.path), handed_in.digest
+        job_id, path, digest = find_received(settings, file)
+        return job_id, str(path), digest
     if uri is not None and file is None:
         return airflow_run_id, check_uri(uri, settings.service.file_sources), None
     raise ConfigError(

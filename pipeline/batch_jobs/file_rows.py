@@ -6,23 +6,24 @@ entry point is `read_rows`.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.batch_jobs.file_access import fetch_file
 from pipeline.batch_jobs.file_source import NAME, adapt_texts, declare_source
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows
 from pipeline.duck import connection, quoted
 from pipeline.errors import ConservationError, SourceError
-from pipeline.files import sha256_of_file, written_atomically
+from pipeline.files import sha256_of_file
 from pipeline.manifests import KEYS, FeatureColumn, Shard
 from pipeline.models.bundle import Feature, open_bundle
+from pipeline.models.predictions import write
 from pipeline.point_in_time.shards import GROUP_ROWS
 from pipeline.point_in_time.snapshot import cast_for_model
 from pipeline.settings import Settings, Source
@@ -51,9 +52,11 @@ def read_rows(settings: Settings, plan: FilePlan) -> FileRows:
     with _rewording_errors(plan), fetch_file(settings, plan) as file:
         source = declare_source(plan, features)
         texts = adapt_texts(source, features, read_file(source, file, optional=frozenset(KEYS)))
-        shards, seen = _write_shards(
-            folder, settings.resources.shard_rows, _schema(columns), _cast_rows(settings, source, columns, texts)
-        )
+        seen, shard_rows, schema = _Seen(), settings.resources.shard_rows, _schema(columns)
+        rows = seen.numbered(_cast_rows(settings, source, columns, texts), schema, shard_rows)
+        by_shard = groupby(rows, key=lambda batch: batch.column(ROW)[0].as_py() // shard_rows)
+        shards = [_write_shard(folder, schema, shard, batches) for shard, batches in by_shard]
+        shards = shards or [_write_shard(folder, schema, 0, [])]
     if seen.rows != texts.lines:
         raise _lost(f"{texts.lines} rows of the file became {seen.rows}")
     has = [key for key in KEYS if seen.filled[key]]
@@ -124,51 +127,30 @@ class _Seen:
         self.last_line = 0
         self.filled = dict.fromkeys((REASON, *KEYS), 0)
 
-    def numbered(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """Return the batch with its rows numbered, and count it."""
-        lines = batch.column(LINE).to_numpy()
-        if (np.diff(lines, prepend=self.last_line) <= 0).any():
-            raise _lost("rows lost the file's order")
-        self.last_line = int(lines[-1]) if lines.size else self.last_line
-        for name in self.filled:
-            self.filled[name] += batch.num_rows - batch.column(name).null_count
-        numbers = pa.array(np.arange(self.rows, self.rows + batch.num_rows))
-        self.rows += batch.num_rows
-        return pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names]).cast(schema)
+    def numbered(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, shard_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the batches with their rows numbered, cut where a shard ends, and count them."""
+        for batch in batches:
+            lines = batch.column(LINE).to_numpy()
+            if (np.diff(lines, prepend=self.last_line) <= 0).any():
+                raise _lost("rows lost the file's order")
+            self.last_line = int(lines[-1]) if lines.size else self.last_line
+            for name in self.filled:
+                self.filled[name] += batch.num_rows - batch.column(name).null_count
+            numbers = pa.array(np.arange(self.rows, self.rows + batch.num_rows))
+            rest = pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names]).cast(schema)
+            while rest.num_rows:
+                part = rest.slice(0, shard_rows - self.rows % shard_rows)
+                rest = rest.slice(part.num_rows)
+                self.rows += part.num_rows
+                yield part
 
 
-def _write_shards(
-    folder: Path, shard_rows: int, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-) -> tuple[list[Shard], _Seen]:
-    """Write the rows as files of `shard_rows` rows each, at least one file."""
-    seen = _Seen()
-    shards: list[Shard] = []
-    rest = _slice(batches, shard_rows)
-    while not shards or seen.rows == len(shards) * shard_rows:
-        path = folder / f"shard-{len(shards):04d}.parquet"
-        before = seen.rows
-        with written_atomically(path) as temporary:
-            with pq.ParquetWriter(temporary, schema) as writer:
-                while seen.rows - before < shard_rows and (batch := next(rest, None)) is not None:
-                    writer.write_batch(seen.numbered(batch, schema))
-            digest = sha256_of_file(temporary)
-        if seen.rows == before and shards:
-            path.unlink()  # the rows ended with the shard before
-            break
-        shards.append(Shard(file=path.name, rows=seen.rows - before, digest=digest))
-    return shards, seen
-
-
-def _slice(batches: Iterator[pa.RecordBatch], shard_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches, cut where a shard ends."""
-    left = shard_rows
-    for batch in batches:
-        start = 0
-        while start < batch.num_rows:
-            part = batch.slice(start, left)
-            start += part.num_rows
-            left = left - part.num_rows or shard_rows
-            yield part
+def _write_shard(folder: Path, schema: pa.Schema, number: int, batches: Iterable[pa.RecordBatch]) -> Shard:
+    path = folder / f"shard-{number:04d}.parquet"
+    rows = write(path, schema, batches)
+    return Shard(file=path.name, rows=rows, digest=sha256_of_file(path))
 
 
 def _lost(what: str) -> ConservationError:

@@ -6,7 +6,6 @@ removes expired jobs. This module imports nothing heavy, because the service imp
 
 import re
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -25,15 +24,6 @@ FINISHED_FILE, RESULTS_FILE, REJECTS_FILE = "finished.json", "results.parquet", 
 _INCOMING = ".incoming"
 """The folder of files that are still arriving, beside the jobs' folders."""
 _SUFFIX = re.compile(r"\.(csv|jsonl|ndjson|parquet)(\.gz)?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Received:
-    """A file that was handed in."""
-
-    job_id: str
-    path: Path
-    digest: str
 
 
 def files_folder(settings: Settings) -> Path:
@@ -82,8 +72,8 @@ def hand_in(settings: Settings, job_id: str, arrived: Path, digest: str, suffix:
     return name
 
 
-def find_received(settings: Settings, name: str) -> Received:
-    """Return the file that was handed in under this name."""
+def find_received(settings: Settings, name: str) -> tuple[str, Path, str]:
+    """Return the job's id, the path and the sha256 of the file that was handed in under this name."""
     matched = re.fullmatch(f"({_JOB_ID})/{_FILE}", name)
     path = files_folder(settings) / name
     if matched is None or not path.is_file():
@@ -93,7 +83,7 @@ def find_received(settings: Settings, name: str) -> Received:
             "a file that was handed in and has not expired.",
             "hand it in again: POST /batch-predictions, or barometer score FILE.",
         )
-    return Received(matched[1], path, matched[2])
+    return matched[1], path, matched[2]
 
 
 def expires_at(settings: Settings, finished_at: datetime) -> datetime:
@@ -113,22 +103,17 @@ def sweep(settings: Settings, now: datetime | None = None) -> int:
     for path in (*folder.glob("[!.]*"), *folder.glob(f"{_INCOMING}/*")):
         changed = _last_change(path / FINISHED_FILE) or _last_change(path)
         if changed is not None and expires_at(settings, changed) <= now:
-            _remove(path)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)  # another process may be removing it too
+            else:
+                path.unlink(missing_ok=True)
             swept += 1
     return swept
 
 
 def remove(settings: Settings, job_id: str) -> None:
     """Remove a job's folder now."""
-    _remove(job_folder(settings, job_id))
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or folder, which another process may be removing too."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    shutil.rmtree(job_folder(settings, job_id), ignore_errors=True)
 
 
 def _last_change(path: Path) -> datetime | None:

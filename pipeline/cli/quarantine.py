@@ -109,7 +109,7 @@ def export(
       barometer quarantine export --source tickets --to tickets.jsonl
       barometer quarantine export --subjects --run 2026-03-02.1 --to kept-out.parquet
     """
-    from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
+    from pipeline.warehouse.kept_out.exported_rows import export_rejects, export_subjects
 
     source, file = rejects["source"], rejects["file"]
     if (source is None) != subjects:
@@ -120,7 +120,7 @@ def export(
     if source is None:
         rows, what = export_subjects(settings, run, form, path), "rows of features"
     else:
-        rows, what = export_rejects(settings, run, Rejects(source, file), form, path), "rejects"
+        rows, what = export_rejects(settings, run, form, path, name=source, file=file), "rejects"
     click.echo(f"{rows:,} {what} of {run.run_id} are in {path}.")
 
 

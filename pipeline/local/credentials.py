@@ -8,9 +8,10 @@ import secrets
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.handoff import Facts
 
 AIRFLOW_USERS = ("viewer", "operator", "admin")
 
@@ -19,10 +20,8 @@ def _password() -> str:
     return secrets.token_urlsafe(18)
 
 
-class Credentials(BaseModel):
+class Credentials(Facts):
     """The secrets of one home."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     postgres_password: str = Field(default_factory=_password)
     """For the embedded server's superuser."""

@@ -32,10 +32,8 @@ def profile(
         con.register("scored", pa.table({"satisfaction": satisfaction}))
         bins = {feature.name: _bins(con, "train", feature.name, feature.kind) for feature in features}
         predictions = count_in_bins(con, "scored", {"satisfaction": _bins(con, "scored", "satisfaction", "number")})
-        assert isinstance(predictions["satisfaction"], Numbers)
-        return Profile(
-            rows=rows.num_rows, features=count_in_bins(con, "train", bins), satisfaction=predictions["satisfaction"]
-        )
+        counted = count_in_bins(con, "train", bins)
+        return Profile.model_validate({"rows": rows.num_rows, "features": counted, **predictions})
 
 
 def count_in_bins(con: duckdb.DuckDBPyConnection, table: str, bins: Mapping[str, Histogram]) -> dict[str, Histogram]:

@@ -7,7 +7,6 @@ bundle is and which digest it must have. Entry points: `choose_model`, which a r
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -139,19 +138,14 @@ def challenger(settings: Settings) -> str | None:
 def versions(settings: Settings) -> list[Version]:
     """Return all versions, the latest first."""
     query = """
-        SELECT v.version, v.creation_time, m.key, m.value FROM model_versions AS v
-        LEFT JOIN latest_metrics AS m ON m.run_uuid = v.run_id
-        WHERE v.name = :name AND v.current_stage <> 'Deleted_Internal'
-        ORDER BY v.version DESC, m.key
+        SELECT v.version, v.creation_time, (
+            SELECT json_object_agg(m.key, m.value ORDER BY m.key) FROM latest_metrics AS m WHERE m.run_uuid = v.run_id
+        ) AS metrics
+        FROM model_versions AS v WHERE v.name = :name AND v.current_stage <> 'Deleted_Internal' ORDER BY v.version DESC
     """
-    rows = _registry_rows(settings, query, name=settings.model.name)
     return [
-        Version(
-            version=str(version),
-            registered_at=datetime.fromtimestamp(group[0].creation_time / 1000, UTC),
-            metrics={row.key: row.value for row in group if row.key},
-        )
-        for version, group in ((number, list(rows)) for number, rows in groupby(rows, key=lambda row: row.version))
+        Version(str(row.version), datetime.fromtimestamp(row.creation_time / 1000, UTC), row.metrics or {})
+        for row in _registry_rows(settings, query, name=settings.model.name)
     ]
 
 

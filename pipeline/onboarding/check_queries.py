@@ -18,7 +18,7 @@ from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.settings import Settings
 from pipeline.training.collect import collect
 from pipeline.training.training_plan import plan_training
-from pipeline.training.training_set import split
+from pipeline.training.training_set import segments, split
 from pipeline.validation.budgets import allowed_subjects
 from pipeline.validation.quarantine import create_view, examine
 from pipeline.validation.suites import load_suite, week_parameters
@@ -71,7 +71,7 @@ def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Pa
         )
     files = snapshot.checked_files(folder)
     with connection(settings) as con:
-        columns = create_view(con, snapshot, files)
+        create_view(con, snapshot, files)
         for column in snapshot.names("number", "category"):
             values, rows = con.execute(
                 f"SELECT count(DISTINCT {quoted(column)}), count({quoted(column)}) FROM features"
@@ -85,10 +85,6 @@ def _feature_findings(settings: Settings, snapshot: SnapshotManifest, folder: Pa
                     f"the category {column} has {values:,} values for {snapshot.subjects:,} subjects.",
                     "if it is a name, call it info_….",
                 )
-    for segment in sorted(set(settings.model.segments) - set(columns)):
-        yield problem(
-            "[model] segments", f"features.sql returns no column {segment}.", f"name one of {', '.join(columns)}."
-        )
     yield from _suite_findings(settings, snapshot, files, folder)
 
 
@@ -124,6 +120,7 @@ def _training_findings(settings: Settings, week: Week, sources: SourcesManifest)
         folder = plan.folder
         manifest = TrainingSetManifest.read(collect(settings, plan).manifest)
         yield from _label_findings(manifest)
+        segments(settings, manifest)
         if manifest.labels and manifest.labels.known:
             split(settings, manifest)
     except BarometerError as error:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import duckdb
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.files import write_text
-from pipeline.onboarding.column_roles import roles, times
-from pipeline.onboarding.draft_texts import config_text, features_text, labels_text, suites
+from pipeline.onboarding.column_roles import times
+from pipeline.onboarding.draft_texts import draft_texts
 from pipeline.onboarding.feeds import find_feeds, sample
 from pipeline.onboarding.guesses import Guess, guess
 
@@ -49,7 +48,7 @@ def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None])
         for feed in feeds:
             on_progress(f"Looking at {feed.path}")
             try:
-                guesses[feed.name] = guess(con, sample(con, feed), ZoneInfo("UTC"))
+                guesses[feed.name] = guess(con, sample(con, feed))
             except SourceError as error:
                 left_out[feed.files[-1]] = f"{error.found} {error.do}"
         if not guesses:
@@ -59,7 +58,8 @@ def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None])
                 "CSV, JSON Lines or Parquet files (.csv, .jsonl, .parquet, each also with .gz).",
                 "put the company's files there, or give their folder with --from.",
             )
-        texts = _texts(guesses, folder, target)
+        landing = os.path.relpath(folder.absolute(), target.absolute())
+        texts = draft_texts(guesses, landing=landing, training_weeks=_training_weeks(guesses))
     if present := [path for path in texts if (target / path).exists()]:
         raise ConfigError(
             f"{target} already has {', '.join(present)}.",
@@ -69,17 +69,6 @@ def write_drafts(folder: Path, target: Path, on_progress: Callable[[str], None])
     for path, text in texts.items():
         write_text(target / path, text)
     return Drafted([target / path for path in texts], guesses, left_out)
-
-
-def _texts(guesses: dict[str, Guess], folder: Path, target: Path) -> dict[str, str]:
-    found = roles(guesses)
-    landing = os.path.relpath(folder.absolute(), target.absolute())
-    return {
-        "pipeline.toml": config_text(guesses, landing, _training_weeks(guesses)),
-        "sql/features.sql": features_text(guesses, found),
-        "sql/labels.sql": labels_text(guesses, found),
-        **{f"expectations/{path}": text for path, text in suites(guesses, found).items()},
-    }
 
 
 def _training_weeks(guesses: dict[str, Guess]) -> int:

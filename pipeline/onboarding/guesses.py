@@ -66,9 +66,9 @@ class Guess:
         return [column for column in self.columns if column.type.startswith(types)]
 
 
-def guess(con: duckdb.DuckDBPyConnection, sample: Sample, zone: ZoneInfo) -> Guess:
+def guess(con: duckdb.DuckDBPyConnection, sample: Sample) -> Guess:
     """Return the types and formats of the rows in the table `rows`."""
-    trial = _Trial(con, sample, zone)
+    trial = _Trial(con, sample)
     (decimal, thousands), numbers = trial.best(SEPARATORS, _numbers)
     date_format, dates = trial.best(DAYS, lambda trial, day: _times(trial, "date", date_format=day))
     timestamp_format, stamps = trial.best(TIMES, lambda trial, time: _times(trial, "timestamp", timestamp_format=time))
@@ -89,10 +89,9 @@ def guess(con: duckdb.DuckDBPyConnection, sample: Sample, zone: ZoneInfo) -> Gue
 class _Trial:
     """The sampled rows, which can be cast as if they were declared in one way or another."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, sample: Sample, zone: ZoneInfo) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, sample: Sample) -> None:
         self.con = con
         self.sample = sample
-        self._zone = zone
         self.values = self._counts(sample.source.model_copy(update={"null_values": ("", *NULLS)}))
         self.open = [column for column in sample.columns if self.values[column]]
         """Columns that may be of another type than text; none of the types tried so far suits them."""
@@ -123,7 +122,7 @@ class _Trial:
             relation="rows",
             separators=(source.decimal_separator, source.thousands_separator),
         )
-        return cast_query(source, self._zone, texts)
+        return cast_query(source, ZoneInfo("UTC"), texts)
 
     def first(self, expression: str, column: str) -> Any:
         """Return the value of an aggregate; `$` in the expression is the column's text."""

@@ -20,6 +20,7 @@ from pipeline.handoff import Facts
 from pipeline.models.evaluation_metrics import Estimate, Rows, differences, estimates, unpaired_differences
 from pipeline.models.routing import CHALLENGER, CHAMPION
 from pipeline.point_in_time.labels import known_labels
+from pipeline.reporting.filters import MEASURES
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import is_delivered, read_past_sources, together
 from pipeline.training.training_set import FEWEST_OF_A_CLASS
@@ -29,7 +30,6 @@ from pipeline.weeks import Week
 JUDGED = {"roc_auc": 1, "pr_auc": 1, "log_loss": -1, "brier": -1}
 """The metrics compared, and whether more (1) or less (-1) is better. The calibration error is not
 among them, because it is higher with fewer rows."""
-NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score"}
 TOO_FEW = (
     f"Too few labels yet: a side has {{}} of one answer, and at least {FEWEST_OF_A_CLASS} are needed to measure"
     " anything. Compare again when more are known, or route more customers."
@@ -224,7 +224,7 @@ def _measurable(scores: pa.Table, column: str) -> Rows:
 
 
 def _verdict(versions: tuple[str, str], found: dict[str, Estimate]) -> str:
-    gains = {NAMES[name]: sorted((JUDGED[name] * d.low, JUDGED[name] * d.high)) for name, d in found.items()}
+    gains = {MEASURES[name]: sorted((JUDGED[name] * d.low, JUDGED[name] * d.high)) for name, d in found.items()}
     better = [name for name, (low, _) in gains.items() if low > 0]
     worse = [name for name, (_, high) in gains.items() if high < 0]
     champion, challenger = versions

@@ -1,6 +1,7 @@
 """The tables of `pipeline.toml` about models: training, tuning, promotion, routing."""
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -37,6 +38,13 @@ class Span(Table):
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError("low must be below high, and above 0 with log")
         return self
+
+    def rvs(self, random_state: Any) -> float | int:
+        """Return a random number of the range, drawn from a `numpy.random.RandomState`; for scikit-learn's samplers."""
+        ends = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        drawn = float(random_state.uniform(*ends))
+        number = math.exp(drawn) if self.log else drawn
+        return round(number) if self.integer else number
 
 
 Space = dict[str, Span | Annotated[list[float | int | str | bool], Field(min_length=1)]]

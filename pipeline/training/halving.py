@@ -20,7 +20,7 @@ from sklearn.model_selection import ParameterSampler, cross_validate
 from sklearn.utils import resample
 
 from pipeline.errors import ConfigError
-from pipeline.settings.model import Space, Span
+from pipeline.settings.model import Space
 from pipeline.training.handoffs import Trial
 from pipeline.training.pipelines.families import threads_for
 
@@ -92,7 +92,7 @@ def search(
     """
     _check_names(family, pipeline, space)
     found = FamilySearch(family, deadline)
-    drawn = list(ParameterSampler(distributions(space), candidates, random_state=seed))
+    drawn = list(ParameterSampler(space, candidates, random_state=seed))
     size = max(fewest_rows, len(rows) // FACTOR ** floor(log(candidates, FACTOR)))
     for rung in range(1 + floor(min(log(len(drawn), FACTOR), log(len(rows) // size, FACTOR)))):
         fraction = size / len(rows)
@@ -106,41 +106,17 @@ def search(
             candidate = clone(pipeline).set_params(**{CLASSIFIER + name: value for name, value in parameters.items()})
             with threads_for(size):
                 scores = _scores(family, candidate, rows, labels, part)
+            score, seconds = float(np.mean(scores)), time.monotonic() - started
             trial = Trial(
-                family=family,
-                parameters=parameters,
-                rung=rung,
-                rows=size,
-                score=float(np.mean(scores)),
-                scores=scores,
-                seconds=time.monotonic() - started,
+                family=family, parameters=parameters, rung=rung, rows=size, score=score, scores=scores, seconds=seconds
             )
             found.trials.append(trial)
-            _log(found, trial)
+            place = f"candidate {len(found.on_rung(rung))} of {len(drawn)} on {size:,} rows"
+            logger.info("%s: %s: ROC AUC %.4f in %.1f s", family, place, score, seconds)
         by_score = sorted(found.on_rung(rung), key=lambda trial: trial.score)
         drawn = [trial.parameters for trial in by_score[-ceil(len(drawn) / FACTOR) :]]
         size *= FACTOR
     return found
-
-
-def distributions(space: Space) -> "dict[str, SpanDistribution | list[float | int | str | bool]]":
-    """Return the space as scikit-learn's samplers take it."""
-    return {name: SpanDistribution(values) if isinstance(values, Span) else values for name, values in space.items()}
-
-
-@dataclass(frozen=True)
-class SpanDistribution:
-    """A span as a distribution that scikit-learn draws from."""
-
-    span: Span
-
-    def rvs(self, random_state: np.random.RandomState) -> float | int:
-        """Return a random number of the span."""
-        span = self.span
-        ends = (np.log(span.low), np.log(span.high)) if span.log else (span.low, span.high)
-        drawn = random_state.uniform(*ends)
-        number = float(np.exp(drawn)) if span.log else float(drawn)
-        return round(number) if span.integer else number
 
 
 def _check_names(family: str, pipeline: BaseEstimator, space: Space) -> None:
@@ -156,10 +132,7 @@ def _check_names(family: str, pipeline: BaseEstimator, space: Space) -> None:
 
 
 def _drawn_rows(positions: NDArray[np.intp], fraction: float, seed: int) -> NDArray[np.intp]:
-    drawn: NDArray[np.intp] = resample(
-        positions, replace=False, n_samples=int(fraction * len(positions)), random_state=seed
-    )
-    return drawn
+    return np.asarray(resample(positions, replace=False, n_samples=int(fraction * len(positions)), random_state=seed))
 
 
 def _scores(
@@ -175,16 +148,3 @@ def _scores(
             f"look at [tuning.space.{family}] in pipeline.toml.",
         ) from error
     return measured["test_score"].tolist()  # type: ignore[no-any-return]
-
-
-def _log(found: FamilySearch, trial: Trial) -> None:
-    logger.info(
-        "%s: candidate %d of %d on %s rows: ROC AUC %.4f in %.1f s, %.0f s left",
-        trial.family,
-        len(found.on_rung(trial.rung)),
-        found.asked[-1],
-        f"{trial.rows:,}",
-        trial.score,
-        trial.seconds,
-        max(0.0, found.deadline - time.monotonic()),
-    )

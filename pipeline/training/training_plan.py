@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import WeekError
 from pipeline.files import sha256_of_text
 from pipeline.settings import Settings
 from pipeline.training.handoffs import TrainingPlan
 from pipeline.training.pipelines.own_pipeline import admit
-from pipeline.weeks import Week
+from pipeline.weeks import Week, resolve_week
 
 
 def plan_training(
@@ -25,14 +24,7 @@ def plan_training(
     ConfigError, ModelError
         If the team's own pipeline cannot be read or is not accepted.
     """
-    last_complete = Week.last_complete(datetime.now(UTC), settings.zone)
-    as_of = as_of or last_complete
-    if as_of > last_complete:
-        raise WeekError(
-            f"The week {as_of} ends at {as_of.cutoff(settings.zone):%Y-%m-%d %H:%M} UTC, which is still to come.",
-            "a complete week to train as of.",
-            f"train as of {last_complete}, the last complete week, or an earlier one.",
-        )
+    as_of = resolve_week(str(as_of) if as_of else None, None, datetime.now(UTC), settings.zone)
     training_id = f"{as_of}-{sha256_of_text(airflow_run_id)[:12]}"
     folder = settings.home / "training" / training_id
     last = as_of.plus(-settings.model.maturity_weeks)

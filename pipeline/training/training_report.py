@@ -27,8 +27,6 @@ from pipeline.training.evaluation.model_card import CARD_FILE, cleaning_summary
 from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, TrainingSet, Trials
 from pipeline.training.training_set import Split, read_weeks, split
 
-MOST_GROUPS = 24
-"""The page lists at most this many products, and values of each segment, largest first."""
 FEWEST_ROWS_FRACTION = 0.01
 """A bin with fewer of the train rows does not widen the scale of the charts."""
 
@@ -59,12 +57,9 @@ def training_report(
         bundle_digest=evaluated.bundle_digest,
         card=bundle.read(evaluated.bundle, CARD_FILE).decode(),
         evaluation=evaluation,
-        verdict=_against_champion(evaluation),
-        groups=_groups(evaluation),
         parts=parts.by_name,
         cleaning=cleaning_summary(manifest, bundle),
         trials=Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)),
-        notices=_notices(manifest, evaluation),
         **_features(settings, evaluated, training_set.manifest.parent, parts, bundle),
     )
     summary = {
@@ -83,54 +78,6 @@ def training_report(
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('training report', 0))"))
         write_text(folder / "index.html", render(settings, "trainings.html", trainings=_summaries(folder)))
     return Reported(report=folder / f"{plan.training_id}.html")
-
-
-def _against_champion(evaluation: Evaluation) -> str:
-    """Return how the version compares with the champion, in a sentence."""
-    champion = evaluation.champion
-    if champion is None:
-        return "There was no champion to compare it with."
-    if champion.refusal:
-        return f"It could not be compared with the champion, version {champion.version}: {champion.refusal}"
-    difference = champion.differences["roc_auc"]
-    if difference.low > 0:
-        words = "better than that"
-    elif difference.high < 0:
-        words = "worse than that"
-    else:
-        words = "no better and no worse, beyond chance, than that"
-    return f"On the same rows its ranking is {words} of the champion, version {champion.version}."
-
-
-def _groups(evaluation: Evaluation) -> list[tuple[str, list[Any], int]]:
-    """Return, for the products and each segment, the largest groups and how many others there are."""
-    found = []
-    for by in dict.fromkeys(group.by for group in evaluation.groups):
-        groups = sorted((group for group in evaluation.groups if group.by == by), key=lambda group: -group.rows)
-        found.append((by, groups[:MOST_GROUPS], len(groups[MOST_GROUPS:])))
-    return found
-
-
-def _notices(manifest: TrainingSetManifest, evaluation: Evaluation) -> list[str]:
-    """Return what a reader must know before believing the numbers."""
-    notices = []
-    timeless = [f"“{name}”" for name, source in manifest.sources.items() if source.timeless]
-    if timeless:
-        notices.append(
-            f"{', '.join(timeless)} {'declares' if len(timeless) == 1 else 'declare'} no times. What became known in"
-            " such a source later could not be hidden from the past weeks."
-        )
-    failed = [week.week for week in manifest.cleaning if week.failures]
-    if failed:
-        notices.append(
-            f"The weekly run would have stopped at the features of {', '.join(failed)}. Their rows train all the same."
-        )
-    if evaluation.champion and evaluation.champion.knows_weeks:
-        weeks = ", ".join(evaluation.champion.knows_weeks)
-        notices.append(
-            f"The champion was trained or calibrated on the test weeks {weeks}, so it looks better there than it is."
-        )
-    return notices
 
 
 def _features(settings: Settings, evaluated: Evaluated, folder: Path, parts: Split, bundle: Bundle) -> dict[str, Any]:
@@ -152,9 +99,6 @@ def _features(settings: Settings, evaluated: Evaluated, folder: Path, parts: Spl
         "falls": falls,
         "base_rate": base_rate,
         "reach": max([0.05, *distances]),
-        "absent": sum(feature.absent for feature in features),
-        "values": train.num_rows * len(features),
-        "outliers": sum(feature.outliers for feature in features),
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.batch_jobs.file_rows import read_rows
 from pipeline.errors import SourceError
-from tests.batch_jobs.conftest import GOOD, csv_of, jsonl_of
+from tests.batch_jobs.conftest import GOOD, csv_of, jsonl_of, through
 
 ROWS = csv_of([GOOD])
 
@@ -65,6 +65,13 @@ def serving(handler: Any) -> Iterator[str]:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
+
+
+def test_a_file_is_read_from_where_it_is(settings, planned, url, said):
+    said.headers = {"Content-Length": str(len(ROWS))}
+    ended = through(settings, planned(ROWS, "csv", uri=f"{url}/in/rows.csv", digest=None))
+    assert ended.scored.predicted == 1
+    assert not list((settings.home / "tmp").glob("fetched-*"))
 
 
 @pytest.mark.parametrize("sent_on", ["301 csv", "302 csv", "302 jsonl", "303 jsonl", "307 csv", "308 jsonl"])

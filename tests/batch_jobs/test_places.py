@@ -33,9 +33,9 @@ def test_what_was_handed_in_is_found(settings):
     arrived = incoming(settings)
     arrived.write_bytes(b"rows")
     name = hand_in(settings, "manual__2026-11-16T00:00:00+00:00", arrived, DIGEST, "csv.gz")
-    found = find_received(settings, name)
-    assert found.path.read_bytes() == b"rows"
-    assert (found.job_id, found.digest) == ("manual__2026-11-16T00:00:00+00:00", DIGEST)
+    job_id, path, digest = find_received(settings, name)
+    assert path.read_bytes() == b"rows"
+    assert (job_id, digest) == ("manual__2026-11-16T00:00:00+00:00", DIGEST)
     assert not arrived.exists()
 
 

@@ -97,7 +97,7 @@ def test_features_that_say_nothing_and_segments_that_are_not_there(mine):
     found = checked(mine)
     assert "the feature lucky has the same value in every row" in said(found, "remark", "features.sql")
     assert "the feature gone is NULL in every row" in said(found, "remark", "features.sql")
-    assert "returns no column region" in said(found, "problem", "[model] segments")
+    assert "returns no text region" in said(found, "problem", "training")
 
 
 def test_suites_that_name_unknown_columns_or_are_for_no_source(mine):

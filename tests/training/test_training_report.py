@@ -122,8 +122,8 @@ def test_exploration_counts_what_is_there(settings: Settings):
     assert [(each.words, each.rows) for each in category.bins] == [("a", 600), ("it's", 398), ("rare", 1)]
     assert category.bins[0].satisfied == pytest.approx(0.25)
     assert category.contrast == ("a", "any other")
-    assert [part.product for part in category.by_product] == ["p0", "p1", "p2", "p10", "p11", "p4", "p5", "p7", None]
-    assert sum(part.rows for part in category.by_product) == 1000
+    assert [part["product"] for part in category.by_product] == ["p0", "p1", "p2", "p10", "p11", "p4", "p5", "p7", None]
+    assert sum(part["rows"] for part in category.by_product) == 1000
 
 
 def test_importance_is_what_shuffling_costs(training: Training):

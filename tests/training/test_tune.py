@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import Feature
 from pipeline.settings.model import Span, Tuning
-from pipeline.training.halving import CLASSIFIER, FACTOR, FamilySearch, SpanDistribution, distributions, search
+from pipeline.training.halving import CLASSIFIER, FACTOR, FamilySearch, search
 from pipeline.training.handoffs import Trial, Trials, Tuned
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, SPACES, estimator
 from pipeline.training.training_set import split
@@ -117,7 +117,7 @@ def test_the_trials_are_those_of_scikit_learns_halving_search() -> None:
         deadline=time.monotonic() + 600,
     )  # fmt: skip
     theirs = HalvingRandomSearchCV(
-        pipeline, {CLASSIFIER + name: values for name, values in distributions(space).items()}, n_candidates=9,
+        pipeline, {CLASSIFIER + name: values for name, values in space.items()}, n_candidates=9,
         factor=FACTOR, min_resources=100, cv=folds, scoring="roc_auc", refit=False, random_state=3,
     ).fit(rows, labels).cv_results_  # fmt: skip
     assert [(t.rung, t.rows, t.score) for t in found.trials] == list(
@@ -202,10 +202,10 @@ def test_without_a_space_both_families_have_their_own(training: Training, tmp_pa
 def test_a_span_is_drawn_between_its_ends() -> None:
     random = np.random.RandomState(1)
     for span in (Span(low=2, high=5), Span(low=0.001, high=10, log=True)):
-        drawn = [SpanDistribution(span).rvs(random) for _ in range(500)]
+        drawn = [span.rvs(random) for _ in range(500)]
         assert span.low <= min(drawn) < span.low * 1.1
         assert span.high * 0.9 < max(drawn) <= span.high
         assert type(drawn[0]) is float
-    magnitudes = np.log10([SpanDistribution(Span(low=0.001, high=10, log=True)).rvs(random) for _ in range(500)])
+    magnitudes = np.log10([Span(low=0.001, high=10, log=True).rvs(random) for _ in range(500)])
     assert np.mean(magnitudes < -1) == pytest.approx(0.5, abs=0.07)
-    assert {type(SpanDistribution(Span(low=1, high=9, integer=True)).rvs(random)) for _ in range(9)} == {int}
+    assert {type(Span(low=1, high=9, integer=True).rvs(random)) for _ in range(9)} == {int}

@@ -73,7 +73,8 @@ class Cluster:
                 self._start(port)
             try:
                 listening = int(self._pid_file()[3])
-                psycopg.connect(_url(password, listening), connect_timeout=10).close()
+                url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{listening}/postgres"
+                psycopg.connect(url, connect_timeout=10).close()
             except (psycopg.OperationalError, IndexError, ValueError) as error:
                 self._check_patience(error, deadline)
                 time.sleep(0.05)  # it is starting, recovering or stopping; there is no event to wait for
@@ -237,10 +238,6 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
-
-
-def _url(password: str, port: int) -> str:
-    return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
 
 
 def _free_port(wanted: int, remembered: Path) -> int:

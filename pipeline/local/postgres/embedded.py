@@ -2,8 +2,8 @@
 
 It serves the warehouse, Airflow's metadata and MLflow's registry over TCP on 127.0.0.1, with a password. A process that
 uses it holds a shared lock on `postgres/users.lock`, which the kernel releases if the process is killed. The server is
-started and stopped under an exclusive lock on `postgres/start.lock`. The entry points are `running` (while a block
-runs), `attach` (for the life of the process), `detach` and `remove`.
+started and stopped under an exclusive lock on `postgres/start.lock`. The entry points are `attach`, `detach` and
+`remove`.
 """
 
 import atexit
@@ -47,12 +47,12 @@ _leaving = threading.Lock()
 """Held by a thread that detaches."""
 
 
-@contextmanager
-def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Server]:
-    """Yield the running server of `home`; stop it afterwards unless other processes use it.
+def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
+    """Return the running server of `home` and use it until `detach`, or until this process ends.
 
     Its cluster is in the folder `postgres` of the home. `run_as` is its user if this process is root. Port 0 chooses a
-    free port and keeps it.
+    free port and keeps it. Further calls are cheap. They start a server that was killed in between, or find the one
+    that another process has started since, perhaps on another port.
 
     Raises
     ------
@@ -60,20 +60,6 @@ def running(home: Path, *, run_as: str = "nobody", port: int = 0) -> Iterator[Se
         If it cannot run as configured.
     DatabaseUnavailableError
         If it does not answer in time.
-    """
-    cluster = _cluster(home, run_as)
-    server, lock = _enter(cluster, port)
-    try:
-        yield server
-    finally:
-        _leave(cluster, server, lock)
-
-
-def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
-    """Return the running server of `home` and use it until this process ends; see `running`.
-
-    Further calls are cheap. They start a server that was killed in between, or find the one that another process has
-    started since, perhaps on another port.
     """
     cluster = _cluster(home, run_as)
     with _attaching:
@@ -91,7 +77,10 @@ def attach(home: Path, *, run_as: str = "nobody", port: int = 0) -> Server:
 
 
 def detach(home: Path, *, run_as: str = "nobody") -> None:
-    """Leave the server of `home` if this process is attached to it. This also happens when the process exits."""
+    """Leave the server of `home` if this process is attached to it, and stop it unless other processes use it.
+
+    This also happens when the process exits.
+    """
     _detach(_cluster(home, run_as))
 
 
@@ -135,7 +124,8 @@ def _enter(cluster: Cluster, port: int) -> tuple[Server, int]:
                 server = Server(password, cluster.ensure(password, port), cluster.postmaster())
             except BaseException:
                 _close(lock)
-                _stop_unless_used(cluster)
+                if not _is_used(cluster):
+                    cluster.stop()
                 raise
     return server, lock
 
@@ -151,18 +141,14 @@ def _leave(cluster: Cluster, server: Server, lock: int) -> None:
         return
     with exclusive_lock(cluster.folder / "start.lock"):
         _close(lock)
-        _stop_unless_used(cluster)
+        if not _is_used(cluster):
+            cluster.stop()
 
 
 def _detach(cluster: Cluster) -> None:
     with _leaving:
         if cluster.folder in _attached:
             _leave(cluster, *_attached.pop(cluster.folder))
-
-
-def _stop_unless_used(cluster: Cluster) -> None:
-    if not _is_used(cluster):
-        cluster.stop()
 
 
 def _is_used(cluster: Cluster) -> bool:

@@ -46,8 +46,8 @@ def down(settings: Settings) -> int:
     stop(supervisors(settings.home), grace_seconds=3 * GRACE_SECONDS)  # up to two for its components
     stop(marked(settings.home))
     if settings.database.url is None and (settings.home / "postgres").exists():
-        with embedded.running(settings.home, run_as=settings.database.run_as, port=settings.database.port):
-            pass  # the last process that leaves stops it
+        embedded.attach(settings.home, run_as=settings.database.run_as, port=settings.database.port)
+        embedded.detach(settings.home, run_as=settings.database.run_as)  # the last process that leaves stops it
     return len(ended)
 
 
@@ -116,11 +116,9 @@ def check_ports(settings: Settings) -> None:
 
 
 def _refusal(host: str, port: int) -> str | None:
-    """Return why the port cannot be bound, or None if it can."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.strerror or str(error)
+    """Return why nothing can listen on the port, or None if something can."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        return (error.strerror or str(error)).partition(" (")[0]
     return None

@@ -75,9 +75,10 @@ def stop(processes: Sequence[psutil.Process], grace_seconds: float = GRACE_SECON
     its running tasks finish. Any process left after the grace is killed, which every stage survives.
     """
     ids = {process.pid for process in processes}
-    for process in [process for process in processes if _parent_of(process) not in ids]:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
+    for process in reversed(processes):  # children first, while their parents live
+        with suppress(psutil.Error):
+            if process.ppid() not in ids:
+                process.terminate()
     _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
@@ -87,11 +88,3 @@ def stop(processes: Sequence[psutil.Process], grace_seconds: float = GRACE_SECON
 
 def _mark(home: Path) -> str:
     return sha256_of_text(str(home.resolve()))[:16]
-
-
-def _parent_of(process: psutil.Process) -> int | None:
-    try:
-        parent: int | None = process.ppid()
-    except psutil.Error:
-        return None
-    return parent

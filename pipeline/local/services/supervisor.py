@@ -72,24 +72,18 @@ def keep_running(settings: Settings, lock: int, stopping: threading.Event) -> bo
     logs = settings.home / "logs"
     kept = [_Kept(component, _start(logs, component, lock)) for component in components(settings)]
     try:
-        return _restart_ended(logs, lock, kept, stopping)
+        while not stopping.wait(CHECK_SECONDS):
+            for one in [one for one in kept if one.process.poll() is not None]:
+                lived = time.monotonic() - one.started
+                one.quick_deaths = one.quick_deaths + 1 if lived < QUICK_SECONDS else 0
+                log.error("%s ended with code %s after %.0f s", one.component.name, one.process.returncode, lived)
+                if one.quick_deaths >= QUICK_DEATHS:
+                    log.error("%s cannot be kept running; see its log. Stopping everything.", one.component.name)
+                    return False
+                one.process, one.started = _start(logs, one.component, lock), time.monotonic()
     finally:
         # The scheduler first, because its running tasks need the API server to finish.
         stop([p for one in kept if one.component.name == SCHEDULER for p in family(one.process.pid)])
-
-
-def _restart_ended(logs: Path, lock: int, kept: list[_Kept], stopping: threading.Event) -> bool:
-    while not stopping.wait(CHECK_SECONDS):
-        for one in kept:
-            if one.process.poll() is None:
-                continue
-            lived = time.monotonic() - one.started
-            one.quick_deaths = one.quick_deaths + 1 if lived < QUICK_SECONDS else 0
-            log.error("%s ended with code %s after %.0f s", one.component.name, one.process.returncode, lived)
-            if one.quick_deaths >= QUICK_DEATHS:
-                log.error("%s cannot be kept running; see its log. Stopping everything.", one.component.name)
-                return False
-            one.process, one.started = _start(logs, one.component, lock), time.monotonic()
     return True
 
 

@@ -5,6 +5,7 @@ overall and by product. It takes a few passes of SQL, and no row is changed. The
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -40,23 +41,6 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class OfProduct:
-    """A feature in the rows of one product; `low` and `high` are fractions of satisfied subjects."""
-
-    product: str | None
-    """None: all products that are not listed."""
-    rows: int
-    absent: float
-    """Fraction."""
-    typical: str
-    """The median, or the most frequent category."""
-    low: float | None
-    """Among low values; for a category, among its most frequent value."""
-    high: float | None
-    """Among high values; for a category, among all other values."""
-
-
-@dataclass(frozen=True)
 class Exploration:
     """One feature in the train weeks."""
 
@@ -67,11 +51,13 @@ class Exploration:
     outliers: int
     """Rows."""
     contrast: tuple[str, str]
-    """What `low` and `high` of `by_product` mean."""
+    """The low values and the high ones, in words; for a category, its most frequent value and all others."""
     summary: dict[str, str]
     """A few statistics."""
     bins: list[Bin]
-    by_product: list[OfProduct]
+    by_product: list[dict[str, Any]]
+    """By product (None: all that are not listed) the `rows`, the fraction `absent`, a `typical` value, and the
+    fractions of satisfied subjects among `low` and `high` values."""
     distribution: list[int] = field(default_factory=list)
     """Rows in bins of equal width, the outer ones open; empty for a category."""
     span: tuple[str, str] = ("", "")
@@ -146,24 +132,25 @@ def _of_category(con: duckdb.DuckDBPyConnection, name: str, histogram: Categorie
     )
 
 
-def _by_product(con: duckdb.DuckDBPyConnection, typical: str, column: str, low: str, high: str) -> list[OfProduct]:
+def _by_product(con: duckdb.DuckDBPyConnection, typical: str, column: str, low: str, high: str) -> list[dict[str, Any]]:
     """Return the largest products, then all others together."""
-    found = con.execute(
+    found = con.sql(
         f"""
         WITH largest AS (
             SELECT product_id FROM train GROUP BY product_id ORDER BY count(*) DESC, product_id LIMIT {MOST_PRODUCTS}
         )
         SELECT
-            largest.product_id, count(*) AS rows, 1 - count({column}) / count(*), {typical},
-            avg({quoted(LABEL)}::INTEGER) FILTER ({low}), avg({quoted(LABEL)}::INTEGER) FILTER ({high})
+            largest.product_id AS product, count(*) AS rows, 1 - count({column}) / count(*) AS absent,
+            {typical} AS typical, avg({quoted(LABEL)}::INTEGER) FILTER ({low}) AS low,
+            avg({quoted(LABEL)}::INTEGER) FILTER ({high}) AS high
         FROM train LEFT JOIN largest ON train.product_id = largest.product_id
         GROUP BY largest.product_id
         ORDER BY largest.product_id IS NULL, rows DESC, largest.product_id
         """
-    ).fetchall()
+    ).to_arrow_table()
     return [
-        OfProduct(product, rows, absent, value if isinstance(value, str) else _number(value), below, above)
-        for product, rows, absent, value, below, above in found
+        {**row, "typical": row["typical"] if isinstance(row["typical"], str) else _number(row["typical"])}
+        for row in found.to_pylist()
     ]
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.manifests import TrainingSetManifest
+from pipeline.manifests import TrainingSetManifest, WeekCleaning
 from pipeline.models.bundle import Bundle
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
@@ -18,8 +18,6 @@ from pipeline.training.pipelines.families import HANDLING
 from pipeline.training.training_set import split
 
 CARD_FILE = "model_card.md"
-MOST_GROUPS = 40
-"""The card lists at most this many products and segments, largest first."""
 
 
 def render_card(
@@ -42,18 +40,13 @@ def render_card(
         evaluation=evaluation,
         parts=split(settings, manifest).by_name,
         cleaning=cleaning_summary(manifest, bundle),
-        groups=sorted(evaluation.groups, key=lambda group: -group.rows)[:MOST_GROUPS],
-        timeless=[name for name, source in manifest.sources.items() if source.timeless],
     )
 
 
 def cleaning_summary(manifest: TrainingSetManifest, bundle: Bundle) -> dict[str, Any]:
     """Return what became of all rows, labels and columns; the numbers add up."""
-    names = (
-        *("feature_rows", "quarantined_rows", "unlabelled_rows", "rows"),
-        *("labels", "labels_without_row", "labels_of_quarantined"),
-    )
-    sums = {name: sum(getattr(week, name) for week in manifest.cleaning) for name in names}
+    counts = [name for name, field in WeekCleaning.model_fields.items() if field.annotation is int]
+    sums = {name: sum(getattr(week, name) for week in manifest.cleaning) for name in counts}
     reasons: Counter[str] = Counter()
     for week in manifest.cleaning:
         reasons.update(week.quarantined)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,27 +31,21 @@ Format = Literal["csv", "jsonl", "parquet"]
 BATCH_ROWS = 10_000
 
 
-class Rejects(NamedTuple):
-    """The rejects to export."""
+def export_rejects(
+    settings: Settings, run: RunRecord, form: Format, path: Path, *, name: str, file: str | None = None
+) -> int:
+    """Write a run's rejects of the source `name` to `path`, compressed if it ends in .gz, and return their number.
 
-    source: str
-    file: str | None
-    """Only rejects in files of this name; None means all of the source."""
-
-
-def export_rejects(settings: Settings, run: RunRecord, rejects: Rejects, form: Format, path: Path) -> int:
-    """Write rejects of a run to `path`, compressed if its name ends in .gz, and return their number.
-
-    Lines of CSV and JSON Lines are written byte for byte, except for quotes that were not needed; `form` is then the
-    source's own. Of Parquet and databases the values are written as text, in any format.
+    With `file` only those in files of this name are written. Lines of CSV and JSON Lines are written byte for byte,
+    except for quotes that were not needed; `form` is then the source's own. Of Parquet and databases the values are
+    written as text, in any format.
 
     Raises
     ------
     ConfigError
         If there are no such rejects, their files have different headers, or `form` is not theirs.
     """
-    name = rejects.source
-    only = {key: value for key, value in rejects._asdict().items() if value is not None}
+    only = {"source": name, **({"file": file} if file else {})}
     found = kept_out.rejects(settings, run.run_id, **only)
     source = settings.sources.get(name)
     if source is None or not found.num_rows:

@@ -1,9 +1,7 @@
-"""Reads what a run kept out from the warehouse: its rejects and its quarantined subjects, whole or counted.
+"""Reads what a run kept out from the warehouse: its rejects and its quarantined subjects, whole.
 
 `pipeline.warehouse.evidence` writes them. The entry points are the functions here; `runs_to_look_at` comes first.
 """
-
-from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import text
@@ -59,35 +57,9 @@ def rejects(settings: Settings, run_id: str, **only: str | int) -> pa.Table:
     return _table(settings, REJECTS, {"run_id": run_id, **only}, "source, uri, line")
 
 
-def rejects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """Return the number of rejects by source and reason. A value that a reason quotes is replaced by `'…'`."""
-    return _counts(
-        settings,
-        "SELECT source, regexp_replace(reason, '''[^'']*''', '''…''', 'g') AS reason, count(*) AS rejects"
-        " FROM run_rejects WHERE run_id = :run_id GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2",
-        run_id,
-    )
-
-
 def subjects(settings: Settings, run_id: str, **only: str) -> pa.Table:
     """Return a run's quarantined subjects, with `rows` as JSON; `only` filters by columns of `quarantine`."""
     return _table(settings, SUBJECTS, {"run_id": run_id, **only}, "customer_id, product_id")
-
-
-def count_subjects(settings: Settings, run_id: str) -> int:
-    """Return the number of subjects in quarantine."""
-    query = "SELECT count(*) AS subjects FROM quarantine WHERE run_id = :run_id"
-    return int(_counts(settings, query, run_id)[0]["subjects"])
-
-
-def subjects_by_reason(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """Return the number of subjects that each expectation kept out. A subject that fails two is counted in both."""
-    return _counts(
-        settings,
-        "SELECT split_part(reason, ': ', 1) AS reason, count(DISTINCT (customer_id, product_id)) AS subjects"
-        " FROM quarantine, unnest(reasons) AS reason WHERE run_id = :run_id GROUP BY 1 ORDER BY 2 DESC, 1",
-        run_id,
-    )
 
 
 def _table(settings: Settings, query: str, conditions: dict[str, str | int], order: str) -> pa.Table:
@@ -95,8 +67,3 @@ def _table(settings: Settings, query: str, conditions: dict[str, str | int], ord
     with loading(settings) as cursor:
         cursor.execute(f"{query} WHERE {where} ORDER BY {order}", tuple(conditions.values()))
         return cursor.fetch_arrow_table()
-
-
-def _counts(settings: Settings, query: str, run_id: str) -> list[dict[str, Any]]:
-    with transaction(settings) as connection:
-        return [dict(row) for row in connection.execute(text(query), {"run_id": run_id}).mappings()]

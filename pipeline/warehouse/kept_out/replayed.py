@@ -28,7 +28,7 @@ from pipeline.manifests import SourceFile, SourceRead
 from pipeline.settings import Settings
 from pipeline.sources.casts import RAW, REASON
 from pipeline.warehouse import transaction
-from pipeline.warehouse.kept_out.queries import count_subjects
+from pipeline.warehouse.kept_out.listing import SUBJECTS
 from pipeline.warehouse.runs import RunRecord, published_run, run
 from pipeline.weeks import Week
 
@@ -100,7 +100,9 @@ def replayed(settings: Settings, before: RunRecord, now: RunRecord) -> Replayed:
             f"replay the week again: barometer replay --week {now.week}.",
         )
     result = Replayed(before, now, reject_outcomes(settings, before, now), subject_outcomes(settings, before, now))
-    kept_out = sum(file.rejects for _, file in _files(before)), count_subjects(settings, before.run_id)
+    with transaction(settings) as warehouse:
+        subjects = warehouse.execute(text(SUBJECTS), {"run_id": before.run_id}).scalar_one()
+    kept_out = sum(file.rejects for _, file in _files(before)), subjects
     if (result.rejects.num_rows, len(result.subjects)) != kept_out:
         raise ConservationError(
             f"{result.rejects.num_rows} rejects and {len(result.subjects)} quarantined subjects have an outcome.",

@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.warehouse import runs
 from pipeline.warehouse.evidence import record_quarantine
 from pipeline.warehouse.kept_out import queries as kept_out
-from pipeline.warehouse.kept_out.exported_rows import Rejects, export_rejects, export_subjects
+from pipeline.warehouse.kept_out.exported_rows import export_rejects, export_subjects
 from pipeline.weekly.ingest import ingest
 from tests.company import company_settings, own_database
 from tests.feeds import feed_settings
@@ -74,7 +74,7 @@ def test_the_rejects_of_csv_leave_as_the_lines_of_their_file(feed: Feed, tmp_pat
     settings = feed(b"id;amount\n" + lines, declared='delimiter = ";"')
     record, first = rejected(settings)
     out = tmp_path / "out.csv"
-    assert export_rejects(settings, record, Rejects("feed", None), "csv", out) == 10
+    assert export_rejects(settings, record, "csv", out, name="feed") == 10
     assert out.read_bytes() == b"id;amount\n" + b"\n".join(line for line in BAD_LINES if line) + b"\n"
     _, second = rejected(feed(out.read_bytes(), declared='delimiter = ";"'))
     same = ("reason", "content", "content_bytes")
@@ -92,7 +92,7 @@ def test_whatever_bytes_a_reject_has_they_leave_as_they_were(feed: Feed, tmp_pat
     record, found = rejected(settings)
     assert [row["reason"].partition(";")[0] for row in found] == ["is not text in UTF-8"] * len(lines)
     out = tmp_path / "out.jsonl.gz"
-    export_rejects(settings, record, Rejects("feed", "feed.jsonl"), "jsonl", out)
+    export_rejects(settings, record, "jsonl", out, name="feed", file="feed.jsonl")
     assert gzip.decompress(out.read_bytes()).splitlines() == b"\n".join(lines).splitlines()
 
 
@@ -101,7 +101,7 @@ def test_a_corrected_file_can_be_dropped_in_beside_the_first(feed: Feed, tmp_pat
     settings = feed(b"amount,more,id\n1,,a\nx,?,b\n", declared=declared)
     record, _ = rejected(settings)
     out = settings.landing / "feed-corrected.csv"
-    export_rejects(settings, record, Rejects("feed", None), "csv", out)
+    export_rejects(settings, record, "csv", out, name="feed")
     out.write_bytes(out.read_bytes().replace(b"x", b"2"))
     record, found = rejected(settings)
     files = (record.sources or {})["feed"]["files"]
@@ -114,8 +114,8 @@ def test_files_with_other_headers_leave_one_by_one(feed: Feed, tmp_path: Path):
     (settings.landing / "feed2.csv").write_bytes(b"amount,id\ny,b\n")
     record, _ = rejected(settings)
     with pytest.raises(ConfigError, match=r"have 2 different headers.*--file: feed.csv, feed2.csv"):
-        export_rejects(settings, record, Rejects("feed", None), "csv", tmp_path / "out.csv")
-    assert export_rejects(settings, record, Rejects("feed", "feed2.csv"), "csv", tmp_path / "out.csv") == 1
+        export_rejects(settings, record, "csv", tmp_path / "out.csv", name="feed")
+    assert export_rejects(settings, record, "csv", tmp_path / "out.csv", name="feed", file="feed2.csv") == 1
     assert (tmp_path / "out.csv").read_bytes() == b"amount,id\ny,b\n"
 
 
@@ -126,7 +126,7 @@ def test_the_rejects_of_parquet_leave_as_values(feed: Feed, tmp_path: Path, form
     settings = feed((tmp_path / "made.parquet").read_bytes(), "feed.parquet")
     record, first = rejected(settings)
     out = tmp_path / f"out.{form}"
-    export_rejects(settings, record, Rejects("feed", None), form, out)
+    export_rejects(settings, record, form, out, name="feed")
     _, second = rejected(feed(out.read_bytes(), f"again.{form}"))
     assert [row["reason"] for row in second] == [row["reason"] for row in first]
 
@@ -134,20 +134,20 @@ def test_the_rejects_of_parquet_leave_as_values(feed: Feed, tmp_path: Path, form
 @pytest.mark.parametrize(
     ("rejects", "form", "message"),
     [
-        (Rejects("feed", None), "parquet", "are lines of csv"),
-        (Rejects("feed", "other.csv"), "csv", "has no rejects with source feed and file other.csv"),
-        (Rejects("nothing", None), "csv", "has no rejects with source nothing"),
+        ({"name": "feed"}, "parquet", "are lines of csv"),
+        ({"name": "feed", "file": "other.csv"}, "csv", "has no rejects with source feed and file other.csv"),
+        ({"name": "nothing"}, "csv", "has no rejects with source nothing"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(feed: Feed, tmp_path: Path, rejects, form, message):
     settings = feed(b"id,amount\na,x\n")
     record, _ = rejected(settings)
     with pytest.raises(ConfigError, match=message):
-        export_rejects(settings, record, rejects, form, tmp_path / "out")
+        export_rejects(settings, record, form, tmp_path / "out", **rejects)
     with pytest.raises(ConfigError, match="has no subjects in quarantine"):
         export_subjects(settings, record, "csv", tmp_path / "out")
     with pytest.raises(ConfigError, match="cannot be written"):
-        export_rejects(settings, record, Rejects("feed", None), "csv", Path("/proc/nowhere/out"))
+        export_rejects(settings, record, "csv", Path("/proc/nowhere/out"), name="feed")
     assert not (tmp_path / "out").exists()
 
 
