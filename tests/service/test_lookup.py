@@ -23,13 +23,11 @@ from pipeline.errors import RequestError
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.point_in_time.subject_hash import hash_of_key, shard_of
-from pipeline.service import connection
 from pipeline.service.published import lookup
-from pipeline.service.published.lookup import Lookup, PublishedPrediction
-from pipeline.service.published.snapshot_rows import FeatureQuery
+from pipeline.service.published.lookup import FeatureQuery, Lookup, PublishedPrediction
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
-from pipeline.warehouse import engine, transaction
+from pipeline.warehouse import bounded, engine, transaction
 from pipeline.weeks import Week
 from tests.company import company_settings
 from tests.handmade import WEEK, feature_row, make_snapshot
@@ -361,7 +359,7 @@ def test_a_warehouse_that_says_nothing_is_not_waited_for(
     weeks: Settings, wire: Wire, opened, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lookup, "ANSWER_SECONDS", 1)
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(bounded, "CONNECT_SECONDS", 2)
     over_wire = opened(through(weeks, wire))
     until(lambda: usual_or_none(over_wire) == 0.5)
     wire.silent.set()

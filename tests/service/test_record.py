@@ -19,12 +19,11 @@ from sqlalchemy import text
 
 from pipeline.service.app import Application
 from pipeline.service.record import recorder as record
-from pipeline.service.record import table as record_table
 from pipeline.service.record.recorder import Recorder
-from pipeline.service.record.table import OnlinePredictions, Record, lines
 from pipeline.settings import Settings
 from pipeline.sources.stream import NUL
-from pipeline.warehouse import engine, transaction
+from pipeline.warehouse import engine, online_predictions, transaction
+from pipeline.warehouse.online_predictions import OnlinePredictions, Record, lines
 from tests.company import company_settings
 from tests.service.proxy import Wire
 from tests.waiting import until
@@ -341,7 +340,7 @@ def test_a_network_that_falls_silent_again_and_again_loses_and_doubles_nothing(
     """What was sent before arrives when the service has long given up, as with a real one."""
     for name, seconds in (("PAUSE_SECONDS", 0.01), ("LONGEST_PAUSE_SECONDS", 0.1)):
         monkeypatch.setattr(record, name, seconds)
-    monkeypatch.setattr(record_table, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(online_predictions, "ANSWER_SECONDS", 0.3)
     url = engine(warehouse_settings).url.set(drivername="postgresql", database=None)
     with Wire(url.port or 5432) as wire:
         over_wire = url.set(port=wire.port).render_as_string(hide_password=False)

@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pipeline.errors import RequestError
 from pipeline.service.instances.signature import Complete, Instances, Values
 from pipeline.service.instances.wording import bad
-from pipeline.service.published.lookup import Lookup
-from pipeline.service.published.snapshot_rows import FeatureQuery
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100

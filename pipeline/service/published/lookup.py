@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -17,10 +17,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
-from pipeline.service.connection import connect
+from pipeline.point_in_time.snapshot_rows import PublishedSnapshot
 from pipeline.service.instances.signature import Values
-from pipeline.service.published.snapshot_rows import FeatureQuery, Snapshot
 from pipeline.settings import Settings
+from pipeline.warehouse.bounded import connect
 
 ANSWER_SECONDS = 2
 RETRY = {"retry-after": "5"}
@@ -96,6 +96,14 @@ USUAL = text(
 log = logging.getLogger(__name__)
 
 
+class FeatureQuery(NamedTuple):
+    """A subject, and the names of the features to look up."""
+
+    customer_id: str
+    product_id: str
+    names: tuple[str, ...]
+
+
 class Lookup:
     """Queries the warehouse over a few connections. Any thread may call it.
 
@@ -155,12 +163,12 @@ class Lookup:
         if not latest or latest[0].snapshot_manifest is None:
             return [None] * len(queries)
         kept_out = {(row.customer_id, row.product_id): row for row in latest if row.reasons is not None}
-        snapshot = Snapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
+        snapshot = PublishedSnapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
         answers: dict[FeatureQuery, tuple[str, Values] | RequestError | None] = {}
         try:
             for query in storable:
                 row = kept_out.get(query[:2])
-                answers[query] = snapshot.answer(query) if row is None else _kept_out(row, status=422)
+                answers[query] = _answer(snapshot, query) if row is None else _kept_out(row, status=422)
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
             raise RequestError(
@@ -191,6 +199,16 @@ class Lookup:
             raise RequestError(503, found, expected, do, headers=RETRY) from None
         self._is_away = False
         return rows
+
+
+def _answer(snapshot: PublishedSnapshot, query: FeatureQuery) -> tuple[str, Values] | RequestError | None:
+    absent = next((name for name in query.names if name not in snapshot.features), None)
+    if absent is None:
+        values = snapshot.row(*query)
+        return None if values is None else (snapshot.week, values)
+    found = f"The latest snapshot, of the week {snapshot.week}, does not have the model's feature {absent[:80]!r}."
+    do = "send it, null if it is not known."
+    return RequestError(422, found, "a value for it in the request.", do, field=absent)
 
 
 def _is_storable(*texts: str) -> bool:
