@@ -1,20 +1,24 @@
 """Where a job's files are, and for how long: in `files/<job id>/` of the home, until they expire.
 
 The service and the command `score` hand files in with `hand_in`, the DAG finds them with `find_received`, and `sweep`
-removes expired jobs. This module imports nothing heavy, because the service imports it.
+removes expired jobs, in the service once an hour (`sweep_hourly`). This module imports nothing heavy, because the
+service imports it.
 """
 
+import logging
 import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
 DAG_ID = "score_file"
+SWEEP_SECONDS = 3600
 FORMATS = ("csv", "jsonl", "parquet")
 _JOB_ID = "[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}"
 _FILE = r"([0-9a-f]{64})\.(?:csv|jsonl|parquet)(?:\.gz)?"
@@ -25,6 +29,8 @@ FINISHED_FILE, RESULTS_FILE, REJECTS_FILE = "finished.json", "results.parquet", 
 _INCOMING = ".incoming"
 """The folder of files that are still arriving, beside the jobs' folders."""
 _SUFFIX = re.compile(r"\.(csv|jsonl|ndjson|parquet)(\.gz)?$", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,17 @@ def sweep(settings: Settings, now: datetime | None = None) -> int:
             _remove(path)
             swept += 1
     return swept
+
+
+def sweep_hourly(settings: Settings, stopping: Event) -> None:
+    """Call `sweep` at once and then every hour, until `stopping`; for a thread of the service."""
+    while not stopping.is_set():
+        try:
+            if swept := sweep(settings):
+                log.info("Removed the files of %d jobs that have expired", swept)
+        except OSError:  # a folder that cannot be read today may be readable tomorrow
+            log.exception("The files of jobs cannot be swept")
+        stopping.wait(SWEEP_SECONDS)
 
 
 def remove(settings: Settings, job_id: str) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any
 
+from pipeline.batch_jobs.places import sweep_hourly
 from pipeline.errors import ConfigError, RequestError
+from pipeline.orchestration.file_jobs import FileJobs
 from pipeline.service.access.admission import Keyring
-from pipeline.service.batch import jobs
 from pipeline.service.batch import routes as batch
+from pipeline.service.batch.jobs import PATH
 from pipeline.service.calls import Route
 from pipeline.service.contracts import azure, barometer, mlflow, open_inference, sagemaker, vertex
 from pipeline.service.instances.signature import Signature
@@ -58,9 +60,10 @@ class Application:
         self.recorder = Recorder(settings) if has_warehouse and service.record_rows else None
         self.predictor = Predictor(self.recorder, service.contract)
         self.lookup = Lookup(settings) if has_warehouse else None
+        self.jobs = FileJobs(settings) if has_warehouse and service.contract == "barometer" else None
         self.keyring = Keyring(settings.path(service.keys_file)) if service.auth == "keys" else None
         self._stopping = Event()
-        self._sweeping = Thread(target=jobs.sweep_hourly, args=(settings, self._stopping), name="sweeping", daemon=True)
+        self._sweeping = Thread(target=sweep_hourly, args=(settings, self._stopping), name="sweeping", daemon=True)
         metrics = Metrics(self.current, self.predictor, self.recorder)
         self._request_log = RequestLog(metrics)
         self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
@@ -71,7 +74,7 @@ class Application:
             *health.routes(self.current, self.recorder, self.keyring, metrics, self.document),
             *docs.routes(settings, self.document),
         ]
-        files_path = jobs.PATH if has_warehouse and service.contract == "barometer" else None
+        files_path = PATH if self.jobs else None
         self.front = Front(self.routes, service, self.keyring, metrics, self._request_log, files_path=files_path)
 
     def start(self) -> None:
@@ -89,6 +92,8 @@ class Application:
             self.recorder.stop()
         if self.lookup is not None:
             self.lookup.close()
+        if self.jobs is not None:
+            self.jobs.close()
         self.current.stop()
         self._stopping.set()
         if self._sweeping.is_alive():
@@ -110,7 +115,7 @@ class Application:
         return [
             *barometer.routes(self.current, self.predictor, self.lookup, service),
             *published.routes(self.lookup),
-            *batch.routes(settings, everybody=not has_keys),
+            *batch.routes(settings, self.jobs, everybody=not has_keys),
             *page.Page(settings, self.current, self.predictor, self.lookup, has_keys).routes(),
             *site.routes(settings),
             *mlflow.routes(self.current, self.predictor, service),

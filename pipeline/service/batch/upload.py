@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +20,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
+from pipeline.orchestration.file_jobs import Submission
 from pipeline.service.calls import Call
 from pipeline.service.instances.bodies import UTF_8, decode
 from pipeline.service.thread_pools import files as file_threads
@@ -43,28 +43,6 @@ MOST_FIELDS, FIELD_BYTES = 100, 65_536
 """Bounds on what a form may hold beside its file; Starlette keeps it in memory."""
 LEAST_BYTES_A_SECOND = 50_000
 """The slowest upload that is waited for. A poor line is as fast: the largest file of 2 GB has 11 hours."""
-
-
-@dataclass
-class Submission:
-    """What is to be scored: a file that has arrived, or an address."""
-
-    arrived: Path | None = None
-    digest: str = ""
-    suffix: str = ""
-    """Of a file that has arrived: csv, csv.gz, …"""
-    uri: str | None = None
-    format: str | None = None
-    """Of an address that does not say it."""
-
-    def name(self, job_id: str) -> str | None:
-        """Return the name that `hand_in` gives the file; None for an address."""
-        return f"{job_id}/{self.digest}.{self.suffix}" if self.arrived else None
-
-    def discard(self) -> None:
-        """Remove the file unless it was handed in."""
-        if self.arrived is not None:
-            self.arrived.unlink(missing_ok=True)
 
 
 def idempotency_key(call: Call) -> str | None:
