@@ -3,9 +3,11 @@
 The entry point is `Application`, which `pipeline.service.process` runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from threading import Event, Thread
-from typing import Any
+
+import msgspec
 
 from pipeline.batch_jobs.places import sweep_hourly
 from pipeline.errors import ConfigError, RequestError
@@ -15,8 +17,6 @@ from pipeline.service.batch import routes as batch
 from pipeline.service.batch.jobs import PATH
 from pipeline.service.calls import Route
 from pipeline.service.contracts import azure, barometer, mlflow, open_inference, sagemaker, vertex
-from pipeline.service.instances.signature import Signature
-from pipeline.service.latest import Latest
 from pipeline.service.model.current import Current
 from pipeline.service.observe import health
 from pipeline.service.observe.logs import RequestLog
@@ -66,9 +66,7 @@ class Application:
         self._sweeping = Thread(target=sweep_hourly, args=(settings, self._stopping), name="sweeping", daemon=True)
         metrics = Metrics(self.current, self.predictor, self.recorder)
         self._request_log = RequestLog(metrics)
-        self._document: Latest[Signature | None, Mapping[str, Any]] = Latest(
-            lambda signature: document(self.routes, signature, settings)
-        )
+        self._document = lru_cache(maxsize=1)(lambda of: msgspec.json.encode(document(self.routes, of, settings)))
         self.routes: list[Route] = [
             *self._contract_routes(),
             *health.routes(self.current, self.recorder, self.keyring, metrics, self.document),
@@ -99,13 +97,12 @@ class Application:
         if self._sweeping.is_alive():
             self._sweeping.join(SWEEP_STOP_SECONDS)
 
-    def document(self) -> Mapping[str, Any]:
-        """Return the OpenAPI document of these routes for the model in charge, made once for each."""
+    def document(self) -> bytes:
+        """Return the OpenAPI document of these routes for the model in charge as JSON, made once for each model."""
         try:
-            signature = self.current.serving.signature
+            return self._document(self.current.serving.signature)
         except RequestError:
-            signature = None  # no model yet
-        return self._document.of(signature)
+            return self._document(None)  # there is no model yet
 
     def _contract_routes(self) -> list[Route]:
         settings, service = self.settings, self.settings.service

@@ -4,15 +4,12 @@ A copy is a folder with a number, which holds an exported folder for each role (
 written whole after the versions were loaded, and the highest number counts. Entry points: `InCharge` and `Copies`.
 """
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import BarometerError, ModelError
+from pipeline.files import locked
 from pipeline.models.exported_versions import ExportedVersion, exported_files, exported_version, write_folder
 
 
@@ -66,12 +63,12 @@ class Copies:
         """
         if served == self._saved == self.intact(check_files=False):
             return
-        with self._turn():
+        with locked(self._folder):
             if self.intact() != served:
                 newest = self._newest()
                 write_folder(served.files(), self._folder / f"{int(newest.name) + 1 if newest else 1:09d}")
             for path in {*self._folder.iterdir()} - {self._newest()}:
-                shutil.rmtree(path, ignore_errors=True)  # the lock is no folder, and stays
+                shutil.rmtree(path, ignore_errors=True)
         self._saved = served
 
     def saved(self) -> InCharge | None:
@@ -105,20 +102,10 @@ class Copies:
     def fetched(self, files: dict[str, bytes]) -> Path:
         """Write a version's files beside the copy, until the next `save`, and return their folder."""
         folder = self._folder / "fetched"
-        with self._turn():
+        with locked(self._folder):
             shutil.rmtree(folder, ignore_errors=True)
             write_folder(files, folder)
         return folder
 
     def _newest(self) -> Path | None:
         return max(self._folder.glob("[0-9]*"), default=None)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
