@@ -3,7 +3,6 @@
 The entry point is `Application`, which `pipeline.service.process` runs.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from threading import Event, Thread
 
@@ -17,6 +16,7 @@ from pipeline.service.batch import routes as batch
 from pipeline.service.batch.jobs import PATH
 from pipeline.service.calls import Route
 from pipeline.service.contracts import azure, barometer, mlflow, open_inference, sagemaker, vertex
+from pipeline.service.contracts.standard import Standard
 from pipeline.service.model.current import Current
 from pipeline.service.observe import health
 from pipeline.service.observe.logs import RequestLog
@@ -29,15 +29,11 @@ from pipeline.service.published.lookup import Lookup
 from pipeline.service.record.recorder import Recorder
 from pipeline.service.server.front import Front
 from pipeline.settings import Settings
-from pipeline.settings.service import LOOPBACK, Service
+from pipeline.settings.service import LOOPBACK
 
 SWEEP_STOP_SECONDS = 5
 """A sweep that is under way may take this long to finish."""
-CLOUDS: dict[str, Callable[[Current, Predictor, Service], list[Route]]] = {
-    "sagemaker": sagemaker.routes,
-    "vertex": vertex.routes,
-    "azure": azure.routes,
-}
+CLOUDS = {"sagemaker": sagemaker.routes, "vertex": vertex.routes, "azure": azure.routes}
 
 
 class Application:
@@ -106,15 +102,16 @@ class Application:
 
     def _contract_routes(self) -> list[Route]:
         settings, service = self.settings, self.settings.service
+        standard = Standard(self.current, self.predictor, service, service.rows)
         if cloud := CLOUDS.get(service.contract):
-            return cloud(self.current, self.predictor, service)
+            return cloud(standard)
         has_keys = self.keyring is not None
         return [
-            *barometer.routes(self.current, self.predictor, self.lookup, service),
+            *barometer.routes(standard, self.lookup),
             *published.routes(self.lookup),
             *batch.routes(settings, self.jobs, everybody=not has_keys),
             *page.Page(settings, self.current, self.predictor, self.lookup, has_keys).routes(),
             *site.routes(settings),
-            *mlflow.routes(self.current, self.predictor, service),
-            *open_inference.routes(self.current, self.predictor, service),
+            *mlflow.routes(standard),
+            *open_inference.routes(standard),
         ]

@@ -32,11 +32,11 @@ LAST_SECONDS = 10.0
 THREADS_SECONDS = 1.0
 """When everything is written, how long threads may still wait for something, such as a silent database."""
 
-Ready = Callable[[str, Mapping[str, Any]], None]
-"""Called with the address that is listened on, and the readiness (`Current.readiness`)."""
+Ready = Callable[[Mapping[str, Any]], None]
+"""Called with the readiness (`Current.readiness`)."""
 
 
-def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) -> None:
+def serve(settings: Settings, ready: Ready = lambda _: None) -> None:
     """Serve until the process is told to stop; call `ready` once it listens.
 
     Raises ConfigError if the settings contradict each other, ServerError if the address cannot be listened on.
@@ -103,9 +103,7 @@ class _Server(uvicorn.Server):
         """Listen, and say so."""
         await super().startup(sockets)
         if self.started:
-            host, port = self.config.host, self.config.port
-            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            self._ready(address, self._application.current.readiness())
+            self._ready(self._application.current.readiness())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the connections once their responses are sent, then stop the background threads."""

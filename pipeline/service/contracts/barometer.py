@@ -13,41 +13,28 @@ from starlette.responses import Response
 
 from pipeline.errors import RequestError
 from pipeline.service.calls import CSV, JSON, JSON_LINES, Call, Route
-from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, off_loop
+from pipeline.service.contracts.standard import LONG_ROWS, SMALL_BYTES, Standard, off_loop
 from pipeline.service.instances.bodies import csv_rows, form_of, json_lines, negotiated, raw_rows
 from pipeline.service.instances.predictions import COLUMNS, example_in, write
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Complete, Instances
-from pipeline.service.model.current import Current
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
 from pipeline.service.published.completing import MOST_COMPLETED, completed
 from pipeline.service.published.lookup import Lookup
-from pipeline.settings.service import Service
 
 PLAIN_BYTES = 32_768
 """A larger body is read in a thread, even plain JSON without a fault."""
 
 
-def routes(current: Current, predictor: Predictor, lookup: Lookup | None, service: Service) -> list[Route]:
+def routes(standard: Standard, lookup: Lookup | None) -> list[Route]:
     """Return the route of on-demand predictions."""
     examples = {"json": example_in(JSON), "csv": example_in(CSV), "lines": example_in(JSON_LINES)}
-    values = {
-        "most_rows": service.rows,
-        "most_completed": MOST_COMPLETED,
-        "columns": COLUMNS,
-        "line": _line,
-        "table": _table,
-    }
-    paths = described("contracts/barometer.yaml", **values, **examples)
-    predict = partial(_predict, current, predictor, lookup, service.rows)
-    return [Route("POST", "/predict", predict, "predict", paths)]
+    values = {"most_completed": MOST_COMPLETED, "columns": COLUMNS, "line": _line, "table": _table, **examples}
+    paths = standard.described("barometer", **values).paths
+    return [Route("POST", "/predict", partial(_predict, standard, lookup), "predict", paths)]
 
 
-async def _predict(
-    current: Current, predictor: Predictor, lookup: Lookup | None, most_rows: int, call: Call
-) -> Response:
-    serving = current.serving
+async def _predict(standard: Standard, lookup: Lookup | None, call: Call) -> Response:
+    serving, most_rows = standard.current.serving, standard.most_rows
     form = negotiated(call)
     on_error_row = bool(call.scope["query_string"]) and _on_error_row(call)
     instances = None
@@ -55,7 +42,7 @@ async def _predict(
         instances = serving.signature.fast(call.content, most_rows)
     if instances is None:
         instances = await _read(lookup, call, Reader(serving.signature, most_rows, on_error_row))
-    predictions = await predictor.predict(call, serving, instances)
+    predictions = await standard.predictor.predict(call, serving, instances)
     if instances.rows <= LONG_ROWS:  # a coroutine less for the hot request
         return write(predictions, instances, form)
     return await asyncio.to_thread(write, predictions, instances, form)

@@ -98,12 +98,11 @@ def median(histogram: Numbers) -> float | None:
 def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     """Return the texts of a form by feature, customer_id and product_id; raise 415 or 422 if it has other fields."""
     if call.media.name != FORM_TYPE:
-        raise RequestError(
-            415,
+        found, do = (
             f"The body's media type is {call.media.name[:80]!r}.",
-            f"{FORM_TYPE}, as the page's form is sent.",
             "use the form, or from a program POST /predict.",
         )
+        raise RequestError(415, found, f"{FORM_TYPE}, as the page's form is sent.", do)
     known = {*names, *KEYS}
     try:
         body = call.content.decode("ascii")
@@ -111,12 +110,9 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     except ValueError:
         given = {"": ""}
     if unknown := given.keys() - known:
-        raise RequestError(
-            422,
-            f"The form has the field {min(unknown)[:80]!r}, or is cut short.",
-            "a field for each feature of the model in charge, which may have changed meanwhile.",
-            "go back to the page and load it again.",
-        )
+        found = f"The form has the field {min(unknown)[:80]!r}, or is cut short."
+        expected = "a field for each feature of the model in charge, which may have changed meanwhile."
+        raise RequestError(422, found, expected, "go back to the page and load it again.")
     return {name: text.strip() if name in KEYS else text for name, text in given.items()}
 
 

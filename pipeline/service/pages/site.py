@@ -78,9 +78,5 @@ def _file(files: StaticFiles, path: str, call: Call) -> Response | None:
 
 
 def _absent() -> RequestError:
-    return RequestError(
-        404,
-        "There is no such page.",
-        "a weekly report, Data Docs or a training report.",
-        "start at /reports/. A page appears there when its run has ended.",
-    )
+    do = "start at /reports/. A page appears there when its run has ended."
+    return RequestError(404, "There is no such page.", "a weekly report, Data Docs or a training report.", do)

@@ -171,13 +171,9 @@ class Lookup:
                 answers[query] = _answer(snapshot, query) if row is None else _kept_out(row, status=422)
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
-            raise RequestError(
-                503,
-                f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them.",
-                "the files by which the week was published.",
-                "send all features; the week is to be run again with rebuild.",
-                headers=RETRY,
-            ) from None
+            found = f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them."
+            do = "send all features; the week is to be run again with rebuild."
+            raise RequestError(503, found, "the files by which the week was published.", do, headers=RETRY) from None
         return [answers.get(query) for query in queries]
 
     def usual(self, product_id: str) -> float | None:
@@ -218,9 +214,6 @@ def _is_storable(*texts: str) -> bool:
 
 def _kept_out(latest: Row[Any], status: int) -> RequestError:
     reasons = [*latest.reasons[:MOST_REASONS], *(["…"] if len(latest.reasons) > MOST_REASONS else [])]
-    return RequestError(
-        status,
-        f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}.",
-        "a subject whose features pass the expectations.",
-        "mend its data for the next run, or send all features: POST /predict.",
-    )
+    found = f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}."
+    do = "mend its data for the next run, or send all features: POST /predict."
+    return RequestError(status, found, "a subject whose features pass the expectations.", do)
