@@ -82,15 +82,12 @@ def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) 
     """Return the week and the features of the subject's latest snapshot; RequestError if it has none."""
     for key, name in zip(KEYS, ("customer", "product"), strict=True):
         if not subject[key]:
-            found, do = f"There is no {name}.", f"enter the {name}, or use the form below without either."
-            raise RequestError(422, found, "a customer and one of its products.", do, field=key)
+            do = f"enter the {name}, or use the form below without either."
+            raise RequestError(422, f"There is no {name}.", "a customer and one of its products.", do, field=key)
     customer_id, product_id = (subject[key] for key in KEYS)
-    found = lookup.features(customer_id, product_id, names)
-    if found is None:
-        raise RequestError(
-            422,
-            f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}.",
-            "both as predictions have them, upper and lower case included.",
-            "look them up in latest_predictions, or enter what you know in the form below.",
-        )
-    return found
+    snapshot = lookup.features(customer_id, product_id, names)
+    if snapshot is None:
+        found = f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}."
+        do = "look them up in latest_predictions, or enter what you know in the form below."
+        raise RequestError(422, found, "both as predictions have them, upper and lower case included.", do)
+    return snapshot
