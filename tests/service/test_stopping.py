@@ -49,7 +49,7 @@ from pipeline.cli import main
 from pipeline.service import process as server
 from pipeline.service.published.lookup import Lookup
 server.FINISH_SECONDS = 2
-Lookup.prediction = Lookup.features = Lookup.features_of = lambda *_: time.sleep(600)
+Lookup.prediction = Lookup.features = lambda *_: time.sleep(600)
 main(["serve"])
 """
 STUCK = """

@@ -37,7 +37,7 @@ MEDIA_TYPES = {
 }
 """Media types of files, and the formats they mean."""
 BLOCK_BYTES = 1 << 20
-"""Bytes gathered in memory before they are written, in a thread."""
+"""Bytes gathered in memory before they are written."""
 JSON_BYTES = 65_536
 MOST_FIELDS, FIELD_BYTES = 100, 65_536
 """Bounds on what a form may hold beside its file; Starlette keeps it in memory."""
@@ -193,23 +193,19 @@ def _unreadable(reason: str) -> RequestError:
 
 
 class ArrivingFile:
-    """A file that is written and digested as it comes, block by block, in threads."""
+    """A file that is written and digested as it comes, in threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("wb")
-        self._block = bytearray()
+        self._file = path.open("wb", BLOCK_BYTES)
         self._digest = sha256()
 
     async def add(self, part: bytes) -> None:
         """Add a part."""
-        self._block += part
-        if len(self._block) >= BLOCK_BYTES:
-            await file_threads(self._write)
+        await file_threads(self._write, part)
 
     async def finish(self) -> str:
-        """Write the rest and close the file; return the sha256 of all."""
-        await file_threads(self._write)
+        """Close the file; return the sha256 of all."""
         await file_threads(self._file.close)
         return self._digest.hexdigest()
 
@@ -219,7 +215,6 @@ class ArrivingFile:
             self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _write(self) -> None:
-        block, self._block = self._block, bytearray()
-        self._digest.update(block)
-        self._file.write(block)
+    def _write(self, part: bytes) -> None:
+        self._digest.update(part)
+        self._file.write(part)

@@ -52,14 +52,8 @@ class Copies:
     def save(self, served: InCharge) -> None:
         """Copy these versions, unless the copy holds them already, and remove all others.
 
-        The files of a copy are checked once in a process.
-
-        Raises
-        ------
-        ModelError
-            If a file is no longer what was sealed.
-        OSError
-            If the folder cannot be written.
+        The files of a copy are checked once in a process. Raises ModelError if a file is no longer what was sealed,
+        OSError if the folder cannot be written.
         """
         if served == self._saved == self.intact(check_files=False):
             return

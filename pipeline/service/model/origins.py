@@ -37,13 +37,7 @@ class Origin:
 
 
 def origin_of(settings: Settings) -> Origin:
-    """Return the origin that the settings name.
-
-    Raises
-    ------
-    ConfigError
-        If `service.model_folder` names a variable that is not set.
-    """
+    """Return the origin that the settings name; ConfigError if it is a variable that is not set."""
     if settings.service.model_folder is None:
         copies = _copies(settings, settings.model.name)
         saved = partial(_saved_of_registry, settings, copies)

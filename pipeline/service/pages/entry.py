@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.errors import RequestError
 from pipeline.manifests import KEYS
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import Instances, Signature, Values, number
+from pipeline.service.instances.signature import Instances, Signature, number
 from pipeline.service.pages.form import NOT_KNOWN, text_of
-from pipeline.service.published.lookup import Lookup
+from pipeline.service.published.lookup import FeatureQuery, Features, Lookup
 
 
 @dataclass
@@ -78,14 +78,16 @@ def entry(signature: Signature, lookup: Lookup | None, given: Mapping[str, str])
     return entered
 
 
-def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) -> tuple[str, Values]:
+def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) -> Features:
     """Return the week and the features of the subject's latest snapshot; RequestError if it has none."""
     for key, name in zip(KEYS, ("customer", "product"), strict=True):
         if not subject[key]:
             do = f"enter the {name}, or use the form below without either."
             raise RequestError(422, f"There is no {name}.", "a customer and one of its products.", do, field=key)
     customer_id, product_id = (subject[key] for key in KEYS)
-    snapshot = lookup.features(customer_id, product_id, names)
+    (snapshot,) = lookup.features([FeatureQuery(customer_id, product_id, tuple(names))])
+    if isinstance(snapshot, RequestError):
+        raise snapshot
     if snapshot is None:
         found = f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}."
         do = "look them up in latest_predictions, or enter what you know in the form below."

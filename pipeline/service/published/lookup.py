@@ -104,6 +104,10 @@ class FeatureQuery(NamedTuple):
     names: tuple[str, ...]
 
 
+Features = tuple[str, Values]
+"""The week of a snapshot, and the values there, in the order of the names."""
+
+
 class Lookup:
     """Queries the warehouse over a few connections. Any thread may call it.
 
@@ -144,19 +148,12 @@ class Lookup:
             raise _kept_out(latest[0], status=404)
         return None
 
-    def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
-        """Return the week of the latest published snapshot and the subject's features there, in the order of `names`.
+    def features(self, queries: Sequence[FeatureQuery]) -> list[Features | RequestError | None]:
+        """Return for each query the subject's features in the latest published snapshot, by one query to the warehouse.
 
-        None when the snapshot does not have the subject, or nothing was ever published. Raises RequestError 422 when
-        the subject was kept out or the snapshot lacks a feature; 503 also when its files are not as they were written.
+        None when the snapshot does not have the subject, or nothing was ever published. An error 422 when the subject
+        was kept out or the snapshot lacks a feature. Raises 503 also when its files are not as they were written.
         """
-        (found,) = self.features_of([FeatureQuery(customer_id, product_id, tuple(names))])
-        if isinstance(found, RequestError):
-            raise found
-        return found
-
-    def features_of(self, queries: Sequence[FeatureQuery]) -> list[tuple[str, Values] | RequestError | None]:
-        """Return for each what `features` returns, or raises with 422; all of one week, with one query."""
         storable = [query for query in queries if _is_storable(*query[:2])]
         ids = {"customer_ids": [query[0] for query in storable], "product_ids": [query[1] for query in storable]}
         latest = self.rows(LATEST_SNAPSHOT, **ids) if storable else []
@@ -164,7 +161,7 @@ class Lookup:
             return [None] * len(queries)
         kept_out = {(row.customer_id, row.product_id): row for row in latest if row.reasons is not None}
         snapshot = PublishedSnapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
-        answers: dict[FeatureQuery, tuple[str, Values] | RequestError | None] = {}
+        answers: dict[FeatureQuery, Features | RequestError | None] = {}
         try:
             for query in storable:
                 row = kept_out.get(query[:2])
@@ -197,7 +194,7 @@ class Lookup:
         return rows
 
 
-def _answer(snapshot: PublishedSnapshot, query: FeatureQuery) -> tuple[str, Values] | RequestError | None:
+def _answer(snapshot: PublishedSnapshot, query: FeatureQuery) -> Features | RequestError | None:
     absent = next((name for name in query.names if name not in snapshot.features), None)
     if absent is None:
         values = snapshot.row(*query)
