@@ -123,10 +123,6 @@ class AirflowApi:
         """End a run as failed, with a note that says why. Airflow stops its tasks."""
         self._ask("PATCH", _address(dag_id, run_id), json={"state": "failed", "note": note})
 
-    def states(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
-        """Return the states of a run's tasks, by task and shard, in the order they started."""
-        return self._states(_address(dag_id, run_id))
-
     def handoff(self, dag_id: str, run_id: str, task: str) -> dict[str, Any] | None:
         """Return the handoff of a task, if there is one yet."""
         return self._xcom(f"{_address(dag_id, run_id)}/taskInstances/{task}", "handoff", -1)
@@ -153,6 +149,7 @@ class AirflowApi:
                 watch(TaskEvent(*key, state))
 
     def _states(self, address: str) -> dict[tuple[str, int], str]:
+        """Return the states of a run's tasks, by task and shard, in the order they started."""
         states: dict[tuple[str, int], str] = {}
         total = 1
         while len(states) < total:

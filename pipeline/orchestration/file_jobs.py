@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from uuid import uuid4
 
 from pipeline.batch_jobs.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, job_folder
@@ -64,16 +64,6 @@ class FileJob:
     def is_ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state not in {"queued", "running"}
-
-
-class Progress(NamedTuple):
-    """What a job has found so far, or why it failed."""
-
-    handoff: dict[str, Any]
-    """Of its last stage when it has succeeded, else of its first; empty as long as there is none."""
-    stage: str | None
-    """The task that runs."""
-    error: RunError | None
 
 
 class FileJobs:
@@ -142,15 +132,13 @@ class FileJobs:
         """End a job that has not ended."""
         self._airflow.fail(DAG_ID, job.id, f"{CANCELLED}{who or 'the service'}")
 
-    def progress(self, job: FileJob) -> Progress:
-        """Return what a job has found so far, or why it failed."""
-        handoff = self._airflow.handoff(DAG_ID, job.id, "finish" if job.state == "succeeded" else "read")
-        running = []
-        if job.state == "running":
-            states = self._airflow.states(DAG_ID, job.id)
-            running = [task for (task, _), state in states.items() if state == "running"]
-        error = self._airflow.reason(DAG_ID, job.id) if job.state == "failed" else None
-        return Progress(handoff or {}, running[-1] if running else None, error)
+    def handoff(self, job: FileJob) -> dict[str, Any]:
+        """Return what a job has found: all when it has succeeded, before that what was read, if it was."""
+        return self._airflow.handoff(DAG_ID, job.id, "finish" if job.state == "succeeded" else "read") or {}
+
+    def reason(self, job: FileJob) -> RunError | None:
+        """Return why a job failed; None if it did not."""
+        return self._airflow.reason(DAG_ID, job.id) if job.state == "failed" else None
 
     def _job(self, run: DagRun) -> FileJob:
         is_cancelled = run.state == "failed" and run.note.startswith(CANCELLED)

@@ -1,12 +1,14 @@
 """A job of a file of rows, as the API describes it. Entry points: `job_of` and `details_of`, and their types."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipeline.orchestration.file_jobs import FileJob, Progress, State
+from pipeline.errors import RunError
+from pipeline.orchestration.file_jobs import FileJob, State
 
 PATH = "/batch-predictions"
 EXAMPLE_ID = "file__5f70bf18a086__0d2c0b6e3f6a4c6f9a4de1b8f6a7c2d1"
@@ -64,7 +66,6 @@ class JobDetails(Job):
     """A job, with what it has found so far."""
 
     counts: Counts
-    stage: Annotated[str | None, Meta(description="The task of the DAG that runs.", examples=[None])]
     model_version: Annotated[str | None, Meta(examples=["3"])]
     warnings: Annotated[
         list[str], Meta(description="Expectations that rows break without being rejected for it.", examples=[[]])
@@ -82,13 +83,11 @@ def job_of(found: FileJob) -> Job:
     return Job(found.id, found.state, found.created_at, found.finished_at, found.expires_at, links)
 
 
-def details_of(found: FileJob, progress: Progress) -> JobDetails:
+def details_of(found: FileJob, handoff: Mapping[str, Any], error: RunError | None) -> JobDetails:
     """Return a job with what it has found so far, or why it failed."""
-    handoff, stage, error = progress
     return JobDetails(
         **msgspec.structs.asdict(job_of(found)),
         counts=Counts(**{name: handoff.get(name) for name in Counts.__struct_fields__}),
-        stage=stage,
         model_version=handoff.get("model_version"),
         warnings=handoff.get("warnings", []),
         ignored_columns=handoff.get("ignored_columns", []),

@@ -105,7 +105,7 @@ class _Endpoints:
 
     def describe(self, call: Call) -> Response:
         job = self._job(call)
-        return as_json(details_of(job, self.jobs.progress(job)))
+        return as_json(details_of(job, self.jobs.handoff(job), self.jobs.reason(job)))
 
     def file(self, call: Call, name: str) -> Response:
         form = _form(call)

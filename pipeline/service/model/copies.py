@@ -47,7 +47,8 @@ class Copies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._saved: InCharge | None = None
+        self._saved: tuple[InCharge, Path | None] | None = None
+        """What this process saved or found last, and where."""
 
     def save(self, served: InCharge) -> None:
         """Copy these versions, unless the copy holds them already, and remove all others.
@@ -55,15 +56,16 @@ class Copies:
         The files of a copy are checked once in a process. Raises ModelError if a file is no longer what was sealed,
         OSError if the folder cannot be written.
         """
-        if served == self._saved == self.intact(check_files=False):
+        if (served, self._newest()) == self._saved:
             return
         with locked(self._folder):
             if self.intact() != served:
-                newest = self._newest()
-                write_folder(served.files(), self._folder / f"{int(newest.name) + 1 if newest else 1:09d}")
-            for path in {*self._folder.iterdir()} - {self._newest()}:
+                last = self._newest()
+                write_folder(served.files(), self._folder / f"{int(last.name) + 1 if last else 1:09d}")
+            newest = self._newest()
+            for path in {*self._folder.iterdir()} - {newest}:
                 shutil.rmtree(path, ignore_errors=True)
-        self._saved = served
+        self._saved = served, newest
 
     def saved(self) -> InCharge | None:
         """Return what was served last, its files unchecked; None if nothing was. ModelError if that is unreadable."""
@@ -83,11 +85,10 @@ class Copies:
                 f"remove {newest}. The service writes it again when the registry answers.",
             ) from None
 
-    def intact(self, *, check_files: bool = True) -> InCharge | None:
-        """Return what was served last, if it can be read and, where that is checked, its files are as sealed."""
+    def intact(self) -> InCharge | None:
+        """Return what was served last, if it can be read and its files are as sealed."""
         try:
-            saved = self.saved()
-            if saved and check_files:
+            if saved := self.saved():
                 saved.files()
         except (ModelError, OSError):
             return None
