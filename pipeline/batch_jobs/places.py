@@ -47,9 +47,14 @@ def files_folder(settings: Settings) -> Path:
     return settings.home / "files"
 
 
+def is_job_id(run_id: str) -> bool:
+    """Return whether a DAG run may be a job: Airflow also triggers runs with ids that no folder can have."""
+    return re.fullmatch(_JOB_ID, run_id) is not None
+
+
 def job_folder(settings: Settings, job_id: str) -> Path:
     """Return the path of a job's folder, whether or not it exists."""
-    if not re.fullmatch(_JOB_ID, job_id):
+    if not is_job_id(job_id):
         raise RequestError(
             404,
             f"{job_id[:80]!r} is not a job's id.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from pipeline.batch_jobs.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, job_folder
+from pipeline.batch_jobs.places import DAG_ID, FINISHED_FILE, expires_at, hand_in, is_job_id, job_folder
 from pipeline.errors import RequestError, RunError
 from pipeline.files import sha256_of_text
 from pipeline.orchestration.airflow_api import PAGE, AirflowApi, DagRun
@@ -96,11 +96,7 @@ class FileJobs:
 
     def find(self, job_id: str, owner: str | None) -> FileJob | None:
         """Return an owner's job, or anyone's for None; None if there is none of this id."""
-        try:
-            job_folder(self._settings, job_id)
-        except RequestError:
-            return None
-        run = self._airflow.dag_run(DAG_ID, job_id)
+        run = self._airflow.dag_run(DAG_ID, job_id) if is_job_id(job_id) else None
         return self._job(run) if run and owner in (None, run.conf.get("asked_by")) else None
 
     def latest(self, owner: str | None, limit: int) -> list[FileJob]:
@@ -145,14 +141,9 @@ class FileJobs:
         state = "cancelled" if is_cancelled else STATES[run.state]
         ended_at = run.ended_at if run.state in {"success", "failed"} else None
         expires = expires_at(self._settings, ended_at) if ended_at and state == "succeeded" else None
-        has_results = expires is not None and datetime.now(UTC) < expires and self._is_finished(run.run_id)
+        is_kept = expires is not None and datetime.now(UTC) < expires and is_job_id(run.run_id)
+        has_results = is_kept and (job_folder(self._settings, run.run_id) / FINISHED_FILE).exists()
         return FileJob(run.run_id, state, run.queued_at, ended_at, expires, has_results)
-
-    def _is_finished(self, job_id: str) -> bool:
-        try:
-            return (job_folder(self._settings, job_id) / FINISHED_FILE).exists()
-        except RequestError:  # someone triggered a run with an id of another kind
-            return False
 
 
 def _prefix(owner: str | None) -> str:

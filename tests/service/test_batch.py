@@ -239,19 +239,6 @@ def test_an_allowed_address_is_taken_as_it_is(strict):
     assert taken(strict, b'{"uri": "s3://in/x", "format": "csv"}', content_type="application/json").format == "csv"
 
 
-def test_a_body_that_stops_coming_is_not_waited_for(strict):
-    async def stuck() -> AsyncIterator[bytes]:
-        yield ROWS
-        await asyncio.sleep(60)
-
-    waiting = call(b"", content_type="text/csv")
-    waiting.stream = stuck
-    with pytest.raises(RequestError) as refused:
-        asyncio.run(take_in(strict, waiting))
-    assert refused.value.status == 408
-    assert not [path for path in files_folder(strict).rglob("*") if path.is_file()]
-
-
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256, "a\nb"])
 def test_an_idempotency_key_is_visible_text(key):
     with pytest.raises(RequestError) as refused:

@@ -105,7 +105,7 @@ def test_a_prediction_comes_with_its_lineage(looked_up: Lookup, weeks: Settings)
         "trained_after_cutoff": False,
         "info": {"info_name": "Zoë"},
         "run_id": f"{LATER}.1",
-        "published_at": run.published_at.isoformat(),
+        "published_at": run.published_at.isoformat().replace("+00:00", "Z"),
         "snapshot_digest": run.snapshot_digest,
         **FACTS,
     }
@@ -131,13 +131,9 @@ def test_ids_may_hold_anything(looked_up: Lookup):
         assert looked_up.usual(strange) is None
 
 
-def test_who_is_not_in_the_latest_week_has_no_prediction(looked_up: Lookup):
-    assert looked_up.prediction("gone", "p9") is None
-    assert features(looked_up, "gone", "p9", NAMES) is None
-
-
-def test_before_anything_is_published_there_is_nothing(warehouse_settings: Settings, opened):
-    empty = opened(warehouse_settings)
+def test_of_who_is_not_in_the_latest_week_there_is_nothing(looked_up: Lookup, warehouse_settings: Settings, opened):
+    assert (looked_up.prediction("gone", "p9"), features(looked_up, "gone", "p9", NAMES)) == (None, None)
+    empty = opened(warehouse_settings)  # nothing was ever published
     assert (empty.prediction("c", "p"), features(empty, "c", "p", NAMES), empty.usual("p")) == (None, None, None)
 
 

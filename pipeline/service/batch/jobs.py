@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from pipeline.errors import RunError
 from pipeline.orchestration.file_jobs import FileJob, State
@@ -18,12 +18,12 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[Annotated[int, Meta(ge=0)] | None, Meta(examples=[1])]
 
 
-class Links(msgspec.Struct):
+class Links(msgspec.Struct, omit_defaults=True):
     """Where to ask about a job and, while there are results, for them."""
 
     itself: Annotated[str, Meta(examples=[EXAMPLE_PATH])] = msgspec.field(name="self")
-    results: Annotated[str | UnsetType, Meta(examples=[f"{EXAMPLE_PATH}/results"])] = UNSET
-    rejects: Annotated[str | UnsetType, Meta(examples=[f"{EXAMPLE_PATH}/rejects"])] = UNSET
+    results: Annotated[str | None, Meta(examples=[f"{EXAMPLE_PATH}/results"])] = None
+    rejects: Annotated[str | None, Meta(examples=[f"{EXAMPLE_PATH}/rejects"])] = None
 
 
 class Job(msgspec.Struct):

@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.errors import RequestError
 from pipeline.manifests import KEYS
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import Instances, Signature, number
+from pipeline.service.instances.signature import Features, Instances, Signature, number
 from pipeline.service.pages.form import NOT_KNOWN, text_of
-from pipeline.service.published.lookup import FeatureQuery, Features, Lookup
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 
 
 @dataclass

@@ -8,9 +8,9 @@ threads in which bodies are read never wait for the warehouse, and a request cos
 from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.errors import RequestError
-from pipeline.service.instances.signature import Complete, Instances
+from pipeline.service.instances.signature import Complete, Features, Instances
 from pipeline.service.instances.wording import bad
-from pipeline.service.published.lookup import FeatureQuery, Features, Lookup
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100

@@ -6,7 +6,7 @@ other. The entry point is `Lookup`.
 
 import logging
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
 from pipeline.point_in_time.snapshot_rows import PublishedSnapshot
-from pipeline.service.instances.signature import Values
+from pipeline.service.instances.signature import Features
 from pipeline.settings import Settings
 from pipeline.warehouse.bounded import connect
 
@@ -44,7 +44,7 @@ class PublishedPrediction(msgspec.Struct):  # the columns of `PREDICTION`, and t
     trained_after_cutoff: Annotated[bool, Meta(description="Whether it saw data after that week.", examples=[False])]
     info: Annotated[Info, Meta(description="What the features' SQL adds for readers.", examples=[{"info_name": "A"}])]
     run_id: Annotated[str, Meta(examples=["2026-11-16.1"])]
-    published_at: Annotated[str, Meta(examples=["2026-11-23T04:12:09.512000+00:00"])]
+    published_at: Annotated[datetime, Meta(tz=True, examples=["2026-11-23T04:12:09.512000Z"])]
     snapshot_digest: Annotated[Digest, Meta(description="SHA-256 of the features: the version of the data.")]
     code_version: Annotated[str | None, Meta(examples=["1.0.0"])]
     config_digest: Annotated[Digest, Meta(description="SHA-256 of the settings that shape results.")]
@@ -104,10 +104,6 @@ class FeatureQuery(NamedTuple):
     names: tuple[str, ...]
 
 
-Features = tuple[str, Values]
-"""The week of a snapshot, and the values there, in the order of the names."""
-
-
 class Lookup:
     """Queries the warehouse over a few connections. Any thread may call it.
 
@@ -140,9 +136,7 @@ class Lookup:
             return None
         rows = self.rows(PREDICTION, customer_id=customer_id, product_id=product_id)
         if rows:
-            found = PublishedPrediction(*list(rows[0]))
-            found.published_at = rows[0].published_at.isoformat()
-            return found
+            return PublishedPrediction(*list(rows[0]))
         latest = self.rows(LATEST_SNAPSHOT, customer_ids=[customer_id], product_ids=[product_id])
         if latest and latest[0].reasons is not None:
             raise _kept_out(latest[0], status=404)
