@@ -65,11 +65,8 @@ class PublishedSnapshot:
 def _manifest(snapshot: PublishedSnapshot) -> SnapshotManifest:
     manifest = SnapshotManifest.read(snapshot.manifest)
     if manifest.digest != snapshot.digest:
-        raise ConservationError(
-            f"The manifest {snapshot.manifest} is not the one of the run that published {snapshot.week}.",
-            f"a manifest with the digest {snapshot.digest[:12]}.",
-            SnapshotManifest.ANEW,
-        )
+        found = f"The manifest {snapshot.manifest} is not the one of the run that published {snapshot.week}."
+        raise ConservationError(found, f"a manifest with the digest {snapshot.digest[:12]}.", SnapshotManifest.ANEW)
     return manifest
 
 

@@ -45,11 +45,9 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         service = settings.service
         if service.host not in LOOPBACK and service.auth is None:
-            raise ConfigError(
-                f"service.host is {service.host}, which others can reach, and service.auth is not set.",
-                'auth = "keys" (barometer keys create), or "platform" where a gateway in front authenticates.',
-                "choose one in pipeline.toml, or listen on 127.0.0.1.",
-            )
+            found = f"service.host is {service.host}, which others can reach, and service.auth is not set."
+            expected = 'auth = "keys" (barometer keys create), or "platform" where a gateway in front authenticates.'
+            raise ConfigError(found, expected, "choose one in pipeline.toml, or listen on 127.0.0.1.")
         has_warehouse = service.model_folder is None
         self.settings = settings
         self.current = Current(settings)

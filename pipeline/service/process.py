@@ -59,16 +59,15 @@ def serve(settings: Settings, ready: Ready = lambda _: None) -> None:
 def listening(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on the port at all addresses of the host; ServerError if that is not possible."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys((family, address) for family, _, _, _, address in infos)
         return [socket.create_server(address, family=family) for family, address in addresses]
     except (OSError, UnicodeError) as error:  # the latter for a malformed name
         reason = getattr(error, "strerror", None) or str(error)
-        raise ServerError(
-            f"The service cannot listen on port {port} of {host}: {reason.partition(' (while ')[0]}.",
-            "a free port (service.port) at one of this machine's addresses (service.host).",
-            "stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST.",
-        ) from None
+        found = f"The service cannot listen on port {port} of {host}: {reason.partition(' (while ')[0]}."
+        expected = "a free port (service.port) at one of this machine's addresses (service.host)."
+        do = "stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST."
+        raise ServerError(found, expected, do) from None
 
 
 def configured(app: Any, host: str, port: int) -> uvicorn.Config:

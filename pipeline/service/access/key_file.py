@@ -98,11 +98,9 @@ def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timed
                 expires_at=now + lifetime if lifetime else None,
             )
         except ValidationError as error:
-            raise ConfigError(
-                f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}.",
-                "1 to 64 letters, digits, spaces and . @ / : _ -",
-                "choose another name.",
-            ) from None
+            found = f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}."
+            expected = "1 to 64 letters, digits, spaces and . @ / : _ -"
+            raise ConfigError(found, expected, "choose another name.") from None
         _write(path, [*keys, key])
     return key, f"bm_{key.id}_{secret}"
 
@@ -113,11 +111,9 @@ def revoke(path: Path, key_id: str) -> Key:
         keys = read(path)
         revoked = next((key for key in keys if key.id == key_id), None)
         if revoked is None:
-            raise ConfigError(
-                f"There is no key with the id {key_id[:80]!r}.",
-                "the id of a key that barometer keys list shows.",
-                "look it up there; a key's id is the part between its first two underscores.",
-            )
+            found, expected = f"There is no key with the id {key_id[:80]!r}.", "an id that barometer keys list shows."
+            do = "look it up there; a key's id is the part between its first two underscores."
+            raise ConfigError(found, expected, do)
         _write(path, [key for key in keys if key is not revoked])
     return revoked
 

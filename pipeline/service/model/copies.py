@@ -79,11 +79,8 @@ class Copies:
                 Candidate(*exported_version(challenger)) if challenger.exists() else None,
             )
         except ModelError as error:
-            raise ModelError(
-                error.found,
-                "the versions that were served last.",
-                f"remove {newest}. The service writes it again when the registry answers.",
-            ) from None
+            do = f"remove {newest}. The service writes it again when the registry answers."
+            raise ModelError(error.found, "the versions that were served last.", do) from None
 
     def intact(self) -> InCharge | None:
         """Return what was served last, if it can be read and its files are as sealed."""

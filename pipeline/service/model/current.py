@@ -199,11 +199,9 @@ class Problems:
         since = self.looking_since
         if since is None or "registry" in self._noted or datetime.now(UTC) - since < OVERDUE:
             return self._noted
-        overdue = DatabaseUnavailableError(
-            f"The registry has not answered for more than {OVERDUE.seconds} seconds.",
-            "an answer.",
-            "see that the database's server runs (barometer status).",
-        )
+        found = f"The registry has not answered for more than {OVERDUE.seconds} seconds."
+        do = "see that the database's server runs (barometer status)."
+        overdue = DatabaseUnavailableError(found, "an answer.", do)
         return {**self._noted, "registry": Problem(since, overdue)}
 
 

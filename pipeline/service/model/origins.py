@@ -104,11 +104,9 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
     except BarometerError:
         raise
     except Exception as error:  # noqa: BLE001 - each filesystem of fsspec has errors of its own
-        raise ModelError(
-            f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
-            "a URI that fsspec can open.",
-            "check the address and the access rights, and that the fsspec package for it is installed.",
-        ) from None
+        found = f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}."
+        do = "check the address and the access rights, and that the fsspec package for it is installed."
+        raise ModelError(found, "a URI that fsspec can open.", do) from None
     return InCharge(Candidate(fetched, version))
 
 
