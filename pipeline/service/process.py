@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -41,8 +42,7 @@ def serve(settings: Settings, ready: Ready = lambda _: None) -> None:
 
     Raises ConfigError if the settings contradict each other, ServerError if the address cannot be listened on.
     """
-    for package in NOT_FOR_SERVING:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # None makes its import fail
+    sys.meta_path.insert(0, _NotForServing())
     from pipeline.service.app import Application
     from pipeline.service.observe.logs import set_up
 
@@ -54,6 +54,15 @@ def serve(settings: Settings, ready: Ready = lambda _: None) -> None:
     gc.collect()
     gc.freeze()  # what exists now stays; to look through it at each collection costs a twentieth of an answer's time
     _Server(configured(application.front, host, port), application, ready).run(listeners)
+
+
+class _NotForServing(MetaPathFinder):
+    """Makes the import of some packages fail, as where they are not installed."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        """Refuse a package that no request needs."""
+        if fullname.partition(".")[0] in NOT_FOR_SERVING:
+            raise ModuleNotFoundError(f"{fullname} is not for serving", name=fullname)
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
