@@ -20,7 +20,9 @@ from pipeline.errors import RequestError
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
+JSON_LINES_NAMES = (JSON_LINES, "application/jsonl", "application/x-ndjson")
 CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
 PROBLEM = "application/problem+json"
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"

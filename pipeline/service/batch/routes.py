@@ -16,20 +16,13 @@ from pipeline.errors import RequestError, ServerError
 from pipeline.orchestration.file_jobs import FileJob, FileJobs
 from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, details_of, job_of
 from pipeline.service.batch.upload import MEDIA_TYPES, Address, idempotency_key, take_in
-from pipeline.service.calls import CSV, JSON_LINES, Call, Route, as_json
+from pipeline.service.calls import CSV, JSON_LINES, JSON_LINES_NAMES, PARQUET, Call, Route, as_json
 from pipeline.service.instances.bodies import negotiated
 from pipeline.service.openapi import described
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
-PARQUET = "application/vnd.apache.parquet"
-ACCEPTED: dict[str, Form] = {
-    CSV: "csv",
-    JSON_LINES: "jsonlines",
-    "application/jsonl": "jsonlines",
-    "application/x-ndjson": "jsonlines",
-    PARQUET: "parquet",
-}
+ACCEPTED = {CSV: "csv", **dict.fromkeys(JSON_LINES_NAMES, "jsonlines"), PARQUET: "parquet"}
 ANSWERED: dict[Form, str] = {
     "csv": f"{CSV}; charset=utf-8; header=present",
     "jsonlines": JSON_LINES,

@@ -21,19 +21,15 @@ from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
 from pipeline.orchestration.file_jobs import Submission
-from pipeline.service.calls import Call
+from pipeline.service.calls import CSV, JSON_LINES_NAMES, PARQUET, Call
 from pipeline.service.instances.bodies import UTF_8, decode
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
 MEDIA_TYPES = {
-    "text/csv": "csv",
-    "application/csv": "csv",
-    "application/jsonlines": "jsonl",
-    "application/jsonl": "jsonl",
-    "application/x-ndjson": "jsonl",
-    "application/vnd.apache.parquet": "parquet",
-    "application/x-parquet": "parquet",
+    **dict.fromkeys((CSV, "application/csv"), "csv"),
+    **dict.fromkeys(JSON_LINES_NAMES, "jsonl"),
+    **dict.fromkeys((PARQUET, "application/x-parquet"), "parquet"),
 }
 """Media types of files, and the formats they mean."""
 BLOCK_BYTES = 1 << 20
