@@ -24,7 +24,6 @@ from pipeline.service.observe.metrics import Metrics
 from pipeline.service.openapi import document
 from pipeline.service.pages import docs, page, site
 from pipeline.service.predict.predictor import Predictor
-from pipeline.service.published import routes as published
 from pipeline.service.published.lookup import Lookup
 from pipeline.service.record.recorder import Recorder
 from pipeline.service.server.front import Front
@@ -106,7 +105,6 @@ class Application:
         has_keys = self.keyring is not None
         return [
             *barometer.routes(standard, self.lookup),
-            *published.routes(self.lookup),
             *batch.routes(settings, self.jobs, everybody=not has_keys),
             *page.Page(settings, self.current, self.predictor, self.lookup, has_keys).routes(),
             *site.routes(settings),

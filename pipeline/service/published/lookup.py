@@ -1,6 +1,6 @@
 """What the weekly run has published of a subject: its latest prediction with the lineage, and its latest features.
 
-`published.routes` answers with the one; `published.completing` and the page take what a request leaves out from the
+`contracts.barometer` answers with the one; `published.completing` and the page take what a request leaves out from the
 other. The entry point is `Lookup`.
 """
 
