@@ -1,5 +1,6 @@
-"""Atomic writes and digests of files."""
+"""Atomic writes, digests and locks of files."""
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -34,6 +35,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     with written_atomically(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process or thread at a time change what is at `path`.
+
+    The lock is a file of its own beside it, because the file itself is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Fixtures: a company in a folder, its settings, and one embedded server for all tests that need a database."""
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -35,10 +34,6 @@ for name in [n for n in os.environ if n.startswith(("BAROMETER", "AIRFLOW"))]:
     del os.environ[name]  # a developer's own installation must never be touched
 
 
-LEAVE_OPEN = "tests/end_to_end/"
-"""Here a service keeps its session with Airflow open until its process ends. In all other tests that is an error."""
-
-
 class _InTurn(LoadFileScheduling):
     """Gives each worker whole files, and one worker all of `tests/dags`: a process can set Airflow up only once."""
 
@@ -48,18 +43,6 @@ class _InTurn(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _InTurn:
     return _InTurn(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.nodeid.startswith(LEAVE_OPEN):
-            item.add_marker(pytest.mark.filterwarnings("default::ResourceWarning"))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    if item.nodeid.startswith(LEAVE_OPEN) and not (nextitem and nextitem.nodeid.startswith(LEAVE_OPEN)):
-        gc.collect()  # what is left open is noticed now, and not in another test
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,23 @@
 """Where a job's files are, and for how long: in `files/<job id>/` of the home, until they expire.
 
 The service and the command `score` hand files in with `hand_in`, the DAG finds them with `find_received`, and `sweep`
-removes expired jobs. This module imports nothing heavy, because the service imports it.
+removes expired jobs, in the service once an hour (`sweep_hourly`). This module imports nothing heavy, because the
+service imports it.
 """
 
+import logging
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 from pipeline.errors import RequestError
 from pipeline.settings import Settings
 
 DAG_ID = "score_file"
+SWEEP_SECONDS = 3600
 FORMATS = ("csv", "jsonl", "parquet")
 _JOB_ID = "[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}"
 _FILE = r"([0-9a-f]{64})\.(?:csv|jsonl|parquet)(?:\.gz)?"
@@ -25,15 +29,22 @@ _INCOMING = ".incoming"
 """The folder of files that are still arriving, beside the jobs' folders."""
 _SUFFIX = re.compile(r"\.(csv|jsonl|ndjson|parquet)(\.gz)?$", re.IGNORECASE)
 
+log = logging.getLogger(__name__)
+
 
 def files_folder(settings: Settings) -> Path:
     """Return the folder of all jobs."""
     return settings.home / "files"
 
 
+def is_job_id(run_id: str) -> bool:
+    """Return whether a DAG run may be a job: Airflow also triggers runs with ids that no folder can have."""
+    return re.fullmatch(_JOB_ID, run_id) is not None
+
+
 def job_folder(settings: Settings, job_id: str) -> Path:
     """Return the path of a job's folder, whether or not it exists."""
-    if not re.fullmatch(_JOB_ID, job_id):
+    if not is_job_id(job_id):
         raise RequestError(
             404,
             f"{job_id[:80]!r} is not a job's id.",
@@ -109,6 +120,17 @@ def sweep(settings: Settings, now: datetime | None = None) -> int:
                 path.unlink(missing_ok=True)
             swept += 1
     return swept
+
+
+def sweep_hourly(settings: Settings, stopping: Event) -> None:
+    """Call `sweep` at once and then every hour, until `stopping`; for a thread of the service."""
+    while not stopping.is_set():
+        try:
+            if swept := sweep(settings):
+                log.info("Removed the files of %d jobs that have expired", swept)
+        except OSError:  # a folder that cannot be read today may be readable tomorrow
+            log.exception("The files of jobs cannot be swept")
+        stopping.wait(SWEEP_SECONDS)
 
 
 def remove(settings: Settings, job_id: str) -> None:

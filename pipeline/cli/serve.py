@@ -27,12 +27,12 @@ def serve() -> None:
     from pipeline.service.process import serve as run
 
     settings = contract_overrides(load_settings(), os.environ)
-    run(settings, ready=lambda address, readiness: click.echo(_describe(settings, address, readiness)))
+    run(settings, ready=lambda readiness: click.echo(_describe(settings, readiness)))
 
 
-def _describe(settings: Settings, address: str, readiness: Mapping[str, Any]) -> str:
+def _describe(settings: Settings, readiness: Mapping[str, Any]) -> str:
     return (
-        f"Listening on {address}: contract {settings.service.contract}, {_describe_access(settings)},"
+        f"Listening on {settings.service.url}: contract {settings.service.contract}, {_describe_access(settings)},"
         f" {_describe_model(readiness)}."
     )
 

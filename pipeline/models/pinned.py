@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from pipeline.models import registry  # scoring reads `Models` without the registry's libraries
 
 
-class Challenger(Handoff):
-    """The model version beside the run's own, the champion."""
+class PinnedVersion(Handoff):
+    """A model version that scores a run."""
 
     model_version: str
     trained_after_cutoff: bool
+    """Whether the model saw data from after the cutoff of the week it scores."""
     bundle: Path
+    """Folder of the version's files."""
     bundle_digest: str
+    """sha256 of the folder's `bundle.json`, as the registry holds it."""
+
+
+class Challenger(PinnedVersion):
+    """The version beside the run's own, the champion."""
 
 
 class Routing(Handoff):
@@ -40,31 +47,17 @@ class Routing(Handoff):
     """Why this mode."""
 
 
-class Models(Handoff):
+class Models(PinnedVersion):
     """The model versions that score a run, decided once by its first task."""
 
-    model_version: str
     model_reason: str
     """Why this version."""
-    trained_after_cutoff: bool
-    """Whether the model saw data from after the cutoff of the week it scores."""
-    bundle: Path
-    """Folder of the model version's files."""
-    bundle_digest: str
-    """sha256 of the folder's `bundle.json`, as the registry holds it."""
     routing: Routing = Routing()
 
 
 def pinned(choice: "registry.ModelChoice", routing: Routing) -> dict[str, Any]:
     """Return the fields of `Models`."""
-    return {
-        "model_version": choice.version,
-        "model_reason": choice.reason,
-        "trained_after_cutoff": choice.trained_after_cutoff,
-        "bundle": choice.bundle,
-        "bundle_digest": choice.bundle_digest,
-        "routing": routing,
-    }
+    return {**choice.model_dump(exclude={"is_current"}), "routing": routing}
 
 
 def todays_routing(settings: Settings, week: Week, choice: "registry.ModelChoice") -> Routing:
@@ -76,7 +69,7 @@ def todays_routing(settings: Settings, week: Week, choice: "registry.ModelChoice
     if settings.routing.mode == "off":
         return Routing()
     version = registry.challenger(settings)
-    if version in {None, choice.version}:
+    if version in {None, choice.model_version}:
         return Routing(reason=f"{settings.routing.mode} is configured, but there is no challenger beside the champion")
     return with_challenger(settings, week, version, Routing(**settings.routing.model_dump(), reason="as configured"))
 

@@ -16,6 +16,7 @@ from pipeline import warehouse
 from pipeline.errors import ModelError
 from pipeline.local.postgres.databases import CONNECTING, databases
 from pipeline.models.bundle import open_bundle
+from pipeline.models.pinned import PinnedVersion
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -37,17 +38,10 @@ class Version:
     """On its test weeks."""
 
 
-@dataclass(frozen=True)
-class ModelChoice:
+class ModelChoice(PinnedVersion):
     """A model version, and why it was chosen."""
 
-    version: str
-    reason: str
-    bundle: Path
-    bundle_digest: str
-    training_cutoff: datetime
-    trained_after_cutoff: bool
-    """Whether it was trained on data from after the week's cutoff."""
+    model_reason: str
     is_current: bool
     """Whether it was chosen as today's champion, so today's routing applies."""
 
@@ -78,14 +72,12 @@ def choose_model(
     else:
         version, reason = _in_force_or_refuse(settings, week), f"in force in the week {week}"
     folder, digest = bundle_of(settings, version)
-    cutoff = open_bundle(folder, digest).training.cutoff
     return ModelChoice(
-        version=version,
-        reason=reason,
+        model_version=version,
+        model_reason=reason,
         bundle=folder,
         bundle_digest=digest,
-        training_cutoff=cutoff,
-        trained_after_cutoff=cutoff > week.cutoff(settings.zone),
+        trained_after_cutoff=open_bundle(folder, digest).training.cutoff > week.cutoff(settings.zone),
         is_current=is_current,
     )
 

@@ -20,7 +20,9 @@ from pipeline.errors import RequestError
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
+JSON_LINES_NAMES = (JSON_LINES, "application/jsonl", "application/x-ndjson")
 CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
 PROBLEM = "application/problem+json"
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -75,7 +77,7 @@ def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None =
     return Response(msgspec.json.encode(content), status, headers, JSON)
 
 
-class Problem(msgspec.Struct):
+class Problem(msgspec.Struct, omit_defaults=True):
     """An error as RFC 9457 has it, with its three parts, and the row and field at fault."""
 
     type: str
@@ -85,16 +87,14 @@ class Problem(msgspec.Struct):
     expected: str
     do: str
     request_id: str
-    row: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    field: str | msgspec.UnsetType = msgspec.UNSET
+    row: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    field: str | None = None
 
 
 def problem(error: RequestError, request_id: str) -> Response:
     """Return an error as a `Problem`."""
-    row = msgspec.UNSET if error.row is None else error.row
-    field = msgspec.UNSET if error.field is None else error.field
-    title = HTTPStatus(error.status).phrase
-    content = Problem("about:blank", title, error.status, str(error), error.expected, error.do, request_id, row, field)
+    title, parts = HTTPStatus(error.status).phrase, (str(error), error.expected, error.do)
+    content = Problem("about:blank", title, error.status, *parts, request_id, error.row, error.field)
     return Response(msgspec.json.encode(content), error.status, error.headers, PROBLEM)
 
 

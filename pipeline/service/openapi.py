@@ -8,6 +8,7 @@ The entry point is `document`; tests/service/test_openapi.py holds the service t
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from pipeline.manifests import KEYS
 from pipeline.service.calls import Paths, Problem, Route, problem
 from pipeline.service.instances.predictions import EXAMPLE, BadRow, Prediction
 from pipeline.service.instances.signature import LARGEST, Signature
-from pipeline.service.latest import Latest
 from pipeline.settings import Settings
 from pipeline.settings.service import LOOPBACK
 
@@ -56,6 +56,7 @@ def described(file: str, **values: Any) -> Paths:
     empty text, openapi.yaml has one.
     """
 
+    @lru_cache(maxsize=1)
     def load(signature: Signature | None) -> Schema:
         facts = {
             "features": signature.features if signature else [],
@@ -67,7 +68,7 @@ def described(file: str, **values: Any) -> Paths:
         paths: Schema = _load(file, **facts, **values)["paths"]
         return paths
 
-    return Latest(load).of
+    return load
 
 
 def _load(file: str, **values: Any) -> Schema:

@@ -33,11 +33,11 @@ LAST_SECONDS = 10.0
 THREADS_SECONDS = 1.0
 """When everything is written, how long threads may still wait for something, such as a silent database."""
 
-Ready = Callable[[str, Mapping[str, Any]], None]
-"""Called with the address that is listened on, and the readiness (`Current.readiness`)."""
+Ready = Callable[[Mapping[str, Any]], None]
+"""Called with the readiness (`Current.readiness`)."""
 
 
-def serve(settings: Settings, ready: Ready = lambda _address, _readiness: None) -> None:
+def serve(settings: Settings, ready: Ready = lambda _: None) -> None:
     """Serve until the process is told to stop; call `ready` once it listens.
 
     Raises ConfigError if the settings contradict each other, ServerError if the address cannot be listened on.
@@ -68,16 +68,15 @@ class _NotForServing(MetaPathFinder):
 def listening(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on the port at all addresses of the host; ServerError if that is not possible."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys((family, address) for family, _, _, _, address in infos)
         return [socket.create_server(address, family=family) for family, address in addresses]
     except (OSError, UnicodeError) as error:  # the latter for a malformed name
         reason = getattr(error, "strerror", None) or str(error)
-        raise ServerError(
-            f"The service cannot listen on port {port} of {host}: {reason.partition(' (while ')[0]}.",
-            "a free port (service.port) at one of this machine's addresses (service.host).",
-            "stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST.",
-        ) from None
+        found = f"The service cannot listen on port {port} of {host}: {reason.partition(' (while ')[0]}."
+        expected = "a free port (service.port) at one of this machine's addresses (service.host)."
+        do = "stop what uses it, or choose others: BAROMETER__SERVICE__PORT, BAROMETER__SERVICE__HOST."
+        raise ServerError(found, expected, do) from None
 
 
 def configured(app: Any, host: str, port: int) -> uvicorn.Config:
@@ -112,9 +111,7 @@ class _Server(uvicorn.Server):
         """Listen, and say so."""
         await super().startup(sockets)
         if self.started:
-            host, port = self.config.host, self.config.port
-            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            self._ready(address, self._application.current.readiness())
+            self._ready(self._application.current.readiness())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the connections once their responses are sent, then stop the background threads."""

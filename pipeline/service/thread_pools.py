@@ -35,13 +35,9 @@ class ThreadPool:
         """Return what `work` returns, called in a thread; raise RequestError 503 when too many requests wait."""
         has_room = self._room.acquire(blocking=False)
         if not has_room and not _is_let_in.get():
-            raise RequestError(
-                503,
-                f"{MOST_WAITING} requests of this kind are waiting already.",
-                "fewer at once.",
-                "try again in a second; predictions of features that are sent whole go on.",
-                headers={"retry-after": "1"},
-            )
+            found = f"{MOST_WAITING} requests of this kind are waiting already."
+            do = "try again in a second; predictions of features that are sent whole go on."
+            raise RequestError(503, found, "fewer at once.", do, headers={"retry-after": "1"})
         _is_let_in.set(True)
         future = self._pool.submit(partial(work, *arguments, **options))
         if has_room:  # until the work has ended, though the client may have gone

@@ -62,7 +62,7 @@ def versions(shared: Settings, unsealed: Path) -> list[Registered]:
 
 def chosen(settings: Settings, week: str, requested: str = "auto", published: str | None = None) -> tuple[str, bool]:
     choice = choose_model(settings, week=Week.parse(week), requested=requested, published_version=published, now=NOW)
-    return choice.version, choice.trained_after_cutoff
+    return choice.model_version, choice.trained_after_cutoff
 
 
 def test_without_any_version_the_way_out_is_named(warehouse_settings: Settings) -> None:
@@ -90,8 +90,7 @@ def test_the_first_version_is_champion_from_its_training_cutoff_on(shared, versi
 
 def test_auto_takes_the_champion_for_the_last_complete_week(shared, versions) -> None:
     choice = choose_model(shared, week=LAST_COMPLETE, requested="auto", published_version=None, now=NOW)
-    assert (choice.version, choice.reason) == ("1", "the champion")
-    assert choice.training_cutoff == MARCH.cutoff(shared.zone)
+    assert (choice.model_version, choice.model_reason) == ("1", "the champion")
     assert open_bundle(choice.bundle, choice.bundle_digest).read(choice.bundle, "model.onnx")
     assert choice.bundle.is_relative_to(shared.home / "mlflow")
 

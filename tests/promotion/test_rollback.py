@@ -81,7 +81,7 @@ def test_the_weeks_it_published_are_named_with_the_versions_in_force_now(promote
         f"barometer backfill --from {APRIL.plus(4)} --to {APRIL.plus(4)} --model 2",
     ]
     repeated = registry.choose_model(promoted, week=APRIL.plus(1), requested="auto", published_version="3")
-    assert (repeated.version, repeated.reason) == (
+    assert (repeated.model_version, repeated.model_reason) == (
         "3",
         "made the week's published predictions, though it was withdrawn since",
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from pipeline.service import connection
 from pipeline.service.model import current
 from pipeline.service.published import lookup
 from pipeline.settings import Settings
+from pipeline.warehouse import bounded
 from tests.company import company_settings, own_database
 from tests.service.proxy import Wire
 from tests.service.server import Server, export_tiny, running
@@ -23,7 +23,7 @@ from tests.tiny_model import COMPANY_COLUMNS
 def _patient() -> Iterator[None]:
     """Have lookups wait longer for the database than they do in earnest: on a busy machine it may take a while."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(connection, "CONNECT_SECONDS", 20)
+        patched.setattr(bounded, "CONNECT_SECONDS", 20)
         patched.setattr(lookup, "ANSWER_SECONDS", 20)
         yield
 

@@ -13,8 +13,9 @@ import pytest
 from pipeline.batch_jobs.places import files_folder, job_folder
 from pipeline.errors import RequestError
 from pipeline.local.credentials import credentials
+from pipeline.orchestration.file_jobs import Submission
 from pipeline.service.batch import upload
-from pipeline.service.batch.upload import Submission, idempotency_key, take_in
+from pipeline.service.batch.upload import idempotency_key, take_in
 from pipeline.service.calls import Call
 from pipeline.settings import Settings
 from tests.end_to_end.airflow import free_ports
@@ -69,6 +70,13 @@ def test_where_airflow_does_not_answer_it_says_when_to_come_back(without_airflow
         assert "gives no answer" in answer.json()["detail"]
     assert credentials(registered.home).airflow_passwords["operator"] not in answer.text
     assert not list(files_folder(registered).glob("**/*.csv"))
+
+
+def test_the_session_with_airflow_ends_with_the_service(registered):
+    with running(registered) as server:
+        jobs = server.application.jobs
+    with pytest.raises(RuntimeError, match="client has been closed"):
+        jobs.latest(None, 1)
 
 
 def test_what_has_expired_is_swept_without_anybody_asking(registered):
@@ -229,19 +237,6 @@ def test_an_allowed_address_is_taken_as_it_is(strict):
     taken_in = taken(strict, b'{"uri": "s3://in/x.csv"}', content_type="application/json")
     assert (taken_in.uri, taken_in.format, taken_in.name("job1")) == ("s3://in/x.csv", None, None)
     assert taken(strict, b'{"uri": "s3://in/x", "format": "csv"}', content_type="application/json").format == "csv"
-
-
-def test_a_body_that_stops_coming_is_not_waited_for(strict):
-    async def stuck() -> AsyncIterator[bytes]:
-        yield ROWS
-        await asyncio.sleep(60)
-
-    waiting = call(b"", content_type="text/csv")
-    waiting.stream = stuck
-    with pytest.raises(RequestError) as refused:
-        asyncio.run(take_in(strict, waiting))
-    assert refused.value.status == 408
-    assert not [path for path in files_folder(strict).rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256, "a\nb"])

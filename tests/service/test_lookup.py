@@ -23,13 +23,11 @@ from pipeline.errors import RequestError
 from pipeline.manifests import SnapshotManifest
 from pipeline.point_in_time.snapshot import build_snapshot
 from pipeline.point_in_time.subject_hash import hash_of_key, shard_of
-from pipeline.service import connection
 from pipeline.service.published import lookup
-from pipeline.service.published.lookup import Lookup, PublishedPrediction
-from pipeline.service.published.snapshot_rows import FeatureQuery
+from pipeline.service.published.lookup import FeatureQuery, Lookup, PublishedPrediction
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import read_sources
-from pipeline.warehouse import engine, transaction
+from pipeline.warehouse import bounded, engine, transaction
 from pipeline.weeks import Week
 from tests.company import company_settings, own_database
 from tests.handmade import WEEK, feature_row, make_snapshot
@@ -78,6 +76,14 @@ def looked_up(weeks: Settings, opened: Callable[[Settings], Lookup]) -> Lookup:
     return opened(weeks)
 
 
+def features(lookup: Lookup, customer_id: str, product_id: str, names: list[str]) -> Any:
+    """The week and the features of one subject."""
+    (found,) = lookup.features([FeatureQuery(customer_id, product_id, tuple(names))])
+    if isinstance(found, RequestError):
+        raise found
+    return found
+
+
 def run_of(settings: Settings, week: Week) -> Any:
     query = text("SELECT * FROM prediction_runs WHERE run_id = (SELECT run_id FROM published_weeks WHERE week = :week)")
     with transaction(settings) as connected:
@@ -98,7 +104,7 @@ def test_a_prediction_comes_with_its_lineage(looked_up: Lookup, weeks: Settings)
         "trained_after_cutoff": False,
         "info": {"info_name": "Zoë"},
         "run_id": f"{LATER}.1",
-        "published_at": run.published_at.isoformat(),
+        "published_at": run.published_at.isoformat().replace("+00:00", "Z"),
         "snapshot_digest": run.snapshot_digest,
         **FACTS,
     }
@@ -120,18 +126,14 @@ def test_ids_may_hold_anything(looked_up: Lookup):
     for strange in ("", "c0000\0", "\ud800", "c" * 100_000, "'; SELECT", "%", "C0000"):
         assert looked_up.prediction(strange, "p0") is None
         assert looked_up.prediction("c0000", strange) is None
-        assert looked_up.features(strange, strange, NAMES) is None
+        assert features(looked_up, strange, strange, NAMES) is None
         assert looked_up.usual(strange) is None
 
 
-def test_who_is_not_in_the_latest_week_has_no_prediction(looked_up: Lookup):
-    assert looked_up.prediction("gone", "p9") is None
-    assert looked_up.features("gone", "p9", NAMES) is None
-
-
-def test_before_anything_is_published_there_is_nothing(warehouse_settings: Settings, opened):
-    empty = opened(warehouse_settings)
-    assert (empty.prediction("c", "p"), empty.features("c", "p", NAMES), empty.usual("p")) == (None, None, None)
+def test_of_who_is_not_in_the_latest_week_there_is_nothing(looked_up: Lookup, warehouse_settings: Settings, opened):
+    assert (looked_up.prediction("gone", "p9"), features(looked_up, "gone", "p9", NAMES)) == (None, None)
+    empty = opened(warehouse_settings)  # nothing was ever published
+    assert (empty.prediction("c", "p"), features(empty, "c", "p", NAMES), empty.usual("p")) == (None, None, None)
 
 
 def test_a_subject_that_was_kept_out_gets_the_reasons(looked_up: Lookup):
@@ -139,7 +141,7 @@ def test_a_subject_that_was_kept_out_gets_the_reasons(looked_up: Lookup):
         looked_up.prediction(*KEPT_OUT)
     assert refused.value.status == 404
     with pytest.raises(RequestError, match="kept out of the week") as refused:
-        looked_up.features(*KEPT_OUT, NAMES)
+        features(looked_up, *KEPT_OUT, NAMES)
     assert refused.value.status == 422
 
 
@@ -157,7 +159,10 @@ def test_features_are_those_of_the_snapshot(looked_up: Lookup, weeks: Settings):
         for row in pq.read_table(file).to_pylist():
             subject = (row["customer_id"], row["product_id"])
             if subject != KEPT_OUT:
-                assert looked_up.features(*subject, NAMES) == (str(LATER), (row["kind"], row["amount"], row["is_busy"]))
+                assert features(looked_up, *subject, NAMES) == (
+                    str(LATER),
+                    (row["kind"], row["amount"], row["is_busy"]),
+                )
 
 
 def test_many_are_looked_up_by_one_query_each_with_its_own_answer(looked_up: Lookup, weeks: Settings):
@@ -169,7 +174,7 @@ def test_many_are_looked_up_by_one_query_each_with_its_own_answer(looked_up: Loo
     others = [*nobody, FeatureQuery("c0000", "p0", ("nonsense",))]
     asked: list[str] = []
     event.listen(looked_up.engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
-    found = looked_up.features_of([*others, *wanted])
+    found = looked_up.features([*others, *wanted])
     assert len(asked) == 1
     assert found[:3] == [None, None, None]
     assert isinstance(found[3], RequestError)
@@ -185,7 +190,7 @@ def test_many_are_looked_up_by_one_query_each_with_its_own_answer(looked_up: Loo
 def test_a_feature_that_the_snapshot_does_not_have_is_asked_for(looked_up: Lookup):
     for name in ("nonsense", "info_name", "customer_id"):
         with pytest.raises(RequestError, match=f"does not have the model's feature '{name}'") as refused:
-            looked_up.features("c0000", "p0", ["amount", name])
+            features(looked_up, "c0000", "p0", ["amount", name])
         assert (refused.value.status, refused.value.field) == (422, name)
 
 
@@ -210,8 +215,8 @@ def test_missing_and_infinite_values_are_missing(published):
         feature_row("b", amount=-math.inf, row=math.nan, kind="__missing__"),
     ]
     looked_up, _ = published(rows)
-    assert looked_up.features("a", "p0", ["kind", "row", "amount"]) == (str(WEEK), (None, None, None))
-    assert looked_up.features("b", "p0", ["kind", "row", "amount"]) == (str(WEEK), ("__missing__", None, None))
+    assert features(looked_up, "a", "p0", ["kind", "row", "amount"]) == (str(WEEK), (None, None, None))
+    assert features(looked_up, "b", "p0", ["kind", "row", "amount"]) == (str(WEEK), ("__missing__", None, None))
 
 
 def test_every_row_of_several_row_groups_is_found(published):
@@ -236,28 +241,28 @@ def test_every_row_of_several_row_groups_is_found(published):
     assert pq.read_metadata(file).num_row_groups == 3
     for number in (0, 1, 65_535, 65_536, 65_537, 131_071, 131_072, many - 1):
         values = (f"kind {number % 7}", float(number))
-        assert looked_up.features(customers[number], f"p{number % 3}", ["kind", "amount"]) == (str(WEEK), values)
+        assert features(looked_up, customers[number], f"p{number % 3}", ["kind", "amount"]) == (str(WEEK), values)
 
 
 def test_a_snapshot_that_was_changed_is_refused_from_then_on(published, caplog):
     rows = [feature_row(f"c{number}") for number in range(10)]
     looked_up, file = published(rows)
-    assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
+    assert features(looked_up, "c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
     content = file.read_bytes()
     changed = pq.read_table(file)
     pq.write_table(changed.set_column(2, "amount", pa.array([2.0] * 10, pa.float32())), file)
     assert file.stat().st_size == len(content)  # each piece of it lies where it lay
     for _ in range(2):
         with pytest.raises(RequestError, match="not as the run wrote them") as refused:
-            looked_up.features("c3", "p0", ["amount"])
+            features(looked_up, "c3", "p0", ["amount"])
         assert refused.value.status == 503
         assert str(file) not in str(refused.value)
     assert str(file) in caplog.text
     file.write_bytes(content)
-    assert looked_up.features("c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
+    assert features(looked_up, "c3", "p0", ["amount"]) == (str(WEEK), (1.0,))
     file.unlink()
     with pytest.raises(RequestError, match="not as the run wrote them"):
-        looked_up.features("c3", "p0", ["amount"])
+        features(looked_up, "c3", "p0", ["amount"])
 
 
 def test_a_manifest_of_another_run_is_refused(warehouse_settings: Settings, published):
@@ -265,7 +270,7 @@ def test_a_manifest_of_another_run_is_refused(warehouse_settings: Settings, publ
     with transaction(warehouse_settings) as connected:
         connected.execute(text("UPDATE prediction_runs SET snapshot_digest = repeat('0', 64)"))
     with pytest.raises(RequestError, match="not as the run wrote them"):
-        looked_up.features("c3", "p0", ["amount"])
+        features(looked_up, "c3", "p0", ["amount"])
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), min_size=1, max_size=50), st.integers(1, 5000))
@@ -360,7 +365,7 @@ def test_a_warehouse_that_says_nothing_is_not_waited_for(
     weeks: Settings, wire: Wire, opened, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lookup, "ANSWER_SECONDS", 1)
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(bounded, "CONNECT_SECONDS", 2)
     over_wire = opened(through(weeks, wire))
     until(lambda: usual_or_none(over_wire) == 0.5)
     wire.silent.set()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,10 @@ def test_an_exported_version_is_served_from_its_folder(settings: Settings, tmp_p
         with watching(container) as current:
             facts = current.readiness()
             assert (facts["status"], facts["champion"], facts["loaded_from"]) == ("ready", "3", "folder")
-            assert facts["registry"] == {"state": "not used", "since": None, "error": None}
             scores = current.serving.score(ROWS, NOBODY)
             assert scores.satisfaction == expected
             assert scores.likely_satisfied == [one >= 0.9 for one in expected]
-            until(lambda current=current: not current.is_watching)
+            until(lambda: "current model" not in {thread.name for thread in threading.enumerate()})
         assert not container.home.exists()
 
 

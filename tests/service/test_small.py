@@ -49,8 +49,8 @@ def ask(address):
                                                                    if sys.modules[name] is not None})}))
     os.kill(os.getpid(), signal.SIGTERM)
 
-def when_ready(address, readiness):
-    threading.Thread(target=ask, args=(address,), daemon=True).start()
+def when_ready(readiness):
+    threading.Thread(target=ask, args=(load_settings().service.url,), daemon=True).start()
 
 import pipeline.cli  # as the command does
 from pipeline.service.process import serve

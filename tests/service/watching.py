@@ -35,12 +35,12 @@ def problems(current: Current) -> dict[str, str]:
 
 def copy_of(settings: Settings, role: str = "champion") -> Path:
     """The folder of the version that the local copy holds in this role."""
-    return max((settings.home / "service/copies").glob("[0-9]*")) / role
+    return max((settings.home / "service").glob("copies-*/[0-9]*")) / role
 
 
 def copies(settings: Settings) -> set[str]:
     """The digests of all versions that are copied."""
-    found = (settings.home / "service/copies").glob("*/*/version.json")
+    found = (settings.home / "service").glob("copies-*/*/*/version.json")
     return {json.loads(path.read_text())["digest"] for path in found}
 
 

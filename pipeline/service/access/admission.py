@@ -97,24 +97,18 @@ def admit(call: Call, route: Route, keyring: Keyring | None, *, only_loopback: b
     if len(call.scope["headers"]) != len(call.fields):
         _join_repeated(call)
     if only_loopback and _host(call.fields.get(b"host", b"")) not in LOOPBACK:
-        raise RequestError(
-            421,
-            "The header Host names another host.",
-            "127.0.0.1 or localhost, the only names that this service answers to.",
-            "use that address; to be reached from elsewhere set service.host and service.auth.",
-        )
+        expected = "127.0.0.1 or localhost, the only names that this service answers to."
+        do = "use that address; to be reached from elsewhere set service.host and service.auth."
+        raise RequestError(421, "The header Host names another host.", expected, do)
     if route.method != "GET":
         _check_origin(call)
     if keyring is not None and route.scope is not None:
         key = keyring.check(call.fields.get(b"authorization"), call.fields.get(b"x-api-key"))
         call.key_name, call.key_scopes = key.name, key.allowed
         if route.scope not in key.allowed:
-            raise RequestError(
-                403,
-                f"The API key {key.name!r} may {', '.join(sorted(key.allowed))}.",
-                f"a key with the scope {route.scope}.",
-                f"use another key; barometer keys create NAME --scope {route.scope} makes one.",
-            )
+            found = f"The API key {key.name!r} may {', '.join(sorted(key.allowed))}."
+            do = f"use another key; barometer keys create NAME --scope {route.scope} makes one."
+            raise RequestError(403, found, f"a key with the scope {route.scope}.", do)
 
 
 def _join_repeated(call: Call) -> None:
@@ -139,12 +133,8 @@ def _check_origin(call: Call) -> None:
     origin = call.fields.get(b"origin")
     is_ours = origin is None or origin.partition(b"://")[2] == call.fields.get(b"host")
     if not is_ours or call.fields.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}:
-        raise RequestError(
-            403,
-            "The request comes from another site's page.",
-            "a program, or a page of this service.",
-            "call the API from a server, not from a page.",
-        )
+        found, do = "The request comes from another site's page.", "call the API from a server, not from a page."
+        raise RequestError(403, found, "a program, or a page of this service.", do)
 
 
 def _token(authorization: bytes | None) -> bytes:
@@ -161,10 +151,6 @@ def _token(authorization: bytes | None) -> bytes:
 
 
 def _refused(found: str) -> RequestError:
-    return RequestError(
-        401,
-        found,
-        "a key in the header X-API-Key or Authorization: Bearer, or as the password of a login.",
-        "ask the service's operators for one; barometer keys create NAME --scope predict makes it.",
-        headers={"www-authenticate": 'Basic realm="Barometer", Bearer'},
-    )
+    expected = "a key in the header X-API-Key or Authorization: Bearer, or as the password of a login."
+    do = "ask the service's operators for one; barometer keys create NAME --scope predict makes it."
+    return RequestError(401, found, expected, do, headers={"www-authenticate": 'Basic realm="Barometer", Bearer'})

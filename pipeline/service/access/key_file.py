@@ -4,12 +4,10 @@
 `read`, `create`, `revoke`.
 """
 
-import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Annotated, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.errors import ConfigError
-from pipeline.files import written_atomically
+from pipeline.files import locked, written_atomically
 from pipeline.service.calls import AccessScope
 
 SECRET_BYTES = 32
@@ -86,7 +84,7 @@ def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timed
     Raises ConfigError if the file cannot be read, or the name is not allowed.
     """
     secret = secrets.token_urlsafe(SECRET_BYTES)
-    with _locked(path):
+    with locked(path):
         keys = read(path)
         taken = {key.id for key in keys}
         now = datetime.now(UTC).replace(microsecond=0)
@@ -100,26 +98,22 @@ def create(path: Path, name: str, scopes: Sequence[AccessScope], lifetime: timed
                 expires_at=now + lifetime if lifetime else None,
             )
         except ValidationError as error:
-            raise ConfigError(
-                f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}.",
-                "1 to 64 letters, digits, spaces and . @ / : _ -",
-                "choose another name.",
-            ) from None
+            found = f"{name[:80]!r} cannot be a key's name: {error.errors()[0]['msg']}."
+            expected = "1 to 64 letters, digits, spaces and . @ / : _ -"
+            raise ConfigError(found, expected, "choose another name.") from None
         _write(path, [*keys, key])
     return key, f"bm_{key.id}_{secret}"
 
 
 def revoke(path: Path, key_id: str) -> Key:
     """Remove a key from a file and return its record; ConfigError if the file cannot be read or lacks it."""
-    with _locked(path):
+    with locked(path):
         keys = read(path)
         revoked = next((key for key in keys if key.id == key_id), None)
         if revoked is None:
-            raise ConfigError(
-                f"There is no key with the id {key_id[:80]!r}.",
-                "the id of a key that barometer keys list shows.",
-                "look it up there; a key's id is the part between its first two underscores.",
-            )
+            found, expected = f"There is no key with the id {key_id[:80]!r}.", "an id that barometer keys list shows."
+            do = "look it up there; a key's id is the part between its first two underscores."
+            raise ConfigError(found, expected, do)
         _write(path, [key for key in keys if key is not revoked])
     return revoked
 
@@ -128,15 +122,3 @@ def _write(path: Path, keys: list[Key]) -> None:
     with written_atomically(path) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(_Content(keys=keys).model_dump_json(indent=1), encoding="utf-8")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time change a file. The lock is a file of its own, since the file itself is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

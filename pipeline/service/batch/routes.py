@@ -1,10 +1,10 @@
 """Files of rows: `POST /batch-predictions` and what follows it. Airflow does the work (`dags/score_file.py`).
 
 A job's state is Airflow's and its files lie in the home. The service keeps nothing and may be restarted at any time.
-`upload` takes the file in, `jobs` speaks with Airflow. The entry point is `routes`.
+`upload` takes the file in, `orchestration.file_jobs` speaks with Airflow. The entry point is `routes`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
@@ -13,22 +13,16 @@ from starlette.responses import Response, StreamingResponse
 from pipeline.batch_jobs.places import REJECTS_FILE, RESULTS_FILE, job_folder, remove
 from pipeline.batch_jobs.result_formats import FORMS, Form, stream_results
 from pipeline.errors import RequestError, ServerError
-from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, Jobs
+from pipeline.orchestration.file_jobs import FileJob, FileJobs
+from pipeline.service.batch.jobs import PATH, Job, JobDetails, JobList, details_of, job_of
 from pipeline.service.batch.upload import MEDIA_TYPES, Address, idempotency_key, take_in
-from pipeline.service.calls import CSV, JSON_LINES, Call, Endpoint, Route, as_json
+from pipeline.service.calls import CSV, JSON_LINES, JSON_LINES_NAMES, PARQUET, Call, Route, as_json
 from pipeline.service.instances.bodies import negotiated
 from pipeline.service.openapi import described
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
-PARQUET = "application/vnd.apache.parquet"
-ACCEPTED: dict[str, Form] = {
-    CSV: "csv",
-    JSON_LINES: "jsonlines",
-    "application/jsonl": "jsonlines",
-    "application/x-ndjson": "jsonlines",
-    PARQUET: "parquet",
-}
+ACCEPTED = {CSV: "csv", **dict.fromkeys(JSON_LINES_NAMES, "jsonlines"), PARQUET: "parquet"}
 ANSWERED: dict[Form, str] = {
     "csv": f"{CSV}; charset=utf-8; header=present",
     "jsonlines": JSON_LINES,
@@ -40,37 +34,35 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def routes(settings: Settings, *, everybody: bool) -> list[Route]:
+def routes(settings: Settings, jobs: FileJobs | None, *, everybody: bool) -> list[Route]:
     """Return the routes of batch predictions; with `everybody`, where no keys are required, all see all jobs."""
-    at = _Endpoints(settings, Jobs(settings), everybody)
     types = {"job": Job, "jobs": JobList, "details": JobDetails, "address": Address}
     paths = described("batch/routes.yaml", media_types=MEDIA_TYPES, forms=FORMS, **types)
 
-    def route(method: Literal["GET", "POST", "DELETE"], path: str, endpoint: Endpoint) -> Route:
+    def route(method: Literal["GET", "POST", "DELETE"], path: str, endpoint: _Endpoint) -> Route:
         async def answer(call: Call) -> Response:
-            _refuse_without_airflow(settings)
-            return await endpoint(call)
+            return await endpoint(_Endpoints(settings, _available(settings, jobs), everybody), call)
 
         return Route(method, PATH + path, answer, "batch", paths, is_streaming=method == "POST")
 
     return [
-        route("POST", "", at.submit),
-        route("GET", "", lambda call: _ask(at.latest, call)),
-        route("GET", "/{id}", lambda call: _ask(at.describe, call)),
-        route("GET", "/{id}/results", lambda call: _ask(at.file, call, RESULTS_FILE)),
-        route("GET", "/{id}/rejects", lambda call: _ask(at.file, call, REJECTS_FILE)),
-        route("DELETE", "/{id}", lambda call: _ask(at.end, call)),
+        route("POST", "", _Endpoints.submit),
+        route("GET", "", lambda at, call: _ask(at.latest, call)),
+        route("GET", "/{id}", lambda at, call: _ask(at.describe, call)),
+        route("GET", "/{id}/results", lambda at, call: _ask(at.file, call, RESULTS_FILE)),
+        route("GET", "/{id}/rejects", lambda at, call: _ask(at.file, call, REJECTS_FILE)),
+        route("DELETE", "/{id}", lambda at, call: _ask(at.end, call)),
     ]
 
 
-def _refuse_without_airflow(settings: Settings) -> None:
-    """Refuse where there can be no Airflow. If it is only down, `_ask` says so."""
-    if settings.service.model_folder is not None:
+def _available(settings: Settings, jobs: FileJobs | None) -> FileJobs:
+    """Return the jobs; raise 501 where there can be no Airflow. If it is only down, `_ask` says so."""
+    if jobs is None:
         found = "This service runs from a model's folder alone (service.model_folder), without Airflow."
     elif not (settings.home / "airflow" / "passwords.json").exists():  # it is written before Airflow starts
         found = "From this service's home no Airflow was ever started."
     else:
-        return
+        return jobs
     do = "POST /predict takes up to service.rows rows at once; a cloud has batch jobs of its own."
     raise RequestError(501, found, "a service beside Airflow (make up), which scores files.", do)
 
@@ -87,7 +79,7 @@ async def _ask(work: Callable[_P, _R], *arguments: _P.args, **options: _P.kwargs
 @dataclass(frozen=True)
 class _Endpoints:
     settings: Settings
-    jobs: Jobs
+    jobs: FileJobs
     everybody: bool
 
     async def submit(self, call: Call) -> Response:
@@ -98,14 +90,15 @@ class _Endpoints:
             job, is_new = await _ask(self.jobs.submit, job_id, submission, call.key_name, known)
         finally:
             submission.discard()
-        headers = {"location": job.links.itself} | ({} if is_new else {"idempotency-replayed": "true"})
-        return as_json(job, 202, headers)
+        headers = {"location": f"{PATH}/{job.id}"} | ({} if is_new else {"idempotency-replayed": "true"})
+        return as_json(job_of(job), 202, headers)
 
     def latest(self, call: Call) -> Response:
-        return as_json(JobList(self.jobs.latest(self._owner(call), MOST_LISTED)))
+        return as_json(JobList([*map(job_of, self.jobs.latest(self._owner(call), MOST_LISTED))]))
 
     def describe(self, call: Call) -> Response:
-        return as_json(self.jobs.details(self._job(call)))
+        job = self._job(call)
+        return as_json(details_of(job, self.jobs.handoff(job), self.jobs.reason(job)))
 
     def file(self, call: Call, name: str) -> Response:
         form = _form(call)
@@ -133,7 +126,7 @@ class _Endpoints:
             self.jobs.cancel(job, call.key_name)
         return self.describe(call)
 
-    def _job(self, call: Call) -> Job:
+    def _job(self, call: Call) -> FileJob:
         """Return the job that the path names, if the caller may see it."""
         job = self.jobs.find(call.path_params["id"], self._owner(call))
         if job is None:
@@ -147,6 +140,9 @@ class _Endpoints:
             return None
         assert call.key_name is not None, "a key is required"
         return call.key_name
+
+
+_Endpoint = Callable[[_Endpoints, Call], Awaitable[Response]]
 
 
 def _form(call: Call) -> Form:

@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,50 +20,25 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from pipeline.batch_jobs.allowed_uris import check_uri
 from pipeline.batch_jobs.places import FORMATS, incoming, suffix_of
 from pipeline.errors import RequestError
-from pipeline.service.calls import Call
+from pipeline.orchestration.file_jobs import Submission
+from pipeline.service.calls import CSV, JSON_LINES_NAMES, PARQUET, Call
 from pipeline.service.instances.bodies import UTF_8, decode
 from pipeline.service.thread_pools import files as file_threads
 from pipeline.settings import Settings
 
 MEDIA_TYPES = {
-    "text/csv": "csv",
-    "application/csv": "csv",
-    "application/jsonlines": "jsonl",
-    "application/jsonl": "jsonl",
-    "application/x-ndjson": "jsonl",
-    "application/vnd.apache.parquet": "parquet",
-    "application/x-parquet": "parquet",
+    **dict.fromkeys((CSV, "application/csv"), "csv"),
+    **dict.fromkeys(JSON_LINES_NAMES, "jsonl"),
+    **dict.fromkeys((PARQUET, "application/x-parquet"), "parquet"),
 }
 """Media types of files, and the formats they mean."""
 BLOCK_BYTES = 1 << 20
-"""Bytes gathered in memory before they are written, in a thread."""
+"""Bytes gathered in memory before they are written."""
 JSON_BYTES = 65_536
 MOST_FIELDS, FIELD_BYTES = 100, 65_536
 """Bounds on what a form may hold beside its file; Starlette keeps it in memory."""
 LEAST_BYTES_A_SECOND = 50_000
 """The slowest upload that is waited for. A poor line is as fast: the largest file of 2 GB has 11 hours."""
-
-
-@dataclass
-class Submission:
-    """What is to be scored: a file that has arrived, or an address."""
-
-    arrived: Path | None = None
-    digest: str = ""
-    suffix: str = ""
-    """Of a file that has arrived: csv, csv.gz, …"""
-    uri: str | None = None
-    format: str | None = None
-    """Of an address that does not say it."""
-
-    def name(self, job_id: str) -> str | None:
-        """Return the name that `hand_in` gives the file; None for an address."""
-        return f"{job_id}/{self.digest}.{self.suffix}" if self.arrived else None
-
-    def discard(self) -> None:
-        """Remove the file unless it was handed in."""
-        if self.arrived is not None:
-            self.arrived.unlink(missing_ok=True)
 
 
 def idempotency_key(call: Call) -> str | None:
@@ -215,23 +189,19 @@ def _unreadable(reason: str) -> RequestError:
 
 
 class ArrivingFile:
-    """A file that is written and digested as it comes, block by block, in threads."""
+    """A file that is written and digested as it comes, in threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("wb")
-        self._block = bytearray()
+        self._file = path.open("wb", BLOCK_BYTES)
         self._digest = sha256()
 
     async def add(self, part: bytes) -> None:
         """Add a part."""
-        self._block += part
-        if len(self._block) >= BLOCK_BYTES:
-            await file_threads(self._write)
+        await file_threads(self._write, part)
 
     async def finish(self) -> str:
-        """Write the rest and close the file; return the sha256 of all."""
-        await file_threads(self._write)
+        """Close the file; return the sha256 of all."""
         await file_threads(self._file.close)
         return self._digest.hexdigest()
 
@@ -241,7 +211,6 @@ class ArrivingFile:
             self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _write(self) -> None:
-        block, self._block = self._block, bytearray()
-        self._digest.update(block)
-        self._file.write(block)
+    def _write(self, part: bytes) -> None:
+        self._digest.update(part)
+        self._file.write(part)

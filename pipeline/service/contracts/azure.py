@@ -14,18 +14,12 @@ from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances.bodies import media_type_among, null_for_nan
 from pipeline.service.instances.rows import Absent, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
-from pipeline.service.model.current import Current
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
-from pipeline.settings.service import Service
 
 
-def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
+def routes(standard: Standard) -> list[Route]:
     """Return the routes of Azure ML's inference server."""
-    paths = described("contracts/azure.yaml", most_rows=service.rows)
-    azure = Standard(current, predictor, service.rows, paths)
-    score = azure.predictions("/score", read, on_error_row=True)
-    return [azure.get("/", "Healthy\n", needs_model=True), score]
+    azure = standard.described("azure")
+    return [azure.get("/", "Healthy\n", needs_model=True), azure.predictions("/score", read, on_error_row=True)]
 
 
 class Body(msgspec.Struct):

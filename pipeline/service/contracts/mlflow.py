@@ -17,10 +17,6 @@ from pipeline.service.instances.bodies import csv_rows, media_type_among, null_f
 from pipeline.service.instances.rows import Absent, Columns, Frame, Reader, Rows
 from pipeline.service.instances.signature import Instances
 from pipeline.service.instances.wording import describe
-from pipeline.service.model.current import Current
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
-from pipeline.settings.service import Service
 
 MLFLOW = "3.17.2"
 """The version of MLflow whose scoring server this speaks like; clients ask for it."""
@@ -34,10 +30,9 @@ ERROR_CODES = {
 """MLflow's names for statuses; every other one is a BAD_REQUEST."""
 
 
-def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
+def routes(standard: Standard) -> list[Route]:
     """Return the routes of MLflow's scoring server."""
-    paths = described("contracts/mlflow.yaml", most_rows=service.rows, version=MLFLOW)
-    mlflow = Standard(current, predictor, service.rows, paths, error)
+    mlflow = standard.described("mlflow", error, version=MLFLOW)
     return [
         mlflow.get("/ping", "\n", needs_model=True),
         mlflow.get("/health", "\n", needs_model=True),

@@ -24,19 +24,15 @@ from pipeline.service.instances.tensors import BINARY, NUMBERS, OUTPUTS, instanc
 from pipeline.service.instances.wording import describe
 from pipeline.service.model.current import Current
 from pipeline.service.model.serving import Serving
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
-from pipeline.settings.service import Service
 
 MODEL = "/v2/models/{model}"
 DATATYPES = {"number": "FP64", "category": "BYTES"}
 
 
-def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
+def routes(standard: Standard) -> list[Route]:
     """Return the routes of the protocol."""
     values = {"outputs": [*OUTPUTS], "numbers": [*NUMBERS], "datatypes": DATATYPES}
-    paths = described("contracts/open_inference.yaml", most_rows=service.rows, **values)
-    v2 = Standard(current, predictor, service.rows, paths, error)
+    v2, current = standard.described("open_inference", error, **values), standard.current
     found = [
         v2.get("/v2", {"name": "barometer", "version": pipeline.__version__, "extensions": ["binary_tensor_data"]}),
         v2.get("/v2/health/live", {"live": True}),
@@ -44,8 +40,8 @@ def routes(current: Current, predictor: Predictor, service: Service) -> list[Rou
     ]
     for path in (MODEL, MODEL + "/versions/{version}"):
         found += [
-            Route("GET", path, partial(_model, current), "predict", paths, error),
-            Route("GET", f"{path}/ready", partial(_model_ready, current), None, paths, error),
+            Route("GET", path, partial(_model, current), "predict", v2.paths, error),
+            Route("GET", f"{path}/ready", partial(_model_ready, current), None, v2.paths, error),
             v2.predictions(f"{path}/infer", partial(read, current), write),
         ]
     return found

@@ -7,6 +7,7 @@ client asks for another. The entry point is `routes`.
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 from starlette.responses import Response
@@ -20,9 +21,6 @@ from pipeline.service.instances.bodies import form_of, negotiated, raw_rows
 from pipeline.service.instances.predictions import Prediction, example_in
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances, limited
-from pipeline.service.model.current import Current
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
 from pipeline.settings.service import Service
 
 TRANSFORMS = 8
@@ -34,13 +32,12 @@ TOGETHER_MEGABYTES = 100
 """SageMaker's bound for the transforms at once times their payload."""
 
 
-def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
+def routes(standard: Standard) -> list[Route]:
     """Return the routes that SageMaker asks for."""
-    parameters = _execution_parameters(service)
+    parameters = _execution_parameters(standard.service)
     values = {"json": example_in(JSON), "csv": example_in(CSV, header=False), "lines": example_in(JSON_LINES)}
     values |= {"columns": predictions.COLUMNS, "parameters": parameters}
-    paths = described("contracts/sagemaker.yaml", most_rows=MOST_ROWS, **values)
-    sagemaker = Standard(current, predictor, MOST_ROWS, paths)
+    sagemaker = replace(standard, most_rows=MOST_ROWS).described("sagemaker", **values)
     return [
         sagemaker.get("/ping", "", needs_model=True),
         sagemaker.get("/execution-parameters", parameters),

@@ -5,8 +5,8 @@ Entry points: `Standard`, and `off_loop`, by which our own contract bounds what 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 from starlette.responses import Response
 
@@ -15,7 +15,9 @@ from pipeline.service.instances.predictions import Prediction, write
 from pipeline.service.instances.rows import Reader
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.current import Current
+from pipeline.service.openapi import described
 from pipeline.service.predict.predictor import Predictor
+from pipeline.settings.service import Service
 
 SMALL_BYTES = 1_024
 """A larger body is read in a thread: it can hold so many tiny bad rows that other requests would wait."""
@@ -29,13 +31,19 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Standard:
-    """Makes the routes of a contract."""
+    """Makes the routes of a contract, with the description and the form of errors that `described` gives it."""
 
     current: Current
     predictor: Predictor
+    service: Service
     most_rows: int
-    paths: Paths
+    paths: Paths | None = None
     error: ErrorForm = problem
+
+    def described(self, name: str, error: ErrorForm = problem, **values: Any) -> Self:
+        """Return this with the description `name`.yaml, a template with `values`, and a form of errors."""
+        paths = described(f"contracts/{name}.yaml", most_rows=self.most_rows, **values)
+        return replace(self, paths=paths, error=error)
 
     def get(self, path: str, content: str | Mapping[str, Any], *, needs_model: bool = False) -> Route:
         """Return a route that always answers the same text or JSON, or 503 if it needs a model and there is none."""

@@ -16,19 +16,13 @@ from pipeline.service.contracts.standard import Standard
 from pipeline.service.instances.bodies import media_type_among
 from pipeline.service.instances.rows import Absent, Reader, Rows
 from pipeline.service.instances.signature import Instances
-from pipeline.service.model.current import Current
-from pipeline.service.openapi import described
-from pipeline.service.predict.predictor import Predictor
-from pipeline.settings.service import Service
 
 
-def routes(current: Current, predictor: Predictor, service: Service) -> list[Route]:
+def routes(standard: Standard) -> list[Route]:
     """Return the routes that Vertex AI asks for."""
     health, predict = vertex_paths(os.environ)
-    paths = described("contracts/vertex.yaml", most_rows=service.rows, health=health, predict=predict)
-    vertex = Standard(current, predictor, service.rows, paths)
-    predictions = vertex.predictions(predict, read, on_error_row=True)
-    return [vertex.get(health, "ok\n", needs_model=True), predictions]
+    vertex = standard.described("vertex", health=health, predict=predict)
+    return [vertex.get(health, "ok\n", needs_model=True), vertex.predictions(predict, read, on_error_row=True)]
 
 
 class Body(msgspec.Struct):

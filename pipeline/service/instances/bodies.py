@@ -14,16 +14,10 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import RequestError
-from pipeline.service.calls import CSV, JSON, JSON_LINES, Call
+from pipeline.service.calls import CSV, JSON, JSON_LINES, JSON_LINES_NAMES, Call
 from pipeline.service.instances.wording import cut
 
-FORMS = {
-    "application/json": JSON,
-    "text/csv": CSV,
-    "application/jsonlines": JSON_LINES,
-    "application/jsonl": JSON_LINES,
-    "application/x-ndjson": JSON_LINES,
-}
+FORMS = {JSON: JSON, CSV: CSV, **dict.fromkeys(JSON_LINES_NAMES, JSON_LINES)}
 """The form that each media type means."""
 UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 NUMBER = re.compile(r"\d+\.?\d*|\.\d+")

@@ -13,19 +13,10 @@ import msgspec
 from pipeline.errors import RequestError
 from pipeline.manifests import KEYS
 from pipeline.service.instances.bodies import decode
-from pipeline.service.instances.signature import (
-    LARGEST,
-    Complete,
-    Instances,
-    Signature,
-    Values,
-    limited,
-    not_empty,
-    number,
-)
+from pipeline.service.instances.signature import LARGEST, Complete, Instances, Signature, limited, not_empty, number
 from pipeline.service.instances.wording import bad, cut, join
 
-_One = tuple[Values, tuple[str | None, str | None], str | None]
+_One = tuple[tuple[Any, ...], tuple[str | None, str | None], str | None]
 """An instance: its values, its keys, and the week of the snapshot that completed it."""
 
 

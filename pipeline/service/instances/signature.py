@@ -25,8 +25,10 @@ SHOWN_CATEGORIES = 20
 
 Values = tuple[float | bool | str | None, ...]
 """One instance: a value for each feature, in the signature's order; None is missing."""
-Complete = Callable[[str, str, Sequence[str]], tuple[str, Values]]
-"""From customer, product and names of features to the week of the latest snapshot and their values there."""
+Features = tuple[str, Values]
+"""The week of the latest snapshot, and a subject's values there."""
+Complete = Callable[[str, str, Sequence[str]], Features]
+"""From customer, product and names of features to the values of these."""
 _Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | bool | None
 _Rows = TypeVar("_Rows", bound=Sized)
 

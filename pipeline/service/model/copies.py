@@ -4,15 +4,12 @@ A copy is a folder with a number, which holds an exported folder for each role (
 written whole after the versions were loaded, and the highest number counts. Entry points: `InCharge` and `Copies`.
 """
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import BarometerError, ModelError
+from pipeline.files import locked
 from pipeline.models.exported_versions import ExportedVersion, exported_files, exported_version, write_folder
 
 
@@ -50,29 +47,25 @@ class Copies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._saved: InCharge | None = None
+        self._saved: tuple[InCharge, Path | None] | None = None
+        """What this process saved or found last, and where."""
 
     def save(self, served: InCharge) -> None:
         """Copy these versions, unless the copy holds them already, and remove all others.
 
-        The files of a copy are checked once in a process.
-
-        Raises
-        ------
-        ModelError
-            If a file is no longer what was sealed.
-        OSError
-            If the folder cannot be written.
+        The files of a copy are checked once in a process. Raises ModelError if a file is no longer what was sealed,
+        OSError if the folder cannot be written.
         """
-        if served == self._saved == self.intact(check_files=False):
+        if (served, self._newest()) == self._saved:
             return
-        with self._turn():
+        with locked(self._folder):
             if self.intact() != served:
-                newest = self._newest()
-                write_folder(served.files(), self._folder / f"{int(newest.name) + 1 if newest else 1:09d}")
-            for path in {*self._folder.iterdir()} - {self._newest()}:
-                shutil.rmtree(path, ignore_errors=True)  # the lock is no folder, and stays
-        self._saved = served
+                last = self._newest()
+                write_folder(served.files(), self._folder / f"{int(last.name) + 1 if last else 1:09d}")
+            newest = self._newest()
+            for path in {*self._folder.iterdir()} - {newest}:
+                shutil.rmtree(path, ignore_errors=True)
+        self._saved = served, newest
 
     def saved(self) -> InCharge | None:
         """Return what was served last, its files unchecked; None if nothing was. ModelError if that is unreadable."""
@@ -86,17 +79,13 @@ class Copies:
                 Candidate(*exported_version(challenger)) if challenger.exists() else None,
             )
         except ModelError as error:
-            raise ModelError(
-                error.found,
-                "the versions that were served last.",
-                f"remove {newest}. The service writes it again when the registry answers.",
-            ) from None
+            do = f"remove {newest}. The service writes it again when the registry answers."
+            raise ModelError(error.found, "the versions that were served last.", do) from None
 
-    def intact(self, *, check_files: bool = True) -> InCharge | None:
-        """Return what was served last, if it can be read and, where that is checked, its files are as sealed."""
+    def intact(self) -> InCharge | None:
+        """Return what was served last, if it can be read and its files are as sealed."""
         try:
-            saved = self.saved()
-            if saved and check_files:
+            if saved := self.saved():
                 saved.files()
         except (ModelError, OSError):
             return None
@@ -105,20 +94,10 @@ class Copies:
     def fetched(self, files: dict[str, bytes]) -> Path:
         """Write a version's files beside the copy, until the next `save`, and return their folder."""
         folder = self._folder / "fetched"
-        with self._turn():
+        with locked(self._folder):
             shutil.rmtree(folder, ignore_errors=True)
             write_folder(files, folder)
         return folder
 
     def _newest(self) -> Path | None:
         return max(self._folder.glob("[0-9]*"), default=None)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)

@@ -24,8 +24,6 @@ from pipeline.settings import Settings
 FIRST_LOOK_SECONDS = 5
 """The start waits for the registry this long, then takes the local copy."""
 STOP_SECONDS = 5
-NOT_USED = {"state": "not used", "since": None, "error": None}
-"""The registry's state where a folder says which version is in charge."""
 OVERDUE = timedelta(seconds=30)
 """If a look at the registry takes longer, the registry counts as away."""
 
@@ -54,21 +52,10 @@ class Current:
 
     @property
     def serving(self) -> Serving:
-        """The versions that serve now.
-
-        Raises
-        ------
-        RequestError
-            503 if there are none.
-        """
+        """The versions that serve now; raises a `RequestError` 503 if there are none."""
         if self._serving is None:
             raise self._unavailable()
         return self._serving
-
-    @property
-    def is_watching(self) -> bool:
-        """Whether the versions in charge are still looked at; a folder is not, once it was loaded."""
-        return self._thread.is_alive()
 
     def start(self) -> None:
         """Load the versions in charge, from the local copy if the registry does not answer, and begin to watch."""
@@ -79,7 +66,7 @@ class Current:
     def stop(self) -> None:
         """Stop watching. The versions that serve go on."""
         self._stopping.set()
-        if self.is_watching:
+        if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
     def refresh(self) -> None:
@@ -108,8 +95,8 @@ class Current:
         -------
         dict
             status (`ready`, `degraded`, `not ready`); champion and challenger (versions); routing (its mode); since
-            (when these came into service); loaded_from (`registry`, `folder`, `local copy`); registry (state, since,
-            error); problems (each: what, since, error).
+            (when these came into service); loaded_from (`registry`, `folder`, `local copy`); problems (each: what,
+            since, error).
         """
         serving, problems = self._serving, self.problems.now()
         origin = "local copy" if self._is_from_copy else "registry" if self._origin.is_registry else "folder"
@@ -120,8 +107,10 @@ class Current:
             "routing": self._routing.mode,
             "since": serving and serving.since.isoformat(),
             "loaded_from": serving and origin,
-            "registry": self.problems.registry() if self._origin.is_registry else NOT_USED,
-            "problems": [{"what": what, **problem.facts()} for what, problem in problems.items()],
+            "problems": [
+                {"what": what, "since": problem.since.isoformat(), "error": problem.error.found}
+                for what, problem in problems.items()
+            ],
         }
 
     def _watch(self) -> None:
@@ -160,13 +149,10 @@ class Current:
 
     def _unavailable(self) -> RequestError:
         errors = [problem.error for problem in self.problems.now().values()]
-        return RequestError(
-            503,
-            " ".join(["No model version is served.", *(error.found for error in errors)]),
-            "a champion that passes its checks.",
-            " ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."]),
-            headers={"retry-after": str(math.ceil(self._refresh_seconds))},
-        )
+        found = " ".join(["No model version is served.", *(error.found for error in errors)])
+        do = " ".join([error.do for error in errors] or ["try again in a moment: it is being loaded."])
+        retry = {"retry-after": str(math.ceil(self._refresh_seconds))}
+        return RequestError(503, found, "a champion that passes its checks.", do, headers=retry)
 
 
 @dataclass(frozen=True)
@@ -176,10 +162,6 @@ class Problem:
     since: datetime
     error: BarometerError
 
-    def facts(self) -> dict[str, str]:
-        """Return it for JSON."""
-        return {"since": self.since.isoformat(), "error": self.error.found}
-
 
 class Problems:
     """What is wrong now; for any thread."""
@@ -187,19 +169,16 @@ class Problems:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._noted: dict[What, Problem] = {}
-        self._answered_since: datetime | None = None
         self.looking_since: datetime | None = None
         """When the present look at the registry began."""
 
     def note(self, what: What, error: Exception | None) -> None:
         """Note an error, or that there is none any more. A problem that lasts keeps its date."""
         with self._lock:
-            known, now = self._noted.get(what), datetime.now(UTC)
-            problem = Problem(known.since if known else now, _as_ours(error)) if error else None
+            known = self._noted.get(what)
+            problem = Problem(known.since if known else datetime.now(UTC), _as_ours(error)) if error else None
             others = {name: other for name, other in self._noted.items() if name != what}
             self._noted = {**others, what: problem} if problem else others
-            if what == "registry":
-                self._answered_since = None if problem else self._answered_since or now
         if problem and (known is None or known.error.found != problem.error.found):
             log.warning("The %s: %s", what, problem.error, exc_info=None if problem.error is error else error)
         elif known and problem is None:
@@ -220,19 +199,10 @@ class Problems:
         since = self.looking_since
         if since is None or "registry" in self._noted or datetime.now(UTC) - since < OVERDUE:
             return self._noted
-        overdue = DatabaseUnavailableError(
-            f"The registry has not answered for more than {OVERDUE.seconds} seconds.",
-            "an answer.",
-            "see that the database's server runs (barometer status).",
-        )
+        found = f"The registry has not answered for more than {OVERDUE.seconds} seconds."
+        do = "see that the database's server runs (barometer status)."
+        overdue = DatabaseUnavailableError(found, "an answer.", do)
         return {**self._noted, "registry": Problem(since, overdue)}
-
-    def registry(self) -> dict[str, Any]:
-        """Return the registry's state (`ok`, `away`, `not asked yet`), since when, and the error."""
-        if problem := self.now().get("registry"):
-            return {"state": "away", **problem.facts()}
-        since = self._answered_since
-        return {"state": "ok" if since else "not asked yet", "since": since and since.isoformat(), "error": None}
 
 
 def _as_ours(error: Exception) -> BarometerError:

@@ -7,6 +7,7 @@ is `origin_of`.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from typing import Any
 
 from pipeline.errors import BarometerError, ModelError
@@ -30,29 +31,28 @@ class Origin:
     save: Callable[[InCharge], None] = lambda _: None
     """Keeps a local copy. A folder of this machine has none, since loading reads it whole."""
     saved: Callable[[], InCharge | None] = lambda: None
-    """Returns what the copy says was served last. Raises ModelError if that is unreadable, or of another model."""
+    """Returns what the copy says was served last. Raises ModelError if that is unreadable."""
     is_registry: bool = False
     """Whether the answer may change, so that it is looked up again and again."""
 
 
 def origin_of(settings: Settings) -> Origin:
-    """Return the origin that the settings name.
-
-    Raises
-    ------
-    ConfigError
-        If `service.model_folder` names a variable that is not set.
-    """
+    """Return the origin that the settings name; ConfigError if it is a variable that is not set."""
     if settings.service.model_folder is None:
-        copies = Copies(settings.home / "service/copies")
+        copies = _copies(settings, settings.model.name)
         saved = partial(_saved_of_registry, settings, copies)
         return Origin(partial(_in_registry, settings), copies.save, saved, is_registry=True)
     place = filled(settings.service.model_folder, "service.model_folder").replace("{home}", str(settings.home))
     if "://" not in place:
         folder = settings.config_file.parent / place
         return Origin(lambda: InCharge(Candidate(*exported_version(folder))))
-    copies = Copies(settings.home / f"service/folder-{sha256_of_text(place)[:16]}")
+    copies = _copies(settings, place)
     return Origin(partial(_in_remote_folder, place, copies), copies.save, copies.saved)
+
+
+def _copies(settings: Settings, of: str) -> Copies:
+    """Return the local copy of a registered model, or of a remote folder."""
+    return Copies(settings.home / f"service/copies-{sha256_of_text(of)[:16]}")
 
 
 def _in_registry(settings: Settings) -> InCharge:
@@ -80,12 +80,6 @@ def _saved_of_registry(settings: Settings, copies: Copies) -> InCharge | None:
     saved, model = copies.saved(), settings.model
     if saved is None:
         return None
-    if saved.champion.version.name != model.name:
-        raise ModelError(
-            f"The local copy is of the model {saved.champion.version.name!r}.",
-            f"the model that model.name names, {model.name!r}.",
-            "see that the registry answers, or correct model.name.",
-        )
 
     def today(candidate: Candidate) -> Candidate:
         return replace(candidate, version=candidate.version.model_copy(update={"threshold": model.threshold}))
@@ -100,8 +94,8 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
 
     try:
         filesystem, root = url_to_fs(uri)
-        folder = _exported_folder(filesystem, root.rstrip("/"))
-        version = parsed(filesystem.cat_file(f"{folder}/{VERSION_FILE}"), f"{folder}/{VERSION_FILE}")
+        file = _version_file(filesystem, root.rstrip("/"))
+        version, folder = parsed(filesystem.cat_file(file), file), file.removesuffix(f"/{VERSION_FILE}")
         copy = copies.intact()
         if copy is not None and copy.champion.version == version:
             return copy
@@ -110,20 +104,15 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
     except BarometerError:
         raise
     except Exception as error:  # noqa: BLE001 - each filesystem of fsspec has errors of its own
-        raise ModelError(
-            f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}.",
-            "a URI that fsspec can open.",
-            "check the address and the access rights, and that the fsspec package for it is installed.",
-        ) from None
+        found = f"The folder of service.model_folder cannot be reached: {type(error).__name__}: {error}."
+        do = "check the address and the access rights, and that the fsspec package for it is installed."
+        raise ModelError(found, "a URI that fsspec can open.", do) from None
     return InCharge(Candidate(fetched, version))
 
 
-def _exported_folder(filesystem: Any, root: str) -> str:
-    """Return the folder with `version.json`: the root, or one just below it."""
-    if filesystem.isfile(f"{root}/{VERSION_FILE}"):
-        return root
-    below = [str(path).rstrip("/") for path in filesystem.ls(root, detail=False)]
-    places = [path for path in below if filesystem.isfile(f"{path}/{VERSION_FILE}")]
-    if len(places) != 1:
-        raise not_exported(root, len(places))
-    return places[0]
+def _version_file(filesystem: Any, root: str) -> str:
+    """Return the path of `version.json`, in the root or in a folder just below it."""
+    found = filesystem.glob(f"{escape(root)}/{VERSION_FILE}") or filesystem.glob(f"{escape(root)}/*/{VERSION_FILE}")
+    if len(found) != 1:
+        raise not_exported(root, len(found))
+    return str(found[0])

@@ -3,26 +3,26 @@
 The entry point is `routes`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from starlette.responses import Response
 
 from pipeline.service.access.admission import Keyring
-from pipeline.service.calls import TEXT, Call, Route, as_json
+from pipeline.service.calls import JSON, TEXT, Call, Route, as_json
 from pipeline.service.model.current import Current
 from pipeline.service.observe.metrics import CONTENT_TYPE, Metrics
 from pipeline.service.openapi import described
 from pipeline.service.record.recorder import Recorder
 
-Document = Callable[[], Mapping[str, Any]]
-"""Returns the OpenAPI document of the routes and the model in charge, the same object for the same model."""
-
 
 def routes(
-    current: Current, recorder: Recorder | None, keyring: Keyring | None, metrics: Metrics, document: Document
+    current: Current,
+    recorder: Recorder | None,
+    keyring: Keyring | None,
+    metrics: Metrics,
+    document: Callable[[], bytes],
 ) -> list[Route]:
-    """Return the routes that every contract has."""
+    """Return the routes that every contract has; `document` returns the OpenAPI document as JSON."""
 
     async def healthz(_call: Call) -> Response:
         return Response(b"ok\n", media_type=TEXT)
@@ -40,7 +40,7 @@ def routes(
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(_call: Call) -> Response:
-        return as_json(document())
+        return Response(document(), media_type=JSON)
 
     paths = described("observe/health.yaml")
     return [

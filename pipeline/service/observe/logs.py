@@ -50,18 +50,9 @@ class RequestLog:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
         at, seconds = time.time(), time.perf_counter() - started
         self._metrics.count(call.method, call.route, status, seconds, call.rows)
-        line = Line(
-            f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z",
-            "info" if status < SERVER_ERROR else "error",
-            call.request_id,
-            call.method,
-            call.route,
-            status,
-            round(seconds * 1000, 3),
-            call.rows,
-            call.key_name,
-        )
-        self._lines.append(line)
+        moment, level = f"{_second(int(at))}.{int(at % 1 * 1000):03d}Z", "info" if status < SERVER_ERROR else "error"
+        asked, took = (call.request_id, call.method, call.route), round(seconds * 1000, 3)
+        self._lines.append(Line(moment, level, *asked, status, took, call.rows, call.key_name))
 
     def flush(self) -> None:
         """Log what was gathered."""

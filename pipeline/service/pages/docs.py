@@ -7,14 +7,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from operator import getitem
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from pipeline.service.calls import Call, Route
-from pipeline.service.latest import Latest
 from pipeline.service.pages.html import as_page, error_page, rendered
 from pipeline.service.thread_pools import pages
 from pipeline.settings import Settings
@@ -29,15 +29,12 @@ PLAIN_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]+")
 """Needs no escaping, neither in the page nor between a shell's quotes."""
 
 
-def routes(settings: Settings, document: Callable[[], Json]) -> list[Route]:
-    """Return the route of the page; `document` makes the OpenAPI document for the model in charge."""
-    made: Latest[Json, str] = Latest(partial(_page, settings))
+def routes(settings: Settings, document: Callable[[], bytes]) -> list[Route]:
+    """Return the route of the page; `document` returns the OpenAPI document for the model in charge as JSON."""
+    page = lru_cache(maxsize=1)(partial(_page, settings))  # it takes 20 ms, so it is made once for a model
 
     async def show(call: Call) -> Response:
-        described = document()
-        text = made.known(described)
-        if text is None:  # it takes 20 ms, so it is made once
-            text = await pages(made.of, described)
+        text = await pages(page, document())
         host = call.fields.get(b"host", b"")
         return as_page(text.replace(ADDRESS, host.decode() if PLAIN_HOST.fullmatch(host) else "127.0.0.1"))
 
@@ -57,7 +54,8 @@ def curl(url: str, method: str = "POST", media: str = "", body: str = "", *, nee
     return " ".join(words)
 
 
-def _page(settings: Settings, document: Json) -> str:
+def _page(settings: Settings, content: bytes) -> str:
+    document: Json = msgspec.json.decode(content)
     groups: dict[str, list[Json]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.errors import RequestError
 from pipeline.manifests import KEYS
 from pipeline.service.instances.rows import Reader
-from pipeline.service.instances.signature import Instances, Signature, Values, number
+from pipeline.service.instances.signature import Features, Instances, Signature, number
 from pipeline.service.pages.form import NOT_KNOWN, text_of
-from pipeline.service.published.lookup import Lookup
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 
 
 @dataclass
@@ -42,31 +42,25 @@ class Entry:
 def entry(signature: Signature, lookup: Lookup | None, given: Mapping[str, str]) -> Entry:
     """Return what a form asks for, with what is wrong by field; other faults are raised as a `RequestError`.
 
-    Parameters
-    ----------
-    signature
-        Of the model in charge.
-    lookup
-        Where a subject's features are found; None where there is no warehouse.
-    given
-        The texts, as `posted` returns them.
+    `given` holds the texts, as `posted` returns them. Without a warehouse there is no `lookup` of a subject's features.
     """
     texts = {name: text for name, text in given.items() if name not in KEYS}
     entered = Entry(texts, {key: given.get(key, NOT_KNOWN) for key in KEYS})
-    snapshot: tuple[str, Values] | None = None
+    known: dict[str, Any] = {}
     if lookup is not None and any(entered.subject.values()):
         try:
-            snapshot = _snapshot(lookup, entered.subject, signature.names)
+            week, values = _snapshot(lookup, entered.subject, signature.names)
+            known = dict(zip(signature.names, values, strict=True))
+            entered.week = date.fromisoformat(week)
         except RequestError as error:
             entered.errors[error.field if error.field in KEYS else "customer_id"] = error
             if not texts:  # only a subject was given: the other form starts as usual
                 entered.texts = None
                 return entered
-    if snapshot is None:
+    if entered.week is None:
         entered.sent = {name: texts.get(name, NOT_KNOWN) for name in signature.names}
     else:
-        entered.week = date.fromisoformat(snapshot[0])
-        entered.known = dict(zip(signature.names, map(text_of, snapshot[1]), strict=True))
+        entered.known = {name: text_of(value) for name, value in known.items()}
         entered.texts = entered.known | texts
         entered.sent = {name: text for name, text in texts.items() if text != entered.known[name]}
     for name, text in entered.sent.items():
@@ -77,35 +71,25 @@ def entry(signature: Signature, lookup: Lookup | None, given: Mapping[str, str])
             error.do = "correct it, or empty the field if the value is not known."
             entered.errors[name] = error
     entered.row |= {key: text for key, text in entered.subject.items() if text}
-
-    def complete(_customer: str, _product: str, names: Sequence[str]) -> tuple[str, Values]:
-        assert snapshot is not None, "without one every feature is sent"
-        values = dict(zip(signature.names, snapshot[1], strict=True))
-        return snapshot[0], tuple(values[name] for name in names)
-
     if not entered.errors:
-        entered.instances = Reader(signature, complete=complete).objects([entered.row])
+        entered.instances = Reader(signature).objects([known | entered.row])
+        if entered.week is not None:
+            entered.instances.weeks[0] = str(entered.week)
     return entered
 
 
-def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) -> tuple[str, Values]:
+def _snapshot(lookup: Lookup, subject: Mapping[str, str], names: Sequence[str]) -> Features:
     """Return the week and the features of the subject's latest snapshot; RequestError if it has none."""
     for key, name in zip(KEYS, ("customer", "product"), strict=True):
         if not subject[key]:
-            raise RequestError(
-                422,
-                f"There is no {name}.",
-                "a customer and one of its products.",
-                f"enter the {name}, or use the form below without either.",
-                field=key,
-            )
+            do = f"enter the {name}, or use the form below without either."
+            raise RequestError(422, f"There is no {name}.", "a customer and one of its products.", do, field=key)
     customer_id, product_id = (subject[key] for key in KEYS)
-    found = lookup.features(customer_id, product_id, names)
-    if found is None:
-        raise RequestError(
-            422,
-            f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}.",
-            "both as predictions have them, upper and lower case included.",
-            "look them up in latest_predictions, or enter what you know in the form below.",
-        )
-    return found
+    (snapshot,) = lookup.features([FeatureQuery(customer_id, product_id, tuple(names))])
+    if isinstance(snapshot, RequestError):
+        raise snapshot
+    if snapshot is None:
+        found = f"No published week has the customer {customer_id[:80]!r} with the product {product_id[:80]!r}."
+        do = "look them up in latest_predictions, or enter what you know in the form below."
+        raise RequestError(422, found, "both as predictions have them, upper and lower case included.", do)
+    return snapshot

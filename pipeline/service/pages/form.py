@@ -15,7 +15,7 @@ from pipeline.errors import RequestError
 from pipeline.manifests import KEYS
 from pipeline.models.bundle import Feature
 from pipeline.models.profile import Categories, Histogram, Numbers
-from pipeline.reporting.filters import label, percent
+from pipeline.reporting.filters import label
 from pipeline.service.calls import Call
 from pipeline.service.instances.signature import number
 from pipeline.service.model.serving import Loaded
@@ -25,7 +25,6 @@ MOST_CHOICES = 50
 NOT_KNOWN = ""
 QUESTION = re.compile(r"(is|are|has|have|had|was|were|did|does|can)_", re.IGNORECASE)
 """How the name of a truth value begins; a snapshot has it as 0 and 1."""
-OFTEN_MISSING = 0.2
 LARGEST_WHOLE = 1e15
 """Larger whole numbers are not written out: a float does not hold their last digit."""
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -44,7 +43,8 @@ class Field:
     text: str
     choices: Mapping[str, str]
     """What a person reads, by the text that is sent; for a text field, suggestions."""
-    hint: str
+    histogram: Histogram | None
+    """How the feature was distributed in training, for a hint; None where the choices say enough."""
 
 
 def fields(loaded: Loaded, texts: Mapping[str, str] | None) -> list[Field]:
@@ -60,17 +60,15 @@ def fields(loaded: Loaded, texts: Mapping[str, str] | None) -> list[Field]:
         if kind == "choice":
             choices = {NOT_KNOWN: "Not known", **choices}
             choices.setdefault(text, text)
-        hint = _hint(histogram) if histogram and kind != "choice" else ""
         words = label(name).strip() or name
-        found.append(Field(name, words[:1].upper() + words[1:], kind, text, choices, hint))
+        shown = None if kind == "choice" else histogram
+        found.append(Field(name, words[:1].upper() + words[1:], kind, text, choices, shown))
     return found
 
 
 def text_of(value: float | bool | str | None) -> str:
     """Return a feature's value as the text of a field.
 
-    Examples
-    --------
     >>> text_of(12.0), text_of(True), text_of(None), text_of(0.25), text_of("gold")
     ('12', '1', '', '0.25', 'gold')
     """
@@ -85,8 +83,6 @@ def text_of(value: float | bool | str | None) -> str:
 def median(histogram: Numbers) -> float | None:
     """Return the upper end of the bin that holds the median; None if that bin is open.
 
-    Examples
-    --------
     >>> median(Numbers(edges=[1, 2, 3], counts=[5, 5, 5, 5], missing=0))
     2.0
     """
@@ -98,12 +94,9 @@ def median(histogram: Numbers) -> float | None:
 def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     """Return the texts of a form by feature, customer_id and product_id; raise 415 or 422 if it has other fields."""
     if call.media.name != FORM_TYPE:
-        raise RequestError(
-            415,
-            f"The body's media type is {call.media.name[:80]!r}.",
-            f"{FORM_TYPE}, as the page's form is sent.",
-            "use the form, or from a program POST /predict.",
-        )
+        found = f"The body's media type is {call.media.name[:80]!r}."
+        do = "use the form, or from a program POST /predict."
+        raise RequestError(415, found, f"{FORM_TYPE}, as the page's form is sent.", do)
     known = {*names, *KEYS}
     try:
         body = call.content.decode("ascii")
@@ -111,12 +104,9 @@ def posted(call: Call, names: Sequence[str]) -> dict[str, str]:
     except ValueError:
         given = {"": ""}
     if unknown := given.keys() - known:
-        raise RequestError(
-            422,
-            f"The form has the field {min(unknown)[:80]!r}, or is cut short.",
-            "a field for each feature of the model in charge, which may have changed meanwhile.",
-            "go back to the page and load it again.",
-        )
+        found = f"The form has the field {min(unknown)[:80]!r}, or is cut short."
+        expected = "a field for each feature of the model in charge, which may have changed meanwhile."
+        raise RequestError(422, found, expected, "go back to the page and load it again.")
     return {name: text.strip() if name in KEYS else text for name, text in given.items()}
 
 
@@ -150,25 +140,3 @@ def _usual(histogram: Histogram | None) -> str:
     if (middle := median(histogram)) is not None:
         return text_of(float(f"{middle:.4g}"))
     return "1" if histogram.edges == [0.0] else NOT_KNOWN
-
-
-def _hint(histogram: Histogram) -> str:
-    """Return the usual range of a number, and how often the feature is missing."""
-    parts = []
-    if isinstance(histogram, Categories):
-        known = sum(histogram.counts.values()) + histogram.other
-    else:
-        known, edges = sum(histogram.counts), [_number(edge) for edge in histogram.edges]
-        if len(edges) > 1:
-            parts.append(f"Usually {edges[0]} to {edges[-1]}.")
-        elif edges:
-            parts.append(f"Usually {'at most' if histogram.counts[0] * 2 >= known else 'more than'} {edges[0]}.")
-    share = histogram.missing / (known + histogram.missing or 1)
-    if share >= OFTEN_MISSING:
-        parts.append(f"Not known in {percent(share)} of the cases.")
-    return " ".join(parts)
-
-
-def _number(value: float) -> str:
-    text = f"{value:,.0f}" if abs(value) < LARGEST_WHOLE and value == int(value) else f"{value:,.4g}"
-    return text.replace("-", "\N{MINUS SIGN}")

@@ -69,8 +69,7 @@ def _file(files: StaticFiles, path: str, call: Call) -> Response | None:
         raise _absent()
     if facts is None or not S_ISREG(facts.st_mode):
         raise _absent()
-    tag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'  # Starlette's own leaves out the nanoseconds
-    headers = FileResponse(found, headers={"etag": tag}, stat_result=facts).headers
+    headers = FileResponse(found, stat_result=facts).headers
     if files.is_not_modified(headers, call.headers):
         return NotModifiedResponse(headers)
     content = Path(found).read_bytes()  # whole, since another file may take its place while it is sent
@@ -78,9 +77,5 @@ def _file(files: StaticFiles, path: str, call: Call) -> Response | None:
 
 
 def _absent() -> RequestError:
-    return RequestError(
-        404,
-        "There is no such page.",
-        "a weekly report, Data Docs or a training report.",
-        "start at /reports/. A page appears there when its run has ended.",
-    )
+    do = "start at /reports/. A page appears there when its run has ended."
+    return RequestError(404, "There is no such page.", "a weekly report, Data Docs or a training report.", do)

@@ -18,7 +18,7 @@ from pipeline.service.instances.predictions import Prediction
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Scores, Serving
 from pipeline.service.record.recorder import Recorder
-from pipeline.service.record.table import Record
+from pipeline.warehouse.online_predictions import Record
 
 MOST_IN_SHADOW = 50_000
 """Instances that may wait for the challenger in the shadow."""

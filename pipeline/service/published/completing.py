@@ -8,10 +8,9 @@ threads in which bodies are read never wait for the warehouse, and a request cos
 from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.errors import RequestError
-from pipeline.service.instances.signature import Complete, Instances, Values
+from pipeline.service.instances.signature import Complete, Features, Instances
 from pipeline.service.instances.wording import bad
-from pipeline.service.published.lookup import Lookup
-from pipeline.service.published.snapshot_rows import FeatureQuery
+from pipeline.service.published.lookup import FeatureQuery, Lookup
 from pipeline.service.thread_pools import warehouse
 
 MOST_COMPLETED = 100
@@ -23,9 +22,9 @@ async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instanc
 
     Raises what `read` raises; 503 while the warehouse is away, even where bad rows do not refuse the request.
     """
-    known: dict[FeatureQuery, tuple[str, Values] | RequestError] = {}
+    known: dict[FeatureQuery, Features | RequestError] = {}
 
-    def complete(customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values]:
+    def complete(customer_id: str, product_id: str, names: Sequence[str]) -> Features:
         query = FeatureQuery(customer_id, product_id, tuple(names))
         if query not in known and len(known) >= MOST_COMPLETED:
             raise bad(
@@ -40,7 +39,7 @@ async def completed(lookup: Lookup, read: Callable[[Complete], Awaitable[Instanc
     instances = await read(complete)
     if not known:
         return instances
-    found = await warehouse(lookup.features_of, [*known])
+    found = await warehouse(lookup.features, [*known])
     known = {query: features or _unknown() for query, features in zip(known, found, strict=True)}
     return await read(complete)
 

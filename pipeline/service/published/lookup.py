@@ -1,14 +1,14 @@
 """What the weekly run has published of a subject: its latest prediction with the lineage, and its latest features.
 
-`published.routes` answers with the one; `published.completing` and the page take what a request leaves out from the
+`contracts.barometer` answers with the one; `published.completing` and the page take what a request leaves out from the
 other. The entry point is `Lookup`.
 """
 
 import logging
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -17,10 +17,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from pipeline.errors import BarometerError, ConservationError, RequestError
-from pipeline.service.connection import connect
-from pipeline.service.instances.signature import Values
-from pipeline.service.published.snapshot_rows import FeatureQuery, Snapshot
+from pipeline.point_in_time.snapshot_rows import PublishedSnapshot
+from pipeline.service.instances.signature import Features
 from pipeline.settings import Settings
+from pipeline.warehouse.bounded import connect
 
 ANSWER_SECONDS = 2
 RETRY = {"retry-after": "5"}
@@ -44,7 +44,7 @@ class PublishedPrediction(msgspec.Struct):  # the columns of `PREDICTION`, and t
     trained_after_cutoff: Annotated[bool, Meta(description="Whether it saw data after that week.", examples=[False])]
     info: Annotated[Info, Meta(description="What the features' SQL adds for readers.", examples=[{"info_name": "A"}])]
     run_id: Annotated[str, Meta(examples=["2026-11-16.1"])]
-    published_at: Annotated[str, Meta(examples=["2026-11-23T04:12:09.512000+00:00"])]
+    published_at: Annotated[datetime, Meta(tz=True, examples=["2026-11-23T04:12:09.512000Z"])]
     snapshot_digest: Annotated[Digest, Meta(description="SHA-256 of the features: the version of the data.")]
     code_version: Annotated[str | None, Meta(examples=["1.0.0"])]
     config_digest: Annotated[Digest, Meta(description="SHA-256 of the settings that shape results.")]
@@ -96,6 +96,14 @@ USUAL = text(
 log = logging.getLogger(__name__)
 
 
+class FeatureQuery(NamedTuple):
+    """A subject, and the names of the features to look up."""
+
+    customer_id: str
+    product_id: str
+    names: tuple[str, ...]
+
+
 class Lookup:
     """Queries the warehouse over a few connections. Any thread may call it.
 
@@ -128,48 +136,35 @@ class Lookup:
             return None
         rows = self.rows(PREDICTION, customer_id=customer_id, product_id=product_id)
         if rows:
-            found = PublishedPrediction(*list(rows[0]))
-            found.published_at = rows[0].published_at.isoformat()
-            return found
+            return PublishedPrediction(*list(rows[0]))
         latest = self.rows(LATEST_SNAPSHOT, customer_ids=[customer_id], product_ids=[product_id])
         if latest and latest[0].reasons is not None:
             raise _kept_out(latest[0], status=404)
         return None
 
-    def features(self, customer_id: str, product_id: str, names: Sequence[str]) -> tuple[str, Values] | None:
-        """Return the week of the latest published snapshot and the subject's features there, in the order of `names`.
+    def features(self, queries: Sequence[FeatureQuery]) -> list[Features | RequestError | None]:
+        """Return for each query the subject's features in the latest published snapshot, by one query to the warehouse.
 
-        None when the snapshot does not have the subject, or nothing was ever published. Raises RequestError 422 when
-        the subject was kept out or the snapshot lacks a feature; 503 also when its files are not as they were written.
+        None when the snapshot does not have the subject, or nothing was ever published. An error 422 when the subject
+        was kept out or the snapshot lacks a feature. Raises 503 also when its files are not as they were written.
         """
-        (found,) = self.features_of([FeatureQuery(customer_id, product_id, tuple(names))])
-        if isinstance(found, RequestError):
-            raise found
-        return found
-
-    def features_of(self, queries: Sequence[FeatureQuery]) -> list[tuple[str, Values] | RequestError | None]:
-        """Return for each what `features` returns, or raises with 422; all of one week, with one query."""
         storable = [query for query in queries if _is_storable(*query[:2])]
         ids = {"customer_ids": [query[0] for query in storable], "product_ids": [query[1] for query in storable]}
         latest = self.rows(LATEST_SNAPSHOT, **ids) if storable else []
         if not latest or latest[0].snapshot_manifest is None:
             return [None] * len(queries)
         kept_out = {(row.customer_id, row.product_id): row for row in latest if row.reasons is not None}
-        snapshot = Snapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
-        answers: dict[FeatureQuery, tuple[str, Values] | RequestError | None] = {}
+        snapshot = PublishedSnapshot(latest[0].week, Path(latest[0].snapshot_manifest), latest[0].snapshot_digest)
+        answers: dict[FeatureQuery, Features | RequestError | None] = {}
         try:
             for query in storable:
                 row = kept_out.get(query[:2])
-                answers[query] = snapshot.answer(query) if row is None else _kept_out(row, status=422)
+                answers[query] = _answer(snapshot, query) if row is None else _kept_out(row, status=422)
         except ConservationError as error:
             log.error("The latest snapshot cannot be used: %s", error)  # noqa: TRY400 - bad files, not bad code
-            raise RequestError(
-                503,
-                f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them.",
-                "the files by which the week was published.",
-                "send all features; the week is to be run again with rebuild.",
-                headers=RETRY,
-            ) from None
+            found = f"The snapshot of the week {snapshot.week} cannot be used: its files are not as the run wrote them."
+            do = "send all features; the week is to be run again with rebuild."
+            raise RequestError(503, found, "the files by which the week was published.", do, headers=RETRY) from None
         return [answers.get(query) for query in queries]
 
     def usual(self, product_id: str) -> float | None:
@@ -193,6 +188,16 @@ class Lookup:
         return rows
 
 
+def _answer(snapshot: PublishedSnapshot, query: FeatureQuery) -> Features | RequestError | None:
+    absent = next((name for name in query.names if name not in snapshot.features), None)
+    if absent is None:
+        values = snapshot.row(*query)
+        return None if values is None else (snapshot.week, values)
+    found = f"The latest snapshot, of the week {snapshot.week}, does not have the model's feature {absent[:80]!r}."
+    do = "send it, null if it is not known."
+    return RequestError(422, found, "a value for it in the request.", do, field=absent)
+
+
 def _is_storable(*texts: str) -> bool:
     """Return whether PostgreSQL can hold the texts; no subject has an id that it cannot hold."""
     return not any(character == "\0" or "\ud800" <= character <= "\udfff" for given in texts for character in given)
@@ -200,9 +205,6 @@ def _is_storable(*texts: str) -> bool:
 
 def _kept_out(latest: Row[Any], status: int) -> RequestError:
     reasons = [*latest.reasons[:MOST_REASONS], *(["…"] if len(latest.reasons) > MOST_REASONS else [])]
-    return RequestError(
-        status,
-        f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}.",
-        "a subject whose features pass the expectations.",
-        "mend its data for the next run, or send all features: POST /predict.",
-    )
+    found = f"This subject was kept out of the week {latest.week}: {', '.join(reasons)}."
+    do = "mend its data for the next run, or send all features: POST /predict."
+    return RequestError(status, found, "a subject whose features pass the expectations.", do)

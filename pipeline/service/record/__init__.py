@@ -1,1 +1,1 @@
-"""What was answered, to the warehouse."""
+"""What was answered, on its way to the warehouse (`pipeline.warehouse.online_predictions`)."""

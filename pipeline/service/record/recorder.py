@@ -2,7 +2,7 @@
 
 Putting answers into the queue takes next to no time. While the database is away, the queue keeps what fits and counts
 what it drops; when the database is back, the thread continues where it stopped. A record that is not dropped is written
-exactly once (see `pipeline.service.record.table`). The entry point is `Recorder`.
+exactly once (see `pipeline.warehouse.online_predictions`). The entry point is `Recorder`.
 """
 
 import logging
@@ -16,8 +16,8 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import BarometerError
-from pipeline.service.record.table import REFUSED, Lines, OnlinePredictions, Record, lines
 from pipeline.settings import Settings
+from pipeline.warehouse.online_predictions import REFUSED, Lines, OnlinePredictions, Record, lines
 
 ROW_BYTES = 2_048
 """The average record that the queue's memory is planned for; of longer ones fewer fit. 20 features take 400 bytes."""

@@ -15,7 +15,6 @@ from functools import cached_property
 from itertools import count
 from urllib.parse import unquote
 
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import compile_path
@@ -104,7 +103,7 @@ class Front:
             if route.method == "POST":
                 call.content = await self._body(call)
             return await route.endpoint(call)
-        except (BarometerError, HTTPException) as error:
+        except BarometerError as error:
             return self._refusal(error, route, call)
         except asyncio.CancelledError:
             if task in self._started or route.is_streaming:  # uvicorn cancels it, because it has to stop
@@ -169,10 +168,8 @@ class Front:
             raise RequestError(413, "The body is too large.", f"at most {most:,} bytes.", "send several requests.")
         return b"".join(parts)
 
-    def _refusal(self, error: BarometerError | HTTPException, route: Route, call: Call) -> Response:
+    def _refusal(self, error: BarometerError, route: Route, call: Call) -> Response:
         """Return an error in the route's form; what is not the client's fault is ours, 503 when it may pass."""
-        if isinstance(error, HTTPException):  # Starlette's, of a file or a form
-            error = RequestError(error.status_code, f"{error.detail}.", "what /docs describes.", "correct the request.")
         if not isinstance(error, RequestError):
             log.error("The request %s failed: %s", call.request_id, error)
             may_pass = isinstance(error, TransientError)

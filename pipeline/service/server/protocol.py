@@ -10,6 +10,8 @@ tests/service/test_uvicorn.py fails when an upgrade changes them. The entry poin
 """
 
 import asyncio
+import socket
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
@@ -32,7 +34,7 @@ LINGER_SECONDS = 5.0
 """How long a client may go on sending a body that was answered before its end. Closed at once, the connection would be
 reset before the client could read why."""
 TAKE_SECONDS = 60.0
-"""Close a connection whose client has read nothing for this long."""
+"""Close a connection whose client has read nothing for this long. Linux does it; elsewhere there is no such bound."""
 OK = HTTPStatus.OK.value
 PLAIN_HEADERS = 3
 """content-length, content-type, x-request-id."""
@@ -45,18 +47,20 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._is_reading_head = True
         self._head_bytes = self._packet_bytes = 0
-        self._reading = _Timer(self.loop)
-        self._writing = _Timer(self.loop)
+        self._reading: asyncio.TimerHandle | None = None
+        """Ends what is read now, if it takes too long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time of the first request's head."""
+        """Bound the time of the first request's head, and the time in which the client reads nothing."""
         super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
-        self._reading.start(HEAD_SECONDS, self._close_late_head)
+        if sys.platform == "linux":
+            peer = transport.get_extra_info("socket")
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(TAKE_SECONDS * 1000))
+        self._bound_reading(HEAD_SECONDS, self._close_late_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
-        self._reading.stop()
-        self._writing.stop()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -70,8 +74,8 @@ class Protocol(HttpToolsProtocol):
             return
         if self._head_bytes > HEAD_BYTES:
             self.send_400_response("")
-        elif not self._reading.is_running:
-            self._reading.start(HEAD_SECONDS, self._close_late_head)
+        elif self._reading is None:
+            self._bound_reading(HEAD_SECONDS, self._close_late_head)
 
     def _feed(self, rest: bytes | memoryview) -> None:
         """Parse a packet; a request with Upgrade is read as if it had none, as RFC 9110 (7.8) allows.
@@ -120,36 +124,26 @@ class Protocol(HttpToolsProtocol):
             return
         self._is_reading_head = False
         self._head_bytes = 0
-        self._reading.stop()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Bound the rest of a body that is no longer read."""
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
-            self._reading.start(LINGER_SECONDS, self.transport.close)
+            self._bound_reading(LINGER_SECONDS, self.transport.close)
 
     def on_message_complete(self) -> None:
         """Wait for the next request, also after a body that was not read."""
         if self._is_reading_head:  # it has Upgrade, and does not end here
             return
         super().on_message_complete()
-        if self._reading.is_running:
-            self._reading.stop()
+        if self._reading is not None:
+            self._stop_timer()
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-
-    def pause_writing(self) -> None:
-        """Watch whether the client reads what waits to be sent."""
-        super().pause_writing()
-        self._writing.start(TAKE_SECONDS, self._abort_if_not_taken, self.transport.get_write_buffer_size())
-
-    def resume_writing(self) -> None:
-        """Stop watching."""
-        super().resume_writing()
-        self._writing.stop()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or too much of it, and close: where the next request begins is unknown."""
@@ -173,14 +167,16 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
         else:
-            self._reading.start(HEAD_SECONDS, self._close_late_head)
+            self._bound_reading(HEAD_SECONDS, self._close_late_head)
 
-    def _abort_if_not_taken(self, waited_bytes: int) -> None:
-        waiting_bytes = self.transport.get_write_buffer_size()
-        if waiting_bytes >= waited_bytes:
-            self.transport.abort()  # to close would wait for what the client does not read
-        else:
-            self._writing.start(TAKE_SECONDS, self._abort_if_not_taken, waiting_bytes)
+    def _bound_reading(self, seconds: float, end: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._reading = self.loop.call_later(seconds, end)
+
+    def _stop_timer(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
 
 def send_whole(send: Any, response: Response) -> bool:
@@ -242,32 +238,7 @@ class Gathering:
         self._send()
         self._transport.close()
 
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are not sent yet."""
-        return self._bytes + self._transport.get_write_buffer_size()
-
     def _send(self) -> None:
         pieces, self._pieces, self._bytes = self._pieces, [], 0
         if pieces and not self._transport.is_closing():
             self._transport.write(b"".join(pieces))
-
-
-class _Timer:
-    """A timer for one call at a time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._handle: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self._handle is not None
-
-    def start(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
-        self.stop()
-        self._handle = self._loop.call_later(seconds, call, *arguments)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None

@@ -1,4 +1,4 @@
-"""The service's connections to the warehouse, bounded in time, since requests wait behind them. Entry: `connect`."""
+"""Connections that wait no longer than they may, for the service: requests wait behind them. Entry: `connect`."""
 
 from typing import Any
 

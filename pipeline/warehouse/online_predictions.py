@@ -21,10 +21,9 @@ from uuid import uuid4
 import msgspec
 import psycopg
 
-from pipeline.service.connection import connect
-from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.sources.stream import NUL
+from pipeline.warehouse.bounded import connect
 
 QUOTE, NULL = "\x02", "\x03"
 NEEDS_CLEANING = re.compile("[\0\x01\x02\x03\r\n\ud800-\udfff]")
@@ -52,7 +51,7 @@ class Record(msgspec.Struct, gc=False):
     row: int
     customer_id: str | None
     product_id: str | None
-    features: Values
+    features: tuple[float | bool | str | None, ...]
     features_week: str | None
     satisfaction: float
     likely_satisfied: bool
