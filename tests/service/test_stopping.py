@@ -44,7 +44,7 @@ PATIENT = program(
 HANGING = program(
     "from pipeline.service.published.lookup import Lookup",
     "server.FINISH_SECONDS = 2",
-    "Lookup.prediction = Lookup.features = Lookup.features_of = lambda *_: time.sleep(600)",
+    "Lookup.prediction = Lookup.features = lambda *_: time.sleep(600)",
 )
 STUCK = program(
     "from pipeline.service.model.current import Current",
