@@ -112,7 +112,8 @@ def search(
             )
             found.trials.append(trial)
             place = f"candidate {len(found.on_rung(rung))} of {len(drawn)} on {size:,} rows"
-            logger.info("%s: %s: ROC AUC %.4f in %.1f s", family, place, score, seconds)
+            left = max(0.0, deadline - time.monotonic())
+            logger.info("%s: %s: ROC AUC %.4f in %.1f s, %.0f s left", family, place, score, seconds, left)
         by_score = sorted(found.on_rung(rung), key=lambda trial: trial.score)
         drawn = [trial.parameters for trial in by_score[-ceil(len(drawn) / FACTOR) :]]
         size *= FACTOR

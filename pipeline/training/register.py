@@ -7,7 +7,7 @@ has probably seen the answer stays a candidate. The entry point is `register`.
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
@@ -17,8 +17,11 @@ from pipeline.models.mlflow_client import mlflow_client
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import find_suspects
 from pipeline.training.evaluation.measures import EVALUATION_FILE
-from pipeline.training.handoffs import Evaluated, Registered, TrainingPlan
+from pipeline.training.handoffs import TRIALS_FILE, Evaluated, Registered, TrainingPlan, Trials
 from pipeline.weeks import Week
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Registered:
@@ -55,8 +58,8 @@ def register(settings: Settings, plan: TrainingPlan, evaluated: Evaluated) -> Re
 
 
 def _create(settings: Settings, plan: TrainingPlan, evaluated: Evaluated, bundle: Bundle) -> str:
-    """Log the training as a run, copy the bundle with its trials to MLflow's artifacts, and create the version."""
-    from mlflow.entities import Metric, Param
+    """Log the training as a run with its trials below it, copy the bundle to MLflow's artifacts, create the version."""
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client = mlflow_client(settings)
     name, artifacts = settings.model.name, settings.home / "mlflow"
@@ -72,12 +75,16 @@ def _create(settings: Settings, plan: TrainingPlan, evaluated: Evaluated, bundle
     run = client.create_run(
         experiment, run_name=plan.training_id, tags={registry.TRAINING_TAG: plan.training_id}
     ).info.run_id
-    logged_at = int(time.time() * 1000)
-    client.log_batch(
-        run,
-        metrics=[Metric(key, value, logged_at, 0) for key, value in bundle.metrics.items()],
-        params=[Param(key, str(value)) for key, value in facts.items()],
-    )
+    _log(client, run, facts, bundle.metrics)
+    if TRIALS_FILE in bundle.files:
+        trials = Trials.model_validate_json(bundle.read(evaluated.bundle, TRIALS_FILE)).trials
+        for number, trial in enumerate(trials, start=1):
+            nested = client.create_run(
+                experiment, run_name=f"{trial.family} {number}", tags={MLFLOW_PARENT_RUN_ID: run}
+            ).info.run_id
+            facts = {"family": trial.family, "rung": trial.rung, "rows": trial.rows, **trial.parameters}
+            _log(client, nested, facts, {"validation_roc_auc": trial.score, "seconds": trial.seconds})
+            client.set_terminated(nested)
     model = client.create_logged_model(experiment, name=name, source_run_id=run)
     client.log_model_artifacts(model.model_id, str(evaluated.bundle))
     client.finalize_logged_model(model.model_id, "READY")
@@ -92,6 +99,17 @@ def _create(settings: Settings, plan: TrainingPlan, evaluated: Evaluated, bundle
     made = client.create_model_version(name, source=f"models:/{model.model_id}", run_id=run, tags=tags)
     client.set_terminated(run)
     return str(made.version)
+
+
+def _log(client: "MlflowClient", run_id: str, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
+    logged_at = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, logged_at, 0) for name, value in metrics.items()],
+        params=[Param(name, str(value)) for name, value in parameters.items()],
+    )
 
 
 def _put_into_force(settings: Settings, connection: Connection, week: Week, version: str) -> None:

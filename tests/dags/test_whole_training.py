@@ -9,7 +9,10 @@ import pytest
 
 from pipeline.errors import BarometerError, ModelError, RunError
 from pipeline.models import registry, role_history
+from pipeline.models.bundle import open_bundle
+from pipeline.models.mlflow_client import mlflow_client
 from pipeline.orchestration.dag_runs import run_dag
+from pipeline.training.handoffs import TRIALS_FILE, Trials
 from pipeline.warehouse import transaction
 from tests.dags.weeks import AS_OF
 
@@ -47,6 +50,18 @@ def candidate(train) -> str:
     assert done == TRAINING
     assert not registered["is_champion"]
     return registered["version"]
+
+
+def test_each_trial_of_the_search_is_a_run_of_mlflow(installation, candidate):
+    client = mlflow_client(installation)
+    version = client.get_model_version(installation.model.name, candidate)
+    training = client.get_run(version.run_id)
+    below = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
+    runs = client.search_runs([training.info.experiment_id], below)
+    folder, digest = registry.bundle_of(installation, candidate)
+    trials = Trials.model_validate_json(open_bundle(folder, digest).read(folder, TRIALS_FILE)).trials
+    scores = [run.data.metrics["validation_roc_auc"] for run in runs]
+    assert sorted(scores) == sorted(trial.score for trial in trials) != []
 
 
 def test_a_named_version_is_promoted_without_training(train, installation, candidate):
