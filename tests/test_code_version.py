@@ -73,10 +73,6 @@ def test_a_package_installed_inside_a_companys_repository_is_not_that_ones_commi
     assert version().startswith(f"{__version__}+d")
 
 
-def test_it_is_worked_out_once(package: Path) -> None:
-    assert code_version.code_version() is code_version.code_version()
-
-
 def test_a_checkout_on_a_machine_without_git_is_a_digest(package: Path, committed: str, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert version().startswith(f"{__version__}+d")

@@ -69,19 +69,17 @@ def test_a_column_that_only_waits_to_be_declared_is_said_so(mine):
     assert "undeclared columns, which are not read: kind" in said(findings, "remark", "source events")
 
 
-def test_labels_without_rows(mine):
-    (mine / "sql/labels.sql").write_text((mine / "sql/labels.sql").read_text() + "WHERE answer > 5\n")
-    assert "returns no rows, so nothing can be learned" in said(checked(mine), "problem", "labels.sql")
-
-
-def test_labels_whose_week_is_no_monday(mine):
-    edit(mine / "sql/labels.sql", "about_week AS week", "about_week + 1 AS week")
-    assert "which is not a Monday" in said(checked(mine), "problem", "labels.sql")
-
-
-def test_labels_whose_keys_are_written_otherwise(mine):
-    edit(mine / "sql/labels.sql", "customer_id,", "upper(customer_id) AS customer_id,")
-    assert "features.sql does not return" in said(checked(mine), "problem", "labels.sql")
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("about_week AS week", "about_week + 1 AS week", "which is not a Monday"),
+        ("customer_id,", "upper(customer_id) AS customer_id,", "features.sql does not return"),
+        ("FROM answers", "FROM answers WHERE answer > 5", "returns no rows, so nothing can be learned"),
+    ],
+)
+def test_labels_that_cannot_be_joined(mine, old, new, words):
+    edit(mine / "sql/labels.sql", old, new)
+    assert words in said(checked(mine), "problem", "labels.sql")
 
 
 def test_subjects_that_stand_there_twice(mine):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import event, make_url
 
+from pipeline.service.published.lookup import Lookup
 from tests.company import company_settings, own_database
 from tests.service.proxy import Wire
 from tests.service.server import Server
@@ -107,3 +108,16 @@ def test_a_warehouse_that_is_away_ends_the_request(server: Server, wire: Wire, q
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert refused.json()["detail"].startswith("The warehouse does not answer.")
     assert predict(server, [WHOLE]).status_code == 200
+
+
+def test_a_warehouse_that_goes_away_meanwhile_costs_the_form_only_the_usual_satisfaction(
+    server: Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
+):
+    usual = Lookup.usual
+    monkeypatch.setattr(Lookup, "usual", lambda *given: wire.cut() or usual(*given))
+    try:
+        answered = httpx.post(server.url, data=KEYS, timeout=60)
+    finally:
+        wire.mend()
+    assert answered.status_code == 200
+    assert "<title>Likely " in answered.text
