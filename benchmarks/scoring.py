@@ -26,7 +26,7 @@ from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
 from pipeline.models.bundle import Feature, TrainingData, seal
 from pipeline.models.pinned import Routing
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings, Source
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.handoffs import Evaluated, TrainingPlan

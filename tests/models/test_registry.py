@@ -93,7 +93,7 @@ def test_auto_takes_the_champion_for_the_last_complete_week(shared, versions) ->
     choice = choose_model(shared, week=LAST_COMPLETE, requested="auto", published_version=None, now=NOW)
     assert (choice.version, choice.reason) == ("1", "the champion")
     assert choice.training_cutoff == MARCH.cutoff(shared.zone)
-    assert open_bundle(choice.bundle, choice.bundle_digest).read(choice.bundle, "model.onnx")
+    assert open_bundle(choice.bundle, choice.bundle_digest).read(choice.bundle, "scorer.npz")
     assert choice.bundle.is_relative_to(shared.home / "mlflow")
 
 

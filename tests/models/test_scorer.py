@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.scoring.columns import as_in_training, inputs
+from pipeline.models.scoring.onnx import OnnxEngine
+from pipeline.models.scoring.scorer import Scorer
 from tests.tiny_model import made_up_rows, tiny_bundle
 
 
@@ -85,15 +87,16 @@ def test_a_large_integer_is_rounded_as_in_the_snapshot() -> None:
     number = 2**60 + 2**36 + 1  # rounded to float64 first, it lies on a tie between two float32 values
     assert np.float32(np.float64(number)) == 2**60
     batch = pa.record_batch([pa.array([number], pa.int64())], names=["n"])
-    assert inputs(batch, [Feature(name="n", kind="number")])["n"].tolist() == [[float(2**60)]]
+    assert inputs(batch, [Feature(name="n", kind="number")])["n"].tolist() == [float(2**60)]
 
 
 def test_what_is_absent_reaches_the_model_as_in_training(scorer) -> None:
     batch = pa.record_batch(
         [[None], [None], [None], pa.array([None], pa.string())], names=[feature.name for feature in scorer.features]
     )
-    given = inputs(batch, scorer.features)
-    assert given["kind"].tolist() == [["__missing__"]]
+    columns = inputs(batch, scorer.features)
+    given = {feature.name: as_in_training(columns[feature.name], feature) for feature in scorer.features}
+    assert given["kind"].tolist() == ["__missing__"]
     assert np.isnan(given["amount"]).all()
     assert given["amount"].dtype == np.float32
 
@@ -132,12 +135,12 @@ def test_an_onnx_file_with_another_signature_is_refused(sealed) -> None:
     retyped = [*bundle.features[:-1], Feature(name="kind", kind="number")]
     for features in (renamed, retyped, bundle.features[1:], bundle.features[::-1]):
         with pytest.raises(ModelError, match="inputs are not the features"):
-            Scorer(content, features, 0.5)
+            OnnxEngine(content, features)
 
 
 def test_a_file_that_is_no_onnx_is_refused() -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Scorer(b"\x80\x04pickle", [], 0.5)
+        OnnxEngine(b"\x80\x04pickle", [])
 
 
 def test_features_may_have_any_name(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 import pyarrow as pa
 import pipeline.weekly.score
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 
 scorer = Scorer.load(Path(sys.argv[1]), sys.argv[2], threshold=0.5)
 batch = pa.record_batch([[1.5], [None], [True], ["a"]], names=["events", "amount", "is_busy", "kind"])

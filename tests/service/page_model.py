@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.files import sha256_of_file
-from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, Feature, seal
+from pipeline.models.bundle import BUNDLE_FILE, Feature, seal
 from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.scorer import MISSING, Scorer
+from pipeline.models.scoring.columns import MISSING
+from pipeline.models.scoring.scorer import Scorer, engine_in
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
@@ -42,7 +43,7 @@ def page_bundle(settings: Settings, folder: Path) -> str:
     export(calibrated(fitted, rows[600:], labels[600:]), FEATURES, rows[:600], folder)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     table = pa.table({name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows})
-    scorer = Scorer((folder / ONNX_FILE).read_bytes(), FEATURES, 0.5)
+    scorer = Scorer(engine_in(folder, FEATURES), FEATURES, 0.5)
     scored = np.concatenate([scorer.score(b).column("satisfaction").to_numpy() for b in table[600:].to_batches()])
     made = profile(settings, table, FEATURES, scored)
     (folder / PROFILE_FILE).write_text(made.model_dump_json())

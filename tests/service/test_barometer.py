@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.instances.bodies import negotiated
 from tests.service.calls import call_of
 from tests.service.server import VERSION, Server, running

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 
 from pipeline.errors import ConfigError
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.orchestration.run_facts import run_facts
 from pipeline.settings import Settings, load_settings
 from pipeline.warehouse import runs

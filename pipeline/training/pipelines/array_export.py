@@ -1,0 +1,165 @@
+"""Arrays: a fitted pipeline of either family as the plain arrays that the exact engine scores.
+
+This is the one place that reads what scikit-learn keeps inside of a fitted model, some of it private (`_predictors`,
+`_baseline_prediction`); tests/models/test_exact.py notices an upgrade that changes it. The entry point is `to_arrays`.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.models.bundle import Feature
+from pipeline.models.scoring.columns import MISSING
+from pipeline.models.scoring.exact import UNSEEN
+from pipeline.models.scoring.trees import MOST_LEAVES, MOST_THRESHOLDS, NODE, WIDTH
+from pipeline.training.pipelines.families import (
+    HIST_GRADIENT_BOOSTING,
+    LOGISTIC_REGRESSION,
+    estimator,
+    rounded_down,
+)
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+TUNED = {"random_state", "n_quantiles", "subsample", "copy", "feature_name_combiner"}
+"""Parameters of steps before the classifier that may differ from ours."""
+Arrays = dict[str, NDArray[Any]]
+
+
+def to_arrays(pipeline: "Pipeline", features: list[Feature]) -> bytes | None:
+    """Return the content of `scorer.npz` for a calibrated pipeline; None if its steps are not those of our families."""
+    family = next(
+        (f for f in (HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION) if _has_steps_of(pipeline, features, f)), None
+    )
+    if family is None:
+        return None
+    encoder = pipeline["features"].named_transformers_.get("categories")
+    encoded = dict(zip(_columns(pipeline, "categories"), getattr(encoder, "categories_", []), strict=True))
+    codes = {name: {text: code for code, text in enumerate(texts)} for name, texts in encoded.items()}
+    known = {feature.name: [*feature.categories, MISSING] for feature in features if feature.kind == "category"}
+    if any(set(codes.get(name, ())) - set(texts) for name, texts in known.items()):
+        return None  # bundle.json would not know a category that the encoder knows
+    in_order = [codes.get(name, {}).get(text, UNSEEN) for name, texts in known.items() for text in texts]
+    make = _trees if family == HIST_GRADIENT_BOOSTING else _linear
+    arrays = make(pipeline, features)
+    if arrays is None:
+        return None
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, codes=np.array(in_order, np.int32), **arrays)
+    return content.getvalue()
+
+
+def _has_steps_of(pipeline: "Pipeline", features: list[Feature], family: str) -> bool:
+    """Return whether the steps are those of the family, the classifier calibrated by one sigmoid on its margin."""
+    ours = estimator(features, family, {}, 0)
+    members = getattr(pipeline.steps[-1][1], "calibrated_classifiers_", [])
+    return (
+        _steps(pipeline) == _steps(ours)
+        and [(member.method, type(member.estimator)) for member in members] == [("sigmoid", type(ours[-1]))]
+        and len(members[0].classes) == 2  # noqa: PLR2004 - satisfied or not
+    )
+
+
+def _steps(pipeline: "Pipeline") -> dict[str, str]:
+    """Return each parameter before the classifier that changes a number; of a step its type, of columns their names."""
+    return {
+        name: type(value).__name__ if hasattr(value, "get_params") else repr(value)
+        for name, value in _parameters(pipeline[:-1])
+        if name.rpartition("__")[2] not in TUNED
+    }
+
+
+def _parameters(pipeline: "Pipeline") -> Iterator[tuple[str, Any]]:
+    for name, value in pipeline.get_params().items():
+        if name == "features__transformers":
+            yield name, [(transformer, list(columns)) for transformer, _, columns in value]
+        elif not name.endswith("steps"):
+            yield name, value
+
+
+def _columns(pipeline: "Pipeline", transformer: str) -> list[str]:
+    """Return the names of the features that a transformer takes, in order."""
+    return [name for kind, _, names in pipeline["features"].transformers for name in names if kind == transformer]
+
+
+def _calibration(pipeline: "Pipeline", baseline: float) -> NDArray[np.float64]:
+    calibrator = pipeline[-1].calibrated_classifiers_[0].calibrators[0]
+    return np.array([baseline, calibrator.a_, calibrator.b_], np.float64)
+
+
+def _trees(pipeline: "Pipeline", features: list[Feature]) -> Arrays | None:
+    """Return the arrays of `pipeline.models.scoring.trees.Trees`; None for trees that it does not take."""
+    classifier, names = pipeline[-1].calibrated_classifiers_[0].estimator, [feature.name for feature in features]
+    outputs = [names.index(name) for kind in ("numbers", "categories") for name in _columns(pipeline, kind)]
+    feature_of = np.array(outputs, np.int32)[pipeline["varied"].get_support()]
+    trees = [tree.nodes for (tree,) in classifier._predictors]  # noqa: SLF001 - there is no public way to a tree
+    first = np.cumsum([0, *map(len, trees)], dtype=np.int32)
+    theirs = np.concatenate(trees)
+    start, at = np.repeat(first[:-1], np.diff(first)), np.arange(len(theirs))
+    is_inner = theirs["is_leaf"] == 0
+    if (
+        np.any(theirs["is_categorical"][is_inner])
+        or np.any(theirs["left"][is_inner] + start[is_inner] != at[is_inner] + 1)
+        or any(np.count_nonzero(tree["is_leaf"]) > MOST_LEAVES for tree in trees)
+    ):
+        return None
+    nodes = np.zeros(len(theirs), NODE)
+    nodes["value"], nodes["feature"] = theirs["value"], -1
+    nodes["feature"][is_inner] = feature_of[theirs["feature_idx"][is_inner]]
+    nodes["threshold"][is_inner] = rounded_down(theirs["num_threshold"][is_inner])
+    nodes["right"][is_inner] = (theirs["right"] + start)[is_inner]
+    nodes["is_missing_left"][is_inner] = theirs["missing_go_to_left"][is_inner]
+    baseline = classifier._baseline_prediction.item()  # noqa: SLF001
+    return {"nodes": nodes, "first_node": first, "calibration": _calibration(pipeline, baseline)}
+
+
+def _linear(pipeline: "Pipeline", features: list[Feature]) -> Arrays | None:
+    """Return the arrays of `pipeline.models.scoring.linear.Linear`; None for more quantiles than it takes."""
+    classifier, names = pipeline[-1].calibrated_classifiers_[0].estimator, [feature.name for feature in features]
+    transformers, support = pipeline["features"].named_transformers_, pipeline["varied"].get_support()
+    weights = np.zeros(len(support))
+    weights[support] = classifier.coef_[0]
+    arrays: Arrays = {
+        "thresholds": np.full((len(names), WIDTH), np.inf, np.float32),
+        "pieces": np.zeros((len(names), WIDTH, 3)),
+        "medians": np.zeros(len(names), np.float32),
+        "coefficients": np.zeros(len(names)),
+        "calibration": _calibration(pipeline, classifier.intercept_.item()),
+    }
+    numbers, categories = _columns(pipeline, "numbers"), _columns(pipeline, "categories")
+    for column, at in enumerate(map(names.index, numbers)):
+        impute, rank = transformers["numbers"]["impute"], transformers["numbers"]["rank"]
+        thresholds, pieces = _pieces(rank.quantiles_[:, column], rank.references_)
+        if len(thresholds) > MOST_THRESHOLDS:
+            return None
+        arrays["thresholds"][at, : len(thresholds)], arrays["pieces"][at, : len(pieces)] = thresholds, pieces
+        arrays["medians"][at], arrays["coefficients"][at] = impute.statistics_[column], weights[column]
+    sizes = [len(texts) for texts in transformers["categories"].categories_] if categories else []
+    by_name = dict(
+        zip(categories, np.split(weights[len(numbers) :], np.cumsum(sizes)[:-1]) if sizes else [], strict=True)
+    )
+    tables = [[0.0, *by_name[name]] for name in names if name in by_name]
+    return {**arrays, "category_coefficients": np.array([each for table in tables for each in table], np.float64)}
+
+
+def _pieces(quantiles: NDArray[np.float64], references: NDArray[np.float64]) -> tuple[NDArray[np.float32], list[Any]]:
+    """Return a rank's thresholds, and its base, slope and origin by the count of thresholds below a number.
+
+    Each distinct quantile has two thresholds: numbers on it are above the first, and those beyond it above both. On a
+    quantile that occurs several times, scikit-learn takes the mean of the ranks of its first and last occurrence.
+    """
+    values, first = np.unique(quantiles, return_index=True)
+    last = np.append(first[1:], len(quantiles)) - 1
+    beyond = rounded_down(values)
+    on = np.where(beyond == values, np.nextafter(beyond, np.float32(-np.inf)), beyond)
+    slopes = (references[first[1:]] - references[last[:-1]]) / np.diff(values)
+    means = (references[last] + references[first]) / 2
+    means[-1], means[0] = 1, 0
+    pieces = [(references[0], 0, 0)]
+    for mean, start, slope, origin in zip(means, references[last], [*slopes, 0], values, strict=True):
+        pieces += [(mean, 0, 0), (start, slope, origin if slope else 0)]
+    return np.stack([on, beyond], axis=1).ravel(), pieces
