@@ -87,7 +87,13 @@ def prepare(folder: Path, rows: int) -> None:
     margin = fitting["number_0"].fillna(0) + fitting["number_1"].fillna(0) * (fitting["category_0"] == CATEGORIES[0])
     labels = (margin + random.logistic(size=FITTING_ROWS) > 0).astype("int8")
     fitted = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 7).fit(fitting[:50_000], labels[:50_000])
-    export(calibrated(fitted, fitting[50_000:], labels[50_000:]), FEATURES, fitting[:50_000], folder / "model")
+    export(
+        calibrated(fitted, fitting[50_000:], labels[50_000:]),
+        FEATURES,
+        fitting[:50_000],
+        folder / "model",
+        HIST_GRADIENT_BOOSTING,
+    )
     training = TrainingData(cutoff=CUTOFF, train_weeks=[], validation_weeks=[], test_weeks=[], rows=0, digest="")
     facts: dict[str, Any] = {"parameters": {}, "metrics": {}, "code_version": "", "libraries": {}}
     digest = seal(folder / "model", features=FEATURES, training=training, **facts)

@@ -40,7 +40,7 @@ def tiny_bundle(
     ]
     rows, labels = made_up_rows(features, 600)
     fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
-    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
+    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder, HIST_GRADIENT_BOOSTING)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     training = TrainingData(
         cutoff=cutoff, train_weeks=[], validation_weeks=[], test_weeks=[], rows=600, digest="made up"

@@ -84,7 +84,7 @@ def candidate(
     pipeline = calibrated(fitted, *calibrate(frame(validation, features), answers(validation)))
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
-    export(pipeline, features, rows, model)
+    export(pipeline, features, rows, model, HIST_GRADIENT_BOOSTING)
     satisfaction = score_rows(Scorer(engine_in(model, features), features, 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}

@@ -40,7 +40,7 @@ def page_bundle(settings: Settings, folder: Path) -> str:
     rows["is_subscriber"] = (rows["is_subscriber"] > 10).astype("float32")
     rows["days_since_last_order"] = rows["days_since_last_order"].abs().round()
     fitted = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:600], labels[:600])
-    export(calibrated(fitted, rows[600:], labels[600:]), FEATURES, rows[:600], folder)
+    export(calibrated(fitted, rows[600:], labels[600:]), FEATURES, rows[:600], folder, HIST_GRADIENT_BOOSTING)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     table = pa.table({name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows})
     scorer = Scorer(engine_in(folder, FEATURES), FEATURES, 0.5)

@@ -46,7 +46,7 @@ def add_version(settings: Settings, name: str, gloom: float, columns: Sequence[F
     fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:400], labels[:400])
     folder = settings.home / "made" / name
     shutil.rmtree(folder, ignore_errors=True)
-    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder)
+    export(calibrated(fitted, rows[400:], labels[400:]), features, rows[:400], folder, HIST_GRADIENT_BOOSTING)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     made = profile(settings, pa.Table.from_pandas(rows), features, np.linspace(0, 1, 200))
     (folder / PROFILE_FILE).write_text(made.model_dump_json())

@@ -26,16 +26,13 @@ class Arrays:
 
     def take(self, name: str, dtype: DTypeLike, *shape: int | None) -> NDArray[Any]:
         """Return an array of this type and shape, in C order; None fits any length."""
-        array = self._left.pop(name, None)
-        fits = (
-            array is not None
-            and array.dtype == np.dtype(dtype)
-            and array.ndim == len(shape)
-            and all(length in {None, found} for length, found in zip(shape, array.shape, strict=True))
+        array = self._left.pop(name, np.empty(()))
+        fits = array.dtype == dtype and array.ndim == len(shape)
+        lengths = [found for found, length in zip(array.shape, shape, strict=False) if length is not None]
+        check(
+            fits and lengths == [length for length in shape if length is not None],
+            f"{name!r} of type {dtype} and shape {shape}",
         )
-        if array is None or not fits:
-            found = "none" if array is None else f"{array.dtype} of shape {array.shape}"
-            raise unfit(f"has as {name!r} {found}", f"{np.dtype(dtype)} of shape {shape}, None being any length")
         return np.ascontiguousarray(array)
 
     def end(self) -> None:

@@ -6,25 +6,21 @@ points: `Scorer.load` for a sealed bundle, `Scorer.score`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.models.bundle import ARRAYS_FILE, ONNX_FILE, Bundle, Feature, open_bundle
-from pipeline.models.scoring.columns import Columns, inputs
+from pipeline.models.scoring.columns import inputs
 from pipeline.models.scoring.exact import ExactEngine
 from pipeline.models.scoring.onnx import OnnxEngine
 
 SCORES_SCHEMA = pa.schema([("satisfaction", pa.float64()), ("likely_satisfied", pa.bool_())])
 
 
-class Engine(Protocol):
-    """What computes a version's numbers."""
-
-    def satisfaction(self, columns: Columns) -> NDArray[np.float64]:
-        """Return the satisfaction of each row, in order, shape (rows,)."""
+Engine = ExactEngine | OnnxEngine
 
 
 class Scorer:

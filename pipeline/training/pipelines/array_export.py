@@ -5,7 +5,6 @@ This is the one place that reads what scikit-learn keeps inside of a fitted mode
 """
 
 import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,70 +14,33 @@ from pipeline.models.bundle import Feature
 from pipeline.models.scoring.columns import MISSING
 from pipeline.models.scoring.exact import UNSEEN
 from pipeline.models.scoring.trees import MOST_LEAVES, MOST_THRESHOLDS, NODE, WIDTH
-from pipeline.training.pipelines.families import (
-    HIST_GRADIENT_BOOSTING,
-    LOGISTIC_REGRESSION,
-    estimator,
-    rounded_down,
-)
+from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION, rounded_down
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-TUNED = {"random_state", "n_quantiles", "subsample", "copy", "feature_name_combiner"}
-"""Parameters of steps before the classifier that may differ from ours."""
 Arrays = dict[str, NDArray[Any]]
 
 
-def to_arrays(pipeline: "Pipeline", features: list[Feature]) -> bytes | None:
-    """Return the content of `scorer.npz` for a calibrated pipeline; None if its steps are not those of our families."""
-    family = next(
-        (f for f in (HIST_GRADIENT_BOOSTING, LOGISTIC_REGRESSION) if _has_steps_of(pipeline, features, f)), None
-    )
-    if family is None:
+def to_arrays(pipeline: "Pipeline", features: list[Feature], family: str) -> bytes | None:
+    """Return the content of `scorer.npz` for a family's calibrated pipeline; None if the exact engine cannot score it.
+
+    That is a team's own pipeline, or one of ours with larger trees or more quantiles than the engine takes.
+    """
+    make = {HIST_GRADIENT_BOOSTING: _trees, LOGISTIC_REGRESSION: _linear}.get(family)
+    arrays = make(pipeline, features) if make else None
+    if arrays is None:
         return None
     encoder = pipeline["features"].named_transformers_.get("categories")
     encoded = dict(zip(_columns(pipeline, "categories"), getattr(encoder, "categories_", []), strict=True))
+    known = {feature.name: [*feature.categories, MISSING] for feature in features if feature.name in encoded}
+    if any(set(encoded[name]) - set(texts) for name, texts in known.items()):
+        return None  # bundle.json would not name a category that the encoder knows
     codes = {name: {text: code for code, text in enumerate(texts)} for name, texts in encoded.items()}
-    known = {feature.name: [*feature.categories, MISSING] for feature in features if feature.kind == "category"}
-    if any(set(codes.get(name, ())) - set(texts) for name, texts in known.items()):
-        return None  # bundle.json would not know a category that the encoder knows
-    in_order = [codes.get(name, {}).get(text, UNSEEN) for name, texts in known.items() for text in texts]
-    make = _trees if family == HIST_GRADIENT_BOOSTING else _linear
-    arrays = make(pipeline, features)
-    if arrays is None:
-        return None
+    in_order = [codes[name].get(text, UNSEEN) for name, texts in known.items() for text in texts]
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, codes=np.array(in_order, np.int32), **arrays)
     return content.getvalue()
-
-
-def _has_steps_of(pipeline: "Pipeline", features: list[Feature], family: str) -> bool:
-    """Return whether the steps are those of the family, the classifier calibrated by one sigmoid on its margin."""
-    ours = estimator(features, family, {}, 0)
-    members = getattr(pipeline.steps[-1][1], "calibrated_classifiers_", [])
-    return (
-        _steps(pipeline) == _steps(ours)
-        and [(member.method, type(member.estimator)) for member in members] == [("sigmoid", type(ours[-1]))]
-        and len(members[0].classes) == 2  # noqa: PLR2004 - satisfied or not
-    )
-
-
-def _steps(pipeline: "Pipeline") -> dict[str, str]:
-    """Return each parameter before the classifier that changes a number; of a step its type, of columns their names."""
-    return {
-        name: type(value).__name__ if hasattr(value, "get_params") else repr(value)
-        for name, value in _parameters(pipeline[:-1])
-        if name.rpartition("__")[2] not in TUNED
-    }
-
-
-def _parameters(pipeline: "Pipeline") -> Iterator[tuple[str, Any]]:
-    for name, value in pipeline.get_params().items():
-        if name == "features__transformers":
-            yield name, [(transformer, list(columns)) for transformer, _, columns in value]
-        elif not name.endswith("steps"):
-            yield name, value
 
 
 def _columns(pipeline: "Pipeline", transformer: str) -> list[str]:
@@ -155,7 +117,8 @@ def _pieces(quantiles: NDArray[np.float64], references: NDArray[np.float64]) -> 
     values, first = np.unique(quantiles, return_index=True)
     last = np.append(first[1:], len(quantiles)) - 1
     beyond = rounded_down(values)
-    on = np.where(beyond == values, np.nextafter(beyond, np.float32(-np.inf)), beyond)
+    with np.errstate(over="ignore"):  # below the lowest float32 is minus infinity
+        on = np.where(beyond == values, np.nextafter(beyond, np.float32(-np.inf)), beyond)
     slopes = (references[first[1:]] - references[last[:-1]]) / np.diff(values)
     means = (references[last] + references[first]) / 2
     means[-1], means[0] = 1, 0

@@ -127,7 +127,9 @@ def round_to_float32(fitted: "Pipeline") -> "Pipeline":
 def rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
     """Return the highest float32 at or below each value."""
     near = values.astype("f4")
-    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
+    is_above = near > values
+    near[is_above] = np.nextafter(near[is_above], np.float32(-np.inf))
+    return near
 
 
 def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":

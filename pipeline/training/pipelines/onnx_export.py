@@ -26,15 +26,15 @@ DATA_TYPES = {"numpy.dtype"}
 """Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was fitted on."""
 
 
-def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
+def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path, family: str = "") -> int:
     """Write the version's files to `folder`, which must not exist, and return how many rows its forms agree on.
 
     The pipeline is fitted and takes a frame as `pipeline.training.training_set.frame` makes it;
-    `rows` is such a frame of training rows.
+    `rows` is such a frame of training rows. A pipeline of a `family` of ours is written as arrays too.
     """
     files = {ONNX_FILE: to_onnx(pipeline, features)}
     compared = check_parity(pipeline, OnnxEngine(files[ONNX_FILE], features), features, rows)
-    if arrays := to_arrays(pipeline, features):
+    if arrays := to_arrays(pipeline, features, family):
         check_parity(pipeline, ExactEngine(arrays, features), features, rows)
         files[ARRAYS_FILE] = arrays
     _save_with_mlflow(pipeline, features, rows, folder)
