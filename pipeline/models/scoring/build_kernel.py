@@ -1,4 +1,4 @@
-"""Builds `kernel.c` when Barometer is installed; hatchling runs it (see pyproject.toml).
+"""Builds `kernel.c` when Barometer is installed, where hatchling runs it (see pyproject.toml), or run as a program.
 
 The compiler is `$CC`, or else `cc`. Without one the installation succeeds and scoring uses NumPy. To build a wheel for
 another platform, name a cross-compiler and the platform, for example
@@ -31,7 +31,6 @@ def build() -> bool:
     except OSError as error:
         why = str(error)
     if not fresh.exists():
-        LIBRARY.unlink(missing_ok=True)
         sys.stderr.write(f"Scoring will use NumPy: {SOURCE.name} could not be compiled. {why}\n")
         return False
     fresh.replace(LIBRARY)  # atomically: a process that has loaded the old one keeps it
@@ -52,3 +51,7 @@ def get_build_hook() -> type[Any]:
                 build_data["artifacts"].append(f"/pipeline/models/scoring/{LIBRARY.name}")
 
     return KernelHook
+
+
+if __name__ == "__main__":
+    sys.exit(not build())

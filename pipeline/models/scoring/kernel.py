@@ -34,7 +34,7 @@ def library() -> ctypes.CDLL | None:
         if found.source_digest() != hashlib.sha256(SOURCE.read_bytes()).hexdigest().encode():
             raise OSError(f"{LIBRARY} was built from another kernel.c")  # noqa: TRY301 - one way without a kernel
     except (OSError, AttributeError) as error:
-        log.info("Scoring with NumPy, more slowly: %s", error)
+        log.warning("Scoring with NumPy, more slowly: %s", error)
         return None
     for function in (found.score_trees, found.score_linear):
         function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
