@@ -43,7 +43,7 @@ def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, 
     test_weeks = [week.week for week in parts.test]
     facts = json.loads(fitted.facts.read_text(encoding="utf-8"))
     features = [Feature.model_validate(feature) for feature in facts["features"]]
-    scorer = Scorer(engine_in(fitted.model, features), features, settings.model.threshold)
+    scorer = Scorer(engine_in(fitted.model, features), settings.model.threshold)
     satisfaction = score_rows(scorer, test)
     champion, champions = score_with_champion(settings, registry.champion(settings), test, test_weeks)
     rows = ScoredRows.of(test, satisfaction, champions, settings.model.seed)

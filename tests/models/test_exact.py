@@ -235,14 +235,14 @@ def test_arrays_that_score_differently_are_refused_at_training(
 ) -> None:
     model = models[family]
     rows = frame(model.table.slice(0, 800), model.features)
-    check_parity(model.pipeline, ExactEngine(model.arrays, model.features), model.features, rows)
+    check_parity(model.pipeline, ExactEngine(model.arrays, model.features), rows)
     arrays = dict(np.load(io.BytesIO(model.arrays)))
     if family == "trees":
         arrays[name]["value"] = np.nextafter(arrays[name]["value"], 9)
     else:
         arrays[name] = arrays[name] + 1e-5
     with pytest.raises(ModelError, match="The exact engine and scikit-learn differ"):
-        check_parity(model.pipeline, ExactEngine(saved(arrays), model.features), model.features, rows)
+        check_parity(model.pipeline, ExactEngine(saved(arrays), model.features), rows)
 
 
 def test_without_a_compiler_or_with_another_source_numpy_scores(

@@ -29,7 +29,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def scorer(sealed: tuple[Path, str], request: pytest.FixtureRequest) -> Scorer:
     bundle = open_bundle(*sealed)
     name = ARRAYS_FILE if request.param is ExactEngine else ONNX_FILE
-    return Scorer(request.param(bundle.read(sealed[0], name), bundle.features), bundle.features, 0.5)
+    return Scorer(request.param(bundle.read(sealed[0], name), bundle.features), 0.5)
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def candidate(
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     export(pipeline, features, rows, model, HIST_GRADIENT_BOOSTING)
-    satisfaction = score_rows(Scorer(engine_in(model, features), features, 0.5), test)
+    satisfaction = score_rows(Scorer(engine_in(model, features), 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))

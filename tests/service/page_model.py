@@ -43,7 +43,7 @@ def page_bundle(settings: Settings, folder: Path) -> str:
     export(calibrated(fitted, rows[600:], labels[600:]), FEATURES, rows[:600], folder, HIST_GRADIENT_BOOSTING)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
     table = pa.table({name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows})
-    scorer = Scorer(engine_in(folder, FEATURES), FEATURES, 0.5)
+    scorer = Scorer(engine_in(folder, FEATURES), 0.5)
     scored = np.concatenate([scorer.score(b).column("satisfaction").to_numpy() for b in table[600:].to_batches()])
     made = profile(settings, table, FEATURES, scored)
     (folder / PROFILE_FILE).write_text(made.model_dump_json())

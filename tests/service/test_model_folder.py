@@ -142,7 +142,7 @@ def test_what_may_not_be_served_is_not_exported(settings: Settings, tmp_path: Pa
         export_version(settings, "99", tmp_path / "model")
     with (
         spoiled(registry.bundle_of(settings, "1")[0] / "scorer.npz"),
-        pytest.raises(ModelError, match=r"model\.onnx is not"),
+        pytest.raises(ModelError, match=r"scorer\.npz is not"),
     ):
         export_version(settings, "1", tmp_path / "model")
     with transaction(settings) as connection:

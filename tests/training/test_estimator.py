@@ -71,14 +71,14 @@ def onnx_of(pipeline) -> OnnxEngine:
 @pytest.mark.parametrize("family", SPACES)
 def test_both_forms_agree_on_numbers_that_float32_is_hard_on(rows, family: str) -> None:
     pipeline = trained(rows, family)
-    assert check_parity(pipeline, onnx_of(pipeline), FEATURES, rows[0]) >= PARITY_ROWS
+    assert check_parity(pipeline, onnx_of(pipeline), rows[0]) >= PARITY_ROWS
     assert roc_auc_score(rows[1][2000:], pipeline.predict_proba(rows[0][2000:])[:, 1]) > 0.8
 
 
 def test_without_rounded_quantiles_they_would_not(rows) -> None:
     pipeline = trained(rows, LOGISTIC_REGRESSION, exact=False)
     with pytest.raises(ModelError, match="by feature '"):
-        check_parity(pipeline, onnx_of(pipeline), FEATURES, rows[0])
+        check_parity(pipeline, onnx_of(pipeline), rows[0])
 
 
 def test_outliers_leave_the_logistic_regression_where_it_was(rows) -> None:

@@ -35,6 +35,7 @@ class ExactEngine:
     """
 
     def __init__(self, content: bytes, features: Sequence[Feature], *, use_kernel: bool = True) -> None:
+        self.features = tuple(features)
         arrays = Arrays(content)
         texts = [[*feature.categories, MISSING] if feature.kind == "category" else [] for feature in features]
         codes = arrays.take("codes", np.int32, sum(map(len, texts)))

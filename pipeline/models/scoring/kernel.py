@@ -52,12 +52,9 @@ def compiled(
     if found is None:
         return None
     kinds = {int: ctypes.c_int64, float: ctypes.c_double, np.ndarray: ctypes.c_void_p}
-    structure = type(
-        "Model",
-        (ctypes.Structure,),
-        {"_fields_": [(f"field_{at}", kinds[type(each)]) for at, each in enumerate(fields)]},
-    )
-    model = structure(*(each.ctypes.data if isinstance(each, np.ndarray) else each for each in fields))
+    declared = {"_fields_": [(f"field_{at}", kinds[type(each)]) for at, each in enumerate(fields)]}
+    values = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in fields]
+    model = type("Model", (ctypes.Structure,), declared)(*values)
     call, address = getattr(found, function), ctypes.addressof(model)
 
     def scores(block: NDArray[np.float32], _kept: Any = (model, fields)) -> Scores:

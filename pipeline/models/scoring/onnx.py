@@ -22,7 +22,7 @@ class OnnxEngine:
     """How far a satisfaction may lie from scikit-learn's."""
 
     def __init__(self, model: bytes, features: Sequence[Feature]) -> None:
-        self._features = tuple(features)
+        self.features = tuple(features)
         self._session = _session(model)
         self._check_signature()
         self._output = self._session.get_outputs()[1].name
@@ -31,9 +31,9 @@ class OnnxEngine:
         """Return the satisfaction of each row, in order, shape (rows,)."""
         feed = {
             INPUT_PREFIX + feature.name: as_in_training(columns[feature.name], feature)[:, None]
-            for feature in self._features
+            for feature in self.features
         }
-        rows = len(columns[self._features[0].name])
+        rows = len(columns[self.features[0].name])
         if not rows:  # ONNX Runtime refuses empty inputs
             return np.empty(0)
         try:
@@ -47,7 +47,7 @@ class OnnxEngine:
 
     def _check_signature(self) -> None:
         found = [(given.name, given.type) for given in self._session.get_inputs()]
-        expected = [(INPUT_PREFIX + feature.name, ONNX_TYPES[feature.kind]) for feature in self._features]
+        expected = [(INPUT_PREFIX + feature.name, ONNX_TYPES[feature.kind]) for feature in self.features]
         if found != expected:
             unlike = sorted(set(found) ^ set(expected)) or found
             raise ModelError(

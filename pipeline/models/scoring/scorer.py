@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.models.bundle import ARRAYS_FILE, ONNX_FILE, Bundle, Feature, open_bundle
-from pipeline.models.scoring.columns import inputs
+from pipeline.models.scoring.columns import Columns, inputs
 from pipeline.models.scoring.exact import ExactEngine
 from pipeline.models.scoring.onnx import OnnxEngine
 
@@ -24,12 +24,12 @@ Engine = ExactEngine | OnnxEngine
 
 
 class Scorer:
-    """An engine for the signature `features`. `likely_satisfied` is satisfaction at or above `threshold`."""
+    """An engine, and the threshold from which on a row is likely satisfied."""
 
-    def __init__(self, engine: Engine, features: Sequence[Feature], threshold: float) -> None:
-        self.features = tuple(features)
+    def __init__(self, engine: Engine, threshold: float) -> None:
+        self.features = engine.features
         self.threshold = threshold
-        self.satisfaction = engine.satisfaction
+        self._engine = engine
 
     @classmethod
     def load(cls, folder: Path, digest: str, *, threshold: float) -> Self:
@@ -41,7 +41,7 @@ class Scorer:
             If a file is not the registered one, or does not fit the bundle's features.
         """
         bundle = open_bundle(folder, digest)
-        return cls(engine_in(folder, bundle.features, bundle), bundle.features, threshold)
+        return cls(engine_in(folder, bundle.features, bundle), threshold)
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return `satisfaction` (float64, 0 to 1) and `likely_satisfied` (bool) for each row, in order.
@@ -49,6 +49,10 @@ class Scorer:
         `batch` holds the feature columns, in any order; other columns are ignored.
         """
         return self.scores(self.satisfaction(inputs(batch, self.features)))
+
+    def satisfaction(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the satisfaction of each row, in order, shape (rows,); `columns` are as `inputs` returns them."""
+        return self._engine.satisfaction(columns)
 
     def scores(self, satisfaction: NDArray[np.float64]) -> pa.RecordBatch:
         """Return the satisfaction and whether it reaches the threshold, as `SCORES_SCHEMA`."""

@@ -87,18 +87,15 @@ class Trees:
     def _check(self, features: int) -> None:
         """Refuse nodes that are no trees."""
         nodes, first, is_leaf = self._nodes, self._first_node, self._is_leaf
-        trees = np.diff(first)
-        check(
-            len(first) > 1 and first[0] == 0 and first[-1] == len(nodes) and (trees > 0).all(),
-            "trees one after the other",
-        )
+        sizes = np.diff(first.astype(np.int64))
+        check(len(sizes) and (sizes > 0).all() and first[0] == 0 and first[-1] == len(nodes), "trees in a row")
         check((nodes["feature"] < features) & (nodes["feature"] >= -1), "features of bundle.json")
         check(np.isfinite(nodes["value"]) & ~np.isnan(nodes["threshold"]), "numbers as values and thresholds")
         check((nodes["is_missing_left"] >> 1) == 0, "is_missing_left of 0 or 1")
         check(np.add.reduceat(is_leaf, first[:-1], dtype=int) <= MOST_LEAVES, f"at most {MOST_LEAVES} leaves a tree")
         parents = np.flatnonzero(~is_leaf)
         children = np.r_[parents + 1, nodes["right"][parents]]
-        tree = np.repeat(np.arange(len(trees)), trees)
+        tree = np.repeat(np.arange(len(sizes)), sizes)
         others = np.delete(np.arange(len(nodes)), first[:-1])
         check(np.array_equal(np.sort(children), others), "each node but the first of a tree once as a child")
         parents = np.r_[parents, parents]
@@ -129,9 +126,7 @@ class Trees:
 
     def _walk(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
         """Let the rows walk through all trees at once, each until it is at a leaf."""
-        threshold, feature, right, is_missing_left = (
-            np.ascontiguousarray(self._nodes[name]) for name in ("threshold", "feature", "right", "is_missing_left")
-        )
+        threshold, feature, right = (self._nodes[name] for name in ("threshold", "feature", "right"))
         at = np.tile(self._first_node[:-1], block.shape[1])
         row = np.repeat(np.arange(block.shape[1]), len(self._first_node) - 1)
         ends, walking = at.copy(), np.arange(len(at))
@@ -140,7 +135,7 @@ class Trees:
             ends[walking] = at
             at, row, walking = at[is_inner], row[is_inner], walking[is_inner]
             number = block[feature[at], row]
-            goes_left = np.where(np.isnan(number), is_missing_left[at] == 1, number <= threshold[at])
+            goes_left = np.where(np.isnan(number), self._nodes["is_missing_left"][at] == 1, number <= threshold[at])
             at = np.where(goes_left, at + 1, right[at])
         # Each partial sum is computed from the one before it, so the order is that of the trees.
         leaves = self._nodes["value"][ends].reshape(block.shape[1], -1)

@@ -31,8 +31,7 @@ def to_arrays(pipeline: "Pipeline", features: list[Feature], family: str) -> byt
     arrays = make(pipeline, features) if make else None
     if arrays is None:
         return None
-    encoder = pipeline["features"].named_transformers_.get("categories")
-    encoded = dict(zip(_columns(pipeline, "categories"), getattr(encoder, "categories_", []), strict=True))
+    encoded = _categories(pipeline)
     known = {feature.name: [*feature.categories, MISSING] for feature in features if feature.name in encoded}
     if any(set(encoded[name]) - set(texts) for name, texts in known.items()):
         return None  # bundle.json would not name a category that the encoder knows
@@ -46,6 +45,12 @@ def to_arrays(pipeline: "Pipeline", features: list[Feature], family: str) -> byt
 def _columns(pipeline: "Pipeline", transformer: str) -> list[str]:
     """Return the names of the features that a transformer takes, in order."""
     return [name for kind, _, names in pipeline["features"].transformers for name in names if kind == transformer]
+
+
+def _categories(pipeline: "Pipeline") -> dict[str, list[str]]:
+    """Return the texts that the encoder knows, in the order of their codes, by feature."""
+    encoder = pipeline["features"].named_transformers_.get("categories")
+    return dict(zip(_columns(pipeline, "categories"), getattr(encoder, "categories_", []), strict=True))
 
 
 def _calibration(pipeline: "Pipeline", baseline: float) -> NDArray[np.float64]:
@@ -92,7 +97,7 @@ def _linear(pipeline: "Pipeline", features: list[Feature]) -> Arrays | None:
         "coefficients": np.zeros(len(names)),
         "calibration": _calibration(pipeline, classifier.intercept_.item()),
     }
-    numbers, categories = _columns(pipeline, "numbers"), _columns(pipeline, "categories")
+    numbers, tables = _columns(pipeline, "numbers"), {}
     for column, at in enumerate(map(names.index, numbers)):
         impute, rank = transformers["numbers"]["impute"], transformers["numbers"]["rank"]
         thresholds, pieces = _pieces(rank.quantiles_[:, column], rank.references_)
@@ -100,12 +105,11 @@ def _linear(pipeline: "Pipeline", features: list[Feature]) -> Arrays | None:
             return None
         arrays["thresholds"][at, : len(thresholds)], arrays["pieces"][at, : len(pieces)] = thresholds, pieces
         arrays["medians"][at], arrays["coefficients"][at] = impute.statistics_[column], weights[column]
-    sizes = [len(texts) for texts in transformers["categories"].categories_] if categories else []
-    by_name = dict(
-        zip(categories, np.split(weights[len(numbers) :], np.cumsum(sizes)[:-1]) if sizes else [], strict=True)
-    )
-    tables = [[0.0, *by_name[name]] for name in names if name in by_name]
-    return {**arrays, "category_coefficients": np.array([each for table in tables for each in table], np.float64)}
+    left = iter(weights[len(numbers) :])
+    for name, texts in _categories(pipeline).items():
+        tables[name] = [0.0, *(next(left) for _ in texts)]
+    in_order = [weight for name in names for weight in tables.get(name, [])]
+    return {**arrays, "category_coefficients": np.array(in_order, np.float64)}
 
 
 def _pieces(quantiles: NDArray[np.float64], references: NDArray[np.float64]) -> tuple[NDArray[np.float32], list[Any]]:

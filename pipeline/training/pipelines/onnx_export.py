@@ -33,9 +33,9 @@ def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", 
     `rows` is such a frame of training rows. A pipeline of a `family` of ours is written as arrays too.
     """
     files = {ONNX_FILE: to_onnx(pipeline, features)}
-    compared = check_parity(pipeline, OnnxEngine(files[ONNX_FILE], features), features, rows)
+    compared = check_parity(pipeline, OnnxEngine(files[ONNX_FILE], features), rows)
     if arrays := to_arrays(pipeline, features, family):
-        check_parity(pipeline, ExactEngine(arrays, features), features, rows)
+        check_parity(pipeline, ExactEngine(arrays, features), rows)
         files[ARRAYS_FILE] = arrays
     _save_with_mlflow(pipeline, features, rows, folder)
     for name, content in files.items():

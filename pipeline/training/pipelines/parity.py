@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Feature
 from pipeline.models.scoring.columns import MISSING, inputs
-from pipeline.models.scoring.exact import ExactEngine
 from pipeline.models.scoring.onnx import OnnxEngine
+from pipeline.models.scoring.scorer import Engine
 from pipeline.training.training_set import frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-Compared = OnnxEngine | ExactEngine
 PARITY_ROWS = 50_000
 """The fewest rows compared in all, and the most training rows compared as they are."""
 VARIANT_ROWS = 200
@@ -46,28 +45,28 @@ UNUSUAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def check_parity(pipeline: "Pipeline", engine: Compared, features: list[Feature], rows: "pd.DataFrame") -> int:
+def check_parity(pipeline: "Pipeline", engine: Engine, rows: "pd.DataFrame") -> int:
     """Refuse an engine that differs in any row by more than its tolerance; return how many rows were compared."""
     import pandas as pd
 
     cases = {"rows as in training": _spread(rows, min(PARITY_ROWS, len(rows)))}
     few = _spread(rows, min(VARIANT_ROWS, len(rows)))
-    for feature in features:
+    for feature in engine.features:
         for value in UNUSUAL[feature.kind]:
             variant = few.assign(**{feature.name: np.full(len(few), value, dtype=few[feature.name].dtype)})
             cases[f"rows with feature {feature.name!r} = {value!r}"] = variant
     missing_rows = PARITY_ROWS - sum(map(len, cases.values()))
-    cases["rows with several unusual values"] = _varied(_spread(rows, max(missing_rows, len(few))), features)
+    cases["rows with several unusual values"] = _varied(_spread(rows, max(missing_rows, len(few))), engine.features)
     compared = pd.concat(cases.values(), ignore_index=True)
     try:
-        unlike = _differences(pipeline, engine, features, compared)
+        unlike = _differences(pipeline, engine, compared)
     except ValueError:
-        raise _refused_by(pipeline, engine, features, cases) from None
+        raise _refused_by(pipeline, engine, cases) from None
     first = 0
     for words, case in cases.items():
         found = unlike[first : first + len(case)]
         if not (found <= engine.tolerance).all():  # NaN counts as a difference too
-            raise _unequal(engine, words, found, _at_fault(pipeline, engine, features, case, found))
+            raise _unequal(engine, words, found, _at_fault(pipeline, engine, case, found))
         first += len(case)
     return len(compared)
 
@@ -77,7 +76,7 @@ def _spread(rows: "pd.DataFrame", number: int) -> "pd.DataFrame":
     return rows.iloc[np.linspace(0, len(rows) - 1, number).astype(int)]
 
 
-def _varied(rows: "pd.DataFrame", features: list[Feature]) -> "pd.DataFrame":
+def _varied(rows: "pd.DataFrame", features: tuple[Feature, ...]) -> "pd.DataFrame":
     random = np.random.default_rng(0)
     varied = rows.copy()
     for feature in features:
@@ -87,11 +86,9 @@ def _varied(rows: "pd.DataFrame", features: list[Feature]) -> "pd.DataFrame":
     return varied
 
 
-def _differences(
-    pipeline: "Pipeline", engine: Compared, features: list[Feature], rows: "pd.DataFrame"
-) -> NDArray[np.float64]:
+def _differences(pipeline: "Pipeline", engine: Engine, rows: "pd.DataFrame") -> NDArray[np.float64]:
     table = pa.table({name: pa.array(rows[name].to_numpy()) for name in rows})
-    ours, theirs = inputs(table, features), frame(table, features)
+    ours, theirs = inputs(table, engine.features), frame(table, list(engine.features))
     if isinstance(engine, OnnxEngine):
         unlike: NDArray[np.float64] = np.abs(engine.satisfaction(ours) - pipeline.predict_proba(theirs)[:, 1])
         return unlike
@@ -103,13 +100,11 @@ def _differences(
     return unlike
 
 
-def _refused_by(
-    pipeline: "Pipeline", engine: Compared, features: list[Feature], cases: "dict[str, pd.DataFrame]"
-) -> ModelError:
+def _refused_by(pipeline: "Pipeline", engine: Engine, cases: "dict[str, pd.DataFrame]") -> ModelError:
     """Return an error that names the first rows which the pipeline does not take."""
     for words, case in cases.items():
         try:
-            _differences(pipeline, engine, features, case)
+            _differences(pipeline, engine, case)
         except ValueError as error:
             return ModelError(
                 f"The pipeline fails on {words}: {str(error).splitlines()[0]}",
@@ -119,9 +114,7 @@ def _refused_by(
     raise AssertionError  # it fails on all cases together, so on one of them
 
 
-def _at_fault(
-    pipeline: "Pipeline", engine: Compared, features: list[Feature], rows: "pd.DataFrame", unlike: NDArray[np.float64]
-) -> str | None:
+def _at_fault(pipeline: "Pipeline", engine: Engine, rows: "pd.DataFrame", unlike: NDArray[np.float64]) -> str | None:
     """Return the feature at fault: with another row's value of it, the row that differs most differs least."""
     import pandas as pd
 
@@ -130,12 +123,12 @@ def _at_fault(
     if unlike[best] > engine.tolerance:
         return None
     row, other = rows.iloc[[worst]], rows.iloc[best]
-    trials = pd.concat([row.assign(**{f.name: other[f.name]}).astype(row.dtypes) for f in features])
-    left = np.nan_to_num(_differences(pipeline, engine, features, trials), nan=np.inf)
-    return features[left.argmin()].name if left.min() < unlike[worst] else None
+    trials = pd.concat([row.assign(**{f.name: other[f.name]}).astype(row.dtypes) for f in engine.features])
+    left = np.nan_to_num(_differences(pipeline, engine, trials), nan=np.inf)
+    return engine.features[left.argmin()].name if left.min() < unlike[worst] else None
 
 
-def _unequal(engine: Compared, words: str, unlike: NDArray[np.float64], feature: str | None) -> ModelError:
+def _unequal(engine: Engine, words: str, unlike: NDArray[np.float64], feature: str | None) -> ModelError:
     number = (~(unlike <= engine.tolerance)).sum()
     form = "ONNX" if isinstance(engine, OnnxEngine) else "The exact engine"
     fault = f", by feature {feature!r}" if feature and repr(feature) not in words else ""
