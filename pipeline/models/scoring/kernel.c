@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define ROWS 512      /* scored at once: their codes stay in the processor's cache */
-#define FEW_ROWS 16   /* up to here a walk through the trees is faster than a block */
+#define FEW_ROWS 32   /* up to here a walk through the trees is faster than a block */
 #define WIDTH 256     /* thresholds of a feature, padded with infinity */
 
 #if defined(__x86_64__) && defined(__gnu_linux__)
@@ -72,7 +72,8 @@ INLINE void count_below(const float *x, int rows, const float *thresholds, int c
 }
 
 /* One step of a tree for all rows of a block: where the code is above the step's, the right result. */
-INLINE void take(const Step *step, const int8_t *restrict codes, uint8_t *restrict result, const uint8_t *restrict other) {
+INLINE void take(const Step *step, const int8_t *restrict codes, uint8_t *restrict result,
+                 const uint8_t *restrict other) {
     const int8_t code = (int8_t)step->code;
     const uint8_t left = step->left, right = step->right;
     if (step->kind == 0)
@@ -83,7 +84,7 @@ INLINE void take(const Step *step, const int8_t *restrict codes, uint8_t *restri
         for (int i = 0; i < ROWS; i++) result[i] = codes[i] > code ? result[i] : left;
     else
         for (int i = 0; i < ROWS; i++) {
-            const uint8_t of_right = other[i], of_left = result[i];   /* read both, so that this loop is vectorised too */
+            const uint8_t of_right = other[i], of_left = result[i];   /* read always, so that this is vectorised */
             result[i] = codes[i] > code ? of_right : of_left;
         }
 }
@@ -114,8 +115,10 @@ INLINE void score_block(const Trees *m, const float *block, int64_t stride, int 
         const double *v0 = m->leaves + m->first_leaf[tree], *v1 = m->leaves + m->first_leaf[tree + 1];
         const double *v2 = m->leaves + m->first_leaf[tree + 2], *v3 = m->leaves + m->first_leaf[tree + 3];
         for (int k = 0; k < 4; k++) run(m, tree + k, codes, stack + k * ROWS);
-        for (int i = 0; i < ROWS; i++)
-            sum[i] = (((sum[i] + v0[stack[i]]) + v1[stack[i + ROWS]]) + v2[stack[i + 2 * ROWS]]) + v3[stack[i + 3 * ROWS]];
+        for (int i = 0; i < ROWS; i++) {
+            const uint8_t *leaf = stack + i;
+            sum[i] = (((sum[i] + v0[leaf[0]]) + v1[leaf[ROWS]]) + v2[leaf[2 * ROWS]]) + v3[leaf[3 * ROWS]];
+        }
     }
     for (; tree < m->trees; tree++) {
         const double *v = m->leaves + m->first_leaf[tree];

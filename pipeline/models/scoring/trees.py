@@ -87,7 +87,7 @@ class Trees:
     def _check(self, features: int) -> None:
         """Refuse nodes that are no trees."""
         nodes, first, is_leaf = self._nodes, self._first_node, self._is_leaf
-        sizes = np.diff(first.astype(np.int64))
+        sizes = first[1:].astype(np.int64) - first[:-1]
         check(len(sizes) and (sizes > 0).all() and first[0] == 0 and first[-1] == len(nodes), "trees in a row")
         check((nodes["feature"] < features) & (nodes["feature"] >= -1), "features of bundle.json")
         check(np.isfinite(nodes["value"]) & ~np.isnan(nodes["threshold"]), "numbers as values and thresholds")
