@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,20 @@ def test_arrays_of_another_type_or_shape_are_refused(models: dict[str, Model], f
     for content in spoilt:
         with pytest.raises(ModelError, match=r"scorer\.npz"):
             ExactEngine(content, model.features)
+
+
+def test_a_child_before_its_parent_is_refused(models: dict[str, Model]) -> None:
+    """Two children that change places can make a circle, in which a walk would never end."""
+    arrays, refused = dict(np.load(io.BytesIO(models["trees"].arrays))), 0
+    inner = np.flatnonzero(arrays["nodes"]["feature"] >= 0)
+    for one, other in combinations(inner[:12], 2):
+        nodes = arrays["nodes"].copy()
+        nodes["right"][[one, other]] = nodes["right"][[other, one]]
+        if nodes["right"][other] <= other or nodes["right"][one] <= one:
+            refused += 1
+            with pytest.raises(ModelError, match="children after their parents"):
+                ExactEngine(saved({**arrays, "nodes": nodes}), models["trees"].features)
+    assert refused
 
 
 @pytest.mark.parametrize("family", ["trees", "linear"])
