@@ -2,6 +2,8 @@
 # `docker build --target service .` makes the service alone, for a cloud or an application; see docs/serving.md.
 
 FROM python:3.11-slim-bookworm AS service-packages
+# The compiler is for the scoring kernel; the images themselves have none.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements-uv.lock requirements-service.lock ./
 RUN python -m venv /opt/uv && python -m venv --without-pip /opt/barometer/.venv \
@@ -39,6 +41,8 @@ COPY examples examples
 COPY dags dags
 COPY sql sql
 COPY expectations expectations
+COPY --from=service-packages /opt/barometer/.venv/lib/python3.11/site-packages/pipeline/models/scoring/libkernel.so \
+     pipeline/models/scoring/
 RUN make .venv/.ready && useradd --create-home barometer && install -d -o barometer /home/barometer/state
 USER barometer
 ENV PATH=/opt/barometer/.venv/bin:$PATH BAROMETER_CONFIG=/opt/barometer/pipeline.toml BAROMETER_HOME=/home/barometer/state

@@ -14,7 +14,7 @@ LINT_AIRFLOW := AIRFLOW_HOME="$(CURDIR)/$(VENV)/airflow" AIRFLOW_CONFIG="$(CURDI
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
-$(READY): requirements.lock requirements-uv.lock pyproject.toml
+$(READY): requirements.lock requirements-uv.lock pyproject.toml pipeline/models/scoring/kernel.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Found $$($(PYTHON) --version). \
 	Expected: Python 3.11 or later. What to do: name one, for example make PYTHON=python3.12 run"; exit 2; }
 	@echo "Setting up $(VENV) …"

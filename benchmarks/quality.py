@@ -25,7 +25,7 @@ from pipeline.local.postgres import embedded
 from pipeline.manifests import TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import open_bundle
 from pipeline.models.evaluation_metrics import estimates
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.training.collect import collect
 from pipeline.training.evaluate import evaluate

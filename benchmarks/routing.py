@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(folder, rows)
-        digest = (folder / "digest").read_text()
+        digest = (folder / "model.digest").read_text()
         copy = Challenger(model_version="2", trained_after_cutoff=False, bundle=folder / "model", bundle_digest=digest)
         with_pipeline(folder)  # reads the libraries and the shard once
         for mode in ("off", "ab", "shadow"):

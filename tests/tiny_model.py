@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
 from pipeline.models.bundle import BUNDLE_FILE, Feature, TrainingData, open_bundle, seal
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import EVALUATION_FILE
 from pipeline.training.handoffs import Evaluated, TrainingPlan
@@ -52,7 +52,7 @@ def fit_and_export(folder: Path, features: list[Feature], rows: pd.DataFrame, la
     """Fit on the first two thirds of the rows, calibrate on the rest, and export to `folder`, which is not sealed."""
     part = 2 * len(rows) // 3
     fitted = estimator(features, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(rows[:part], labels[:part])
-    export(calibrated(fitted, rows[part:], labels[part:]), features, rows[:part], folder)
+    export(calibrated(fitted, rows[part:], labels[part:]), features, rows[:part], folder, HIST_GRADIENT_BOOSTING)
     (folder / EVALUATION_FILE).write_text('{"feature_auc": {}}')
 
 

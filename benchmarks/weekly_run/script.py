@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.models.bundle import Feature
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings
 from pipeline.validation.suites import load_suite, named_columns, week_parameters
 from pipeline.weeks import Week

@@ -21,7 +21,7 @@ from pipeline.errors import ConservationError, ExpectationError
 from pipeline.files import write_text
 from pipeline.manifests import KEYS
 from pipeline.models.predictions import Scored, whole_parts, write
-from pipeline.models.scorer import SCORES_SCHEMA
+from pipeline.models.scoring.scorer import SCORES_SCHEMA
 from pipeline.settings import Settings
 from pipeline.sources.casts import RAW, REASON
 from pipeline.sources.stream import MARK

@@ -18,6 +18,8 @@ from pipeline.files import sha256_of_file, write_text
 from pipeline.handoff import Facts
 
 BUNDLE_FILE = "bundle.json"
+ARRAYS_FILE = "scorer.npz"
+"""The model as plain arrays, where the exact engine can score it; see `pipeline.models.scoring.exact`."""
 ONNX_FILE = "model.onnx"
 
 
@@ -26,7 +28,7 @@ class Feature(Facts):
 
     name: str
     kind: Literal["number", "category"]
-    """number: float32, NaN for missing; category: text, `pipeline.models.scorer.MISSING` for missing."""
+    """number: float32, NaN for missing; category: text, `pipeline.models.scoring.columns.MISSING` for missing."""
     categories: list[str] = Field(default_factory=list)
     """The categories seen in training, in order; any other counts as unseen."""
 

@@ -1,9 +1,9 @@
 """An exported version: a folder with all that serving needs, for a place without registry and warehouse.
 
-It holds `version.json` and, as they were sealed, `bundle.json`, `model.onnx` and `profile.json`. A cloud unpacks it
-into its container's model folder, or one folder deeper. `version.json` replaces the registry: it holds the version, the
-digest of `bundle.json`, and the threshold in force at the export. Entry points: `export_version` for `barometer models
-export`, `exported_version` for the service.
+It holds `version.json` and, as they were sealed, `bundle.json`, `scorer.npz`, `model.onnx` and `profile.json`.
+A cloud unpacks it into its container's model folder, or one folder deeper. `version.json` replaces the registry: it
+holds the version, the digest of `bundle.json`, and the threshold in force at the export. Entry points:
+`export_version` for `barometer models export`, `exported_version` for the service.
 """
 
 import gzip
@@ -19,11 +19,13 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.files import write_bytes
 from pipeline.handoff import Facts
 from pipeline.models import registry
-from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, open_bundle
+from pipeline.models.bundle import ARRAYS_FILE, BUNDLE_FILE, ONNX_FILE, open_bundle
 from pipeline.models.profile import PROFILE_FILE
 from pipeline.settings import Settings
 
 VERSION_FILE = "version.json"
+SERVED_FILES = (ARRAYS_FILE, ONNX_FILE, PROFILE_FILE)
+"""What serving may need beside `bundle.json`; a version need not have all of them."""
 ARCHIVE_ENDING = ".tar.gz"
 
 
@@ -86,7 +88,7 @@ def exported_files(version: ExportedVersion, folder: Path) -> dict[str, bytes]:
         If a file is absent or not what was sealed.
     """
     bundle = open_bundle(folder, version.digest)
-    names = [ONNX_FILE, *({PROFILE_FILE} & bundle.files.keys())]
+    names = [name for name in SERVED_FILES if name in bundle.files]
     return {
         VERSION_FILE: version.model_dump_json(indent=1).encode(),
         BUNDLE_FILE: (folder / BUNDLE_FILE).read_bytes(),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.duck import connection, literal, quoted
 from pipeline.models.bundle import Feature
 from pipeline.models.profile import Categories, Histogram, Numbers, Profile
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings
 
 BINS = 20

@@ -22,7 +22,8 @@ from pipeline.handoff import Handoff
 from pipeline.manifests import ShardsManifest
 from pipeline.models.pinned import Models
 from pipeline.models.routing import CHALLENGER, CHAMPION, blaming_challenger, is_challengers, routed_scores
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.scoring.columns import inputs
+from pipeline.models.scoring.scorer import Scorer
 
 PREDICTIONS_SCHEMA = pa.schema(
     [

@@ -2,20 +2,20 @@
 
 A customer's place is a hash of its id and the salt, so it is the same in every week, shard, process
 and batch. The weekly run, its check and the service all use these functions. Entry points:
-`is_challengers`, `routed_scores` and `routed_satisfaction`.
+`is_challengers` and `routed_scores`.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.scoring.columns import inputs
+from pipeline.models.scoring.scorer import Scorer
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """The role of the version that made a prediction."""
@@ -51,19 +51,10 @@ def routed_scores(
 
     `batch` holds the features of both models, and `challengers` is as `is_challengers` returns it.
     """
-    features = {feature.name: feature for feature in (*champion.features, *challenger.features)}
-    columns = inputs(batch, list(features.values()))
-    return champion.scores(routed_satisfaction(columns, challengers, champion, challenger))
-
-
-def routed_satisfaction(
-    columns: Mapping[str, NDArray[Any]], challengers: NDArray[np.bool_], champion: Scorer, challenger: Scorer
-) -> NDArray[np.float64]:
-    """Return the satisfaction of each row, in order, by the model it belongs to; `columns` as from `inputs`."""
     satisfaction = np.empty(len(challengers))
     for model, rows in ((champion, ~challengers), (challenger, challengers)):
-        satisfaction[rows] = model.satisfaction({name: column[rows] for name, column in columns.items()})
-    return satisfaction
+        satisfaction[rows] = model.satisfaction(inputs(batch.filter(pa.array(rows)), model.features))
+    return champion.scores(satisfaction)
 
 
 @contextmanager

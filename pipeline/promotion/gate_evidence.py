@@ -14,7 +14,7 @@ from pipeline.manifests import TrainingSetManifest
 from pipeline.models import registry
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.evaluation_metrics import metrics
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import (
     EVALUATION_FILE,

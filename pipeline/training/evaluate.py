@@ -9,11 +9,11 @@ from pipeline.code_version import code_version
 from pipeline.files import write_text
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models import registry
-from pipeline.models.bundle import ONNX_FILE, Feature, seal
+from pipeline.models.bundle import Feature, seal
 from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer, engine_in
 from pipeline.settings import Settings
 from pipeline.training.evaluation.feature_auc import feature_auc
 from pipeline.training.evaluation.measures import (
@@ -30,7 +30,7 @@ from pipeline.training.training_set import read_weeks, segments, split
 
 
 def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, fitted: Fitted) -> Evaluated:
-    """Score the test weeks with the ONNX file, write evaluation, profile and model card, and seal the bundle.
+    """Score the test weeks as the weekly run would, write evaluation, profile and model card, and seal the bundle.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def evaluate(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, 
     test_weeks = [week.week for week in parts.test]
     facts = json.loads(fitted.facts.read_text(encoding="utf-8"))
     features = [Feature.model_validate(feature) for feature in facts["features"]]
-    scorer = Scorer((fitted.model / ONNX_FILE).read_bytes(), features, settings.model.threshold)
+    scorer = Scorer(engine_in(fitted.model, features), settings.model.threshold)
     satisfaction = score_rows(scorer, test)
     champion, champions = score_with_champion(settings, registry.champion(settings), test, test_weeks)
     rows = ScoredRows.of(test, satisfaction, champions, settings.model.seed)

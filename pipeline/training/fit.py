@@ -40,7 +40,7 @@ def fit(settings: Settings, plan: TrainingPlan, training_set: TrainingSet, tuned
     pipeline = calibrated(round_to_float32(fitted), frame(validation, features), answers(validation))
     model, facts = plan.folder / "model", plan.folder / "facts.json"
     shutil.rmtree(model, ignore_errors=True)  # left by an earlier attempt
-    compared = export(pipeline, features, rows, model)
+    compared = export(pipeline, features, rows, model, tuned.family)
     shutil.copyfile(tuned.trials, model / TRIALS_FILE)
     training = TrainingData(
         cutoff=manifest.cutoff,

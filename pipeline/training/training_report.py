@@ -17,7 +17,7 @@ from pipeline.handoff import Reported
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Bundle, open_bundle
 from pipeline.models.profile import PROFILE_FILE, Profile
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.reporting.rendering import render
 from pipeline.settings import Settings
 from pipeline.training.evaluation.exploration import explore

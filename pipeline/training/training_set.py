@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError, ConservationError, ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import ColumnKind, TrainingSetManifest, TrainingWeek
 from pipeline.models.bundle import Feature
-from pipeline.models.scorer import MISSING, inputs
+from pipeline.models.scoring.columns import MISSING, as_in_training, inputs
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def frame(rows: pa.Table, features: list[Feature]) -> "pd.DataFrame":
     import pandas as pd
 
     columns = inputs(rows, features)
-    return pd.DataFrame({name: pd.Series(values[:, 0], dtype=values.dtype) for name, values in columns.items()})
+    values = {feature.name: as_in_training(columns[feature.name], feature) for feature in features}
+    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in values.items()})
 
 
 def answers(rows: pa.Table) -> "pd.Series[int]":

@@ -32,7 +32,7 @@ from pipeline.models.predictions import (
     served,
     write,
 )
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week

@@ -20,7 +20,7 @@ from pipeline.manifests import FeatureColumn
 from pipeline.models.pinned import Challenger, Routing
 from pipeline.models.predictions import Scored
 from pipeline.models.routing import is_challengers
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.orchestration.resource_use import measured
 from tests.batch_jobs.conftest import GOOD, csv_of, gzipped, jsonl_of, parquet_of, through
 from tests.company import company_settings

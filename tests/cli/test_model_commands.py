@@ -82,12 +82,12 @@ def test_show_tells_what_a_version_was_made_from_and_why_it_was_refused(here) ->
     assert exported.stdout == f"Version 3 of the model satisfaction: {here.settings.home / 'exported'}\n"
     assert (here.settings.home / "exported/version.json").exists()
     folder, _ = registry.bundle_of(here.settings, "3")
-    (folder / "model.onnx").write_bytes(b"other")
+    (folder / "scorer.npz").write_bytes(b"other")
     refused = here("models", "export", "3", "--to", str(here.settings.home / "model.tar.gz"))
-    assert (refused.exit_code, "model.onnx is not the registered one" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "scorer.npz is not the registered one" in refused.stderr) == (1, True)
     facts = json.loads(here("models", "show", "3", "--json").stdout)
     assert (facts["state"], facts["files"]["intact"]) == ("refused", False)
-    assert "model.onnx is not the registered one" in facts["files"]["words"]
+    assert "scorer.npz is not the registered one" in facts["files"]["words"]
     assert "has no version '9'" in here("models", "show", "9").stderr
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.models.bundle import ONNX_FILE
+from pipeline.models.bundle import ARRAYS_FILE
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.registry import bundle_of, champion
 from pipeline.models.routing import CHALLENGER, is_challengers
@@ -101,12 +101,12 @@ def test_a_week_with_a_shadow_serves_the_champions_numbers_and_is_repeated_as_it
 
 def test_a_challenger_that_was_tampered_with_costs_the_week_its_shadow_only(installation, routed, challengers):
     folder, _ = bundle_of(installation, challengers[1])
-    content = (folder / ONNX_FILE).read_bytes()
-    (folder / ONNX_FILE).write_bytes(content[:-1] + b"!")
+    content = (folder / ARRAYS_FILE).read_bytes()
+    (folder / ARRAYS_FILE).write_bytes(content[:-1] + b"!")
     try:
         run = routed(BROKEN_WEEK, challengers[1], "shadow")
     finally:
-        (folder / ONNX_FILE).write_bytes(content)
+        (folder / ARRAYS_FILE).write_bytes(content)
     assert (run.state, run.predicted) == ("published", 100)
     assert shadow_digest(installation, BROKEN_WEEK)[0] == 0
     (warning,) = [result for result in run.validation if result["suite"] == "shadow"]

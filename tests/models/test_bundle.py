@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
-from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE, open_bundle
-from pipeline.models.scorer import Scorer
+from pipeline.models.bundle import ARRAYS_FILE, BUNDLE_FILE, open_bundle
+from pipeline.models.scoring.scorer import Scorer
 from tests.tiny_model import tiny_bundle
 
 
@@ -28,7 +28,7 @@ def test_a_sealed_bundle_lists_every_file_and_opens(sealed: tuple[Path, str]) ->
     folder, digest = sealed
     bundle = open_bundle(folder, digest)
     assert set(bundle.files) == {p.name for p in folder.iterdir()} - {BUNDLE_FILE}
-    assert {"model.skops", "model.onnx", "MLmodel"} <= set(bundle.files)
+    assert {"model.skops", "model.onnx", "scorer.npz", "MLmodel"} <= set(bundle.files)
     assert all(bundle.read(folder, name) for name in bundle.files)
 
 
@@ -46,8 +46,8 @@ def test_one_changed_byte_of_any_file_is_refused(copied: tuple[Path, str]) -> No
 
 def test_scoring_refuses_a_changed_model(copied: tuple[Path, str]) -> None:
     folder, digest = copied
-    (folder / ONNX_FILE).write_bytes((folder / ONNX_FILE).read_bytes() + b"\0")
-    with pytest.raises(ModelError, match=r"model\.onnx is not the registered one"):
+    (folder / ARRAYS_FILE).write_bytes((folder / ARRAYS_FILE).read_bytes() + b"\0")
+    with pytest.raises(ModelError, match=r"scorer\.npz is not the registered one"):
         Scorer.load(folder, digest, threshold=0.5)
 
 
@@ -62,9 +62,9 @@ def test_a_rewritten_bundle_json_is_refused(copied: tuple[Path, str]) -> None:
 def test_a_lost_file_and_an_unlisted_one_are_refused(copied: tuple[Path, str]) -> None:
     folder, digest = copied
     bundle = open_bundle(folder, digest)
-    (folder / ONNX_FILE).unlink()
+    (folder / ARRAYS_FILE).unlink()
     with pytest.raises(ModelError, match="cannot be read"):
-        bundle.read(folder, ONNX_FILE)
+        bundle.read(folder, ARRAYS_FILE)
     (folder / "extra").write_text("x")
     with pytest.raises(ModelError, match="is not the registered one"):
         bundle.read(folder, "extra")

@@ -91,7 +91,7 @@ def test_the_first_version_is_champion_from_its_training_cutoff_on(shared, versi
 def test_auto_takes_the_champion_for_the_last_complete_week(shared, versions) -> None:
     choice = choose_model(shared, week=LAST_COMPLETE, requested="auto", published_version=None, now=NOW)
     assert (choice.model_version, choice.model_reason) == ("1", "the champion")
-    assert open_bundle(choice.bundle, choice.bundle_digest).read(choice.bundle, "model.onnx")
+    assert open_bundle(choice.bundle, choice.bundle_digest).read(choice.bundle, "scorer.npz")
     assert choice.bundle.is_relative_to(shared.home / "mlflow")
 
 

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from pipeline.errors import ModelError
 from pipeline.models.routing import blaming_challenger, is_challengers, routed_scores
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from tests.tiny_model import COMPANY_COLUMNS, tiny_bundle
 from tests.weekly.test_score import features_table
 

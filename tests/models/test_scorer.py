@@ -6,12 +6,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pyarrow as pa
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.bundle import ARRAYS_FILE, ONNX_FILE, Feature, open_bundle
+from pipeline.models.scoring.columns import as_in_training, inputs
+from pipeline.models.scoring.exact import ExactEngine
+from pipeline.models.scoring.onnx import OnnxEngine
+from pipeline.models.scoring.scorer import Scorer
 from tests.tiny_model import made_up_rows, tiny_bundle
 
 
@@ -21,9 +25,11 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, tiny_bundle(folder)
 
 
-@pytest.fixture(scope="module")
-def scorer(sealed: tuple[Path, str]) -> Scorer:
-    return Scorer.load(*sealed, threshold=0.5)
+@pytest.fixture(scope="module", params=[ExactEngine, OnnxEngine])
+def scorer(sealed: tuple[Path, str], request: pytest.FixtureRequest) -> Scorer:
+    bundle = open_bundle(*sealed)
+    name = ARRAYS_FILE if request.param is ExactEngine else ONNX_FILE
+    return Scorer(request.param(bundle.read(sealed[0], name), bundle.features), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +42,8 @@ def satisfaction(scorer: Scorer, batch: pa.RecordBatch) -> np.ndarray:
     return scorer.score(batch).column("satisfaction").to_numpy()
 
 
-def test_a_score_is_a_probability_and_likely_satisfied_is_at_or_above_the_threshold(scorer, batch, sealed) -> None:
-    scores = satisfaction(scorer, batch)
+def test_a_score_is_a_probability_and_likely_satisfied_is_at_or_above_the_threshold(batch, sealed) -> None:
+    scores = satisfaction(Scorer.load(*sealed, threshold=0.5), batch)
     assert scores.min() > 0
     assert scores.max() < 1
     assert scores.std() > 0.05
@@ -85,15 +91,16 @@ def test_a_large_integer_is_rounded_as_in_the_snapshot() -> None:
     number = 2**60 + 2**36 + 1  # rounded to float64 first, it lies on a tie between two float32 values
     assert np.float32(np.float64(number)) == 2**60
     batch = pa.record_batch([pa.array([number], pa.int64())], names=["n"])
-    assert inputs(batch, [Feature(name="n", kind="number")])["n"].tolist() == [[float(2**60)]]
+    assert inputs(batch, [Feature(name="n", kind="number")])["n"].tolist() == [float(2**60)]
 
 
 def test_what_is_absent_reaches_the_model_as_in_training(scorer) -> None:
     batch = pa.record_batch(
         [[None], [None], [None], pa.array([None], pa.string())], names=[feature.name for feature in scorer.features]
     )
-    given = inputs(batch, scorer.features)
-    assert given["kind"].tolist() == [["__missing__"]]
+    columns = inputs(batch, scorer.features)
+    given = {feature.name: as_in_training(columns[feature.name], feature) for feature in scorer.features}
+    assert given["kind"].tolist() == ["__missing__"]
     assert np.isnan(given["amount"]).all()
     assert given["amount"].dtype == np.float32
 
@@ -132,12 +139,23 @@ def test_an_onnx_file_with_another_signature_is_refused(sealed) -> None:
     retyped = [*bundle.features[:-1], Feature(name="kind", kind="number")]
     for features in (renamed, retyped, bundle.features[1:], bundle.features[::-1]):
         with pytest.raises(ModelError, match="inputs are not the features"):
-            Scorer(content, features, 0.5)
+            OnnxEngine(content, features)
 
 
 def test_a_file_that_is_no_onnx_is_refused() -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Scorer(b"\x80\x04pickle", [], 0.5)
+        OnnxEngine(b"\x80\x04pickle", [])
+
+
+def test_an_onnx_file_that_fails_on_the_rows_is_an_error_in_words(sealed, batch, monkeypatch) -> None:
+    def fail(*_):
+        raise OverflowError("in an operator\nof the model")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    bundle = open_bundle(*sealed)
+    engine = OnnxEngine(bundle.read(sealed[0], ONNX_FILE), bundle.features)
+    with pytest.raises(ModelError, match=r"ONNX file fails on 3000 rows: in an operator\."):
+        engine.satisfaction(inputs(batch, bundle.features))
 
 
 def test_features_may_have_any_name(tmp_path: Path) -> None:
@@ -161,7 +179,7 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 import pyarrow as pa
 import pipeline.weekly.score
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 
 scorer = Scorer.load(Path(sys.argv[1]), sys.argv[2], threshold=0.5)
 batch = pa.record_batch([[1.5], [None], [True], ["a"]], names=["events", "amount", "is_busy", "kind"])

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from pipeline.files import sha256_of_file, sha256_of_text
 from pipeline.manifests import FeatureColumn, TrainingSetManifest, TrainingWeek
-from pipeline.models.bundle import ONNX_FILE, TrainingData, seal
+from pipeline.models.bundle import TrainingData, seal
 from pipeline.models.evaluation_metrics import metrics
-from pipeline.models.scorer import MISSING, Scorer
+from pipeline.models.scoring.columns import MISSING
+from pipeline.models.scoring.scorer import Scorer, engine_in
 from pipeline.settings import Settings
 from pipeline.training.evaluation.measures import EVALUATION_FILE, score_rows
 from pipeline.training.handoffs import Evaluated, Parameters, Registered, TrainingPlan
@@ -79,8 +80,8 @@ def candidate(
     pipeline = calibrated(fitted, *calibrate(frame(validation, features), answers(validation)))
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
-    export(pipeline, features, rows, model)
-    satisfaction = score_rows(Scorer((model / ONNX_FILE).read_bytes(), features, 0.5), test)
+    export(pipeline, features, rows, model, HIST_GRADIENT_BOOSTING)
+    satisfaction = score_rows(Scorer(engine_in(model, features), 0.5), test)
     measured = metrics(answers(test).to_numpy(), satisfaction)
     alone = {extra.name: 1.0} if extra and leak else {}
     (model / EVALUATION_FILE).write_text(json.dumps({"feature_auc": {"amount": 0.6, **alone}}))

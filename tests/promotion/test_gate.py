@@ -159,8 +159,8 @@ def test_a_version_whose_test_rows_were_changed_or_are_gone_is_refused(life: Lif
 
 def test_a_champion_that_cannot_score_the_rows_is_replaced_by_the_base_rate(life: Life) -> None:
     folder, _ = registry.bundle_of(life.settings, life.versions["champion"])
-    content = (folder / "model.onnx").read_bytes()
-    (folder / "model.onnx").write_bytes(b"other")
+    content = (folder / "scorer.npz").read_bytes()
+    (folder / "scorer.npz").write_bytes(b"other")
     try:
         gated = judged(life, "good")
         with pytest.raises(
@@ -168,7 +168,7 @@ def test_a_champion_that_cannot_score_the_rows_is_replaced_by_the_base_rate(life
         ):
             judged(life, "useless")
     finally:
-        (folder / "model.onnx").write_bytes(content)
+        (folder / "scorer.npz").write_bytes(content)
     assert (
         "against the base rate, because the champion, version 1, cannot score these rows" in found(gated)["not worse"]
     )

@@ -70,11 +70,11 @@ def test_what_changed_since_the_gate_is_noticed(three: Settings) -> None:
         promote(three, gated, YES)
     gated = passed(three, "2")
     folder, _ = registry.bundle_of(three, "2")
-    content = (folder / "model.onnx").read_bytes()
-    (folder / "model.onnx").write_bytes(b"other")
+    content = (folder / "scorer.npz").read_bytes()
+    (folder / "scorer.npz").write_bytes(b"other")
     with pytest.raises(ModelError, match=r"model\.onnx is not the registered one"):
         promote(three, gated, YES)
-    (folder / "model.onnx").write_bytes(content)
+    (folder / "scorer.npz").write_bytes(content)
     with warehouse.transaction(three) as connection:
         connection.execute(text("INSERT INTO withdrawn_versions VALUES ('2', now(), 'me', 'gloomy')"))
     with pytest.raises(ModelError, match="It has been withdrawn"):

@@ -55,11 +55,11 @@ def test_a_named_version_is_put_back_if_it_was_in_force_before(promoted: Setting
 
 def test_a_damaged_version_is_not_put_back(promoted: Settings) -> None:
     folder, _ = registry.bundle_of(promoted, "2")
-    content = (folder / "model.onnx").read_bytes()
-    (folder / "model.onnx").write_bytes(b"other")
+    content = (folder / "scorer.npz").read_bytes()
+    (folder / "scorer.npz").write_bytes(b"other")
     with pytest.raises(ModelError, match=r"Version 2 cannot be put back. .*model\.onnx is not the registered one"):
         rolled_back(promoted)
-    (folder / "model.onnx").write_bytes(content)
+    (folder / "scorer.npz").write_bytes(content)
     assert registry.champion(promoted) == "3"
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.models.bundle import ONNX_FILE, Feature, seal
+from pipeline.models.bundle import Feature, seal
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.scorer import MISSING, Scorer
+from pipeline.models.scoring.columns import MISSING
+from pipeline.models.scoring.scorer import Scorer, engine_in
 from pipeline.settings import Settings
 from tests.service.server import as_exported
 from tests.tiny_model import fit_and_export, made_up_rows, open_facts, tiny_bundle
@@ -35,7 +36,7 @@ def page_bundle(settings: Settings, folder: Path) -> str:
     rows["days_since_last_order"] = rows["days_since_last_order"].abs().round()
     fit_and_export(folder, FEATURES, rows, labels)
     table = pa.table({name: pa.array(rows[name].replace(MISSING, None), from_pandas=True) for name in rows})
-    scorer = Scorer((folder / ONNX_FILE).read_bytes(), FEATURES, 0.5)
+    scorer = Scorer(engine_in(folder, FEATURES), 0.5)
     scored = np.concatenate([scorer.score(b).column("satisfaction").to_numpy() for b in table[600:].to_batches()])
     made = profile(settings, table, FEATURES, scored)
     (folder / PROFILE_FILE).write_text(made.model_dump_json())

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.instances.bodies import negotiated
 from tests.service.asking import CSV, JSON, LINES, as_object
 from tests.service.asking import FEATURES as NAMES

@@ -12,7 +12,7 @@ from pipeline.errors import RequestError
 from pipeline.local.postgres import embedded
 from pipeline.models import registry
 from pipeline.models.mlflow_client import mlflow_client
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from pipeline.warehouse import transaction
@@ -105,7 +105,7 @@ def test_without_a_registry_and_a_copy_it_says_so_and_recovers(settings: Setting
 def test_a_new_version_that_was_tampered_with_is_not_served(settings: Settings) -> None:
     folder, _ = registry.bundle_of(settings, "2")
     with watching(settings) as current:
-        for name in ("model.onnx", "profile.json", "bundle.json"):
+        for name in ("scorer.npz", "profile.json", "bundle.json"):
             with spoiled(folder / name):
                 standing(settings, "2")
                 until(lambda name=name: name in problems(current).get("champion", ""))
@@ -162,7 +162,7 @@ def test_the_challenger_takes_part_as_routing_says(settings: Settings) -> None:
     with watching(routed(settings, "shadow")) as current:
         scores = current.serving.score(ROWS, NOBODY)
         assert scores.satisfaction == answers_of(settings, "1")
-        assert current.serving.shadow(scores.columns).satisfaction == answers_of(settings, "3")
+        assert current.serving.shadow(scores.values).satisfaction == answers_of(settings, "3")
     with watching(settings) as current:
         assert current.serving.challenger is None
         assert current.readiness()["status"] == "ready"
@@ -187,9 +187,9 @@ def test_a_challenger_that_cannot_serve_is_left_out_and_said(settings: Settings)
         until(lambda: "was not registered by Barometer" in problems(current).get("challenger", ""))
         client.delete_model_version("satisfaction", foreign)
         folder, _ = registry.bundle_of(settings, "3")
-        with spoiled(folder / "model.onnx"):
+        with spoiled(folder / "scorer.npz"):
             standing(settings, "1", "3")
-            until(lambda: "model.onnx is not the registered one" in problems(current).get("challenger", ""))
+            until(lambda: "scorer.npz is not the registered one" in problems(current).get("challenger", ""))
             assert current.serving.challenger is None
         until(lambda: current.readiness()["challenger"] == "3" and current.readiness()["status"] == "ready")
         standing(settings, "1")

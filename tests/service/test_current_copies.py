@@ -46,11 +46,11 @@ def test_a_copy_of_the_challenger_that_was_tampered_with_leaves_it_out(settings:
     standing(settings, "2", "3")
     with watching(routed(settings)):
         pass
-    altered(copy_of(settings, "challenger") / "model.onnx")
+    altered(copy_of(settings, "challenger") / "scorer.npz")
     wire.cut()
     with watching(routed(settings)) as current:
         assert (current.readiness()["champion"], current.readiness()["challenger"]) == ("2", None)
-        assert "model.onnx is not the registered one" in problems(current)["challenger"]
+        assert "scorer.npz is not the registered one" in problems(current)["challenger"]
         wire.mend()
         until(lambda: current.readiness()["status"] == "ready")
         assert current.readiness()["challenger"] == "3"
@@ -91,7 +91,7 @@ def test_a_copy_that_comes_late_does_not_replace_what_the_registry_gave(settings
         assert (current.readiness()["champion"], answers(current)) == ("2", answers_of(settings, "2"))
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "bundle.json", "profile.json"])
+@pytest.mark.parametrize("name", ["scorer.npz", "bundle.json", "profile.json"])
 def test_a_copy_that_was_tampered_with_is_refused_and_made_anew(settings: Settings, wire: Wire, name: str) -> None:
     with watching(settings):
         pass

@@ -38,7 +38,7 @@ def test_an_exported_version_is_served_from_its_folder(settings: Settings, tmp_p
     strict = settings.model_copy(update={"model": settings.model.model_copy(update={"threshold": 0.9})})
     assert export_version(strict, "3", tmp_path / "model").threshold == 0.9
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "bundle.json", "model.onnx", "profile.json", "version.json",
+        "bundle.json", "model.onnx", "profile.json", "scorer.npz", "version.json",
     ]  # fmt: skip
     expected = answers_of(settings, "3")
     for folder in (tmp_path / "model", tmp_path):  # the second as Azure has it
@@ -78,7 +78,7 @@ def test_a_remote_folder_is_copied_once(settings: Settings, tmp_path: Path, sche
         assert "holds no version.json" in problems(current)["champion"]
     with watching(container) as current:
         assert (current.readiness()["status"], answers(current)) == ("ready", answers_of(settings, "2"))
-    for name in ("bundle.json", "model.onnx", "profile.json"):
+    for name in ("bundle.json", "scorer.npz", "profile.json"):
         filesystem.rm(f"{tmp_path}/there/nested/{name}")
     with watching(container) as current:
         assert current.readiness()["status"] == "ready"
@@ -97,10 +97,10 @@ def test_a_folder_that_is_none_or_was_tampered_with_is_refused_until_it_is_right
         with pytest.raises(RequestError, match=r"holds no version\.json.*barometer models export"):
             _ = current.serving
         export_version(settings, "1", tmp_path / "aside")
-        content = altered(tmp_path / "aside/model.onnx")
+        content = altered(tmp_path / "aside/scorer.npz")
         (tmp_path / "aside").rename(model)
-        until(lambda: "model.onnx is not the registered one" in problems(current)["champion"])
-        (model / "model.onnx").write_bytes(content)
+        until(lambda: "scorer.npz is not the registered one" in problems(current)["champion"])
+        (model / "scorer.npz").write_bytes(content)
         until(lambda: current.readiness()["status"] == "ready")
     whole = json.loads((model / "version.json").read_text())
     for other in ({"version": "1"}, {**whole, "digest": "../elsewhere"}):
@@ -130,8 +130,8 @@ def test_what_may_not_be_served_is_not_exported(settings: Settings, tmp_path: Pa
     with pytest.raises(ModelError, match="has no version '99'"):
         export_version(settings, "99", tmp_path / "model")
     with (
-        spoiled(registry.bundle_of(settings, "1")[0] / "model.onnx"),
-        pytest.raises(ModelError, match=r"model\.onnx is not"),
+        spoiled(registry.bundle_of(settings, "1")[0] / "scorer.npz"),
+        pytest.raises(ModelError, match=r"scorer\.npz is not"),
     ):
         export_version(settings, "1", tmp_path / "model")
     with transaction(settings) as connection:

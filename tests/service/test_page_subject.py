@@ -152,7 +152,7 @@ def test_trouble_is_shown_while_the_last_good_version_answers(server: Server, se
     current = server.application.current
     client = mlflow_client(settings)
     folder, _ = registry.bundle_of(settings, "2")
-    before = altered(folder / "model.onnx")
+    before = altered(folder / "scorer.npz")
     try:
         client.set_registered_model_alias("satisfaction", "champion", "2")
         current.refresh()
@@ -162,7 +162,7 @@ def test_trouble_is_shown_while_the_last_good_version_answers(server: Server, se
         assert "1 of <bdi>satisfaction" in page
         assert httpx.post(server.url, data={"kind": "a"}).status_code == 200
     finally:
-        (folder / "model.onnx").write_bytes(before)
+        (folder / "scorer.npz").write_bytes(before)
         client.set_registered_model_alias("satisfaction", "champion", "1")
         current.refresh()
     assert "Know this" not in httpx.get(server.url).text

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import ModelError, RequestError
 from pipeline.models.bundle import open_bundle
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.calls import Call
 from pipeline.service.instances.signature import Instances
 from pipeline.service.model.serving import Loaded, Scores, Serving

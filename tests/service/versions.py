@@ -14,7 +14,7 @@ from pipeline.models.bundle import Feature
 from pipeline.models.histograms import profile
 from pipeline.models.mlflow_client import mlflow_client
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.instances.signature import Values
 from pipeline.settings import Settings
 from pipeline.settings.model import Routing

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.models import registry
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.model.current import Current
 from pipeline.settings import Settings
 from tests.service.versions import ROWS, altered, record_batch

@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Feature
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.scoring.columns import inputs
+from pipeline.models.scoring.onnx import OnnxEngine
 from pipeline.training.pipelines.families import (
     LOGISTIC_REGRESSION,
     SPACES,
@@ -63,21 +64,21 @@ def trained(rows, family: str, *, exact: bool = True):
     return calibrated(round_to_float32(fitted) if exact else fitted, x[2000:], y[2000:])
 
 
-def scorer_of(pipeline) -> Scorer:
-    return Scorer(to_onnx(pipeline, FEATURES), FEATURES, 0.5)
+def onnx_of(pipeline) -> OnnxEngine:
+    return OnnxEngine(to_onnx(pipeline, FEATURES), FEATURES)
 
 
 @pytest.mark.parametrize("family", SPACES)
 def test_both_forms_agree_on_numbers_that_float32_is_hard_on(rows, family: str) -> None:
     pipeline = trained(rows, family)
-    assert check_parity(pipeline, scorer_of(pipeline), rows[0]) >= PARITY_ROWS
+    assert check_parity(pipeline, onnx_of(pipeline), rows[0]) >= PARITY_ROWS
     assert roc_auc_score(rows[1][2000:], pipeline.predict_proba(rows[0][2000:])[:, 1]) > 0.8
 
 
 def test_without_rounded_quantiles_they_would_not(rows) -> None:
     pipeline = trained(rows, LOGISTIC_REGRESSION, exact=False)
     with pytest.raises(ModelError, match="by feature '"):
-        check_parity(pipeline, scorer_of(pipeline), rows[0])
+        check_parity(pipeline, onnx_of(pipeline), rows[0])
 
 
 def test_outliers_leave_the_logistic_regression_where_it_was(rows) -> None:
@@ -106,4 +107,4 @@ def test_an_infinite_number_counts_as_absent() -> None:
     made = inputs(pa.table({"money": column}), FEATURES[:1])["money"]
     assert made.dtype == np.float32
     assert np.isnan(made[:5]).all()
-    assert made[5, 0] == 2
+    assert made[5] == 2

@@ -11,7 +11,7 @@ from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.models.evaluation_metrics import metrics
 from pipeline.models.profile import PROFILE_FILE
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.evaluation.feature_auc import feature_auc
 from pipeline.training.evaluation.measures import (

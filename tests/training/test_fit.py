@@ -15,7 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from pipeline.errors import ModelError
 from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import ONNX_FILE, Feature, open_bundle
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.onnx import OnnxEngine
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.training.fit import fit
 from pipeline.training.pipelines.families import HIST_GRADIENT_BOOSTING, calibrated, estimator
 from pipeline.training.pipelines.onnx_export import export, to_onnx
@@ -119,8 +120,8 @@ def test_a_pipeline_that_onnx_scores_differently_is_refused_naming_the_feature(r
 def test_a_difference_only_where_a_feature_is_unusual_is_found_too(rows) -> None:
     x, y = rows
     trained = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(x, y)
-    scorer = Scorer(to_onnx(trained, FEATURES), FEATURES, 0.5)
-    assert check_parity(trained, scorer, x) >= PARITY_ROWS
+    engine = OnnxEngine(to_onnx(trained, FEATURES), FEATURES)
+    assert check_parity(trained, engine, x) >= PARITY_ROWS
 
     class Different:
         """Predicts as the pipeline does, except for one unseen category."""
@@ -131,7 +132,7 @@ def test_a_difference_only_where_a_feature_is_unusual_is_found_too(rows) -> None
             )
 
     with pytest.raises(ModelError, match="rows with feature 'kind' = 'unseen in training'"):
-        check_parity(Different(), scorer, x)
+        check_parity(Different(), engine, x)
 
 
 def test_not_a_number_counts_as_a_difference(rows) -> None:
@@ -143,7 +144,7 @@ def test_not_a_number_counts_as_a_difference(rows) -> None:
             return np.full((len(rows), 2), np.nan)
 
     with pytest.raises(ModelError, match="differ"):
-        check_parity(Nameless(), Scorer(to_onnx(trained, FEATURES), FEATURES, 0.5), x)
+        check_parity(Nameless(), OnnxEngine(to_onnx(trained, FEATURES), FEATURES), x)
 
 
 def test_a_pipeline_that_does_not_convert_is_refused(rows, tmp_path) -> None:
@@ -204,4 +205,4 @@ def test_numbers_on_a_split_score_the_same_in_both_forms(rows) -> None:
     x = rows[0].assign(amount=(1.7e9 + random.integers(0, 40, 800) * 128).astype("float32"))
     y = (x["amount"] > 1.7e9 + 20 * 128).astype("int8")
     trained = estimator(FEATURES, HIST_GRADIENT_BOOSTING, PARAMETERS, 0).fit(x, y)
-    check_parity(trained, Scorer(to_onnx(trained, FEATURES), FEATURES, 0.5), x)
+    check_parity(trained, OnnxEngine(to_onnx(trained, FEATURES), FEATURES), x)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.bundle import open_bundle
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.training.evaluate import evaluate
 from pipeline.training.fit import fit
 from pipeline.training.handoffs import TrainingPlan

@@ -14,7 +14,7 @@ from pipeline.manifests import TrainingSetManifest
 from pipeline.models.bundle import Feature, open_bundle
 from pipeline.models.histograms import profile
 from pipeline.models.profile import PROFILE_FILE, Profile
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.evaluation.exploration import explore
 from pipeline.training.evaluation.feature_auc import importance

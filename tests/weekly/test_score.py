@@ -13,7 +13,7 @@ from pipeline.errors import ConservationError, ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn, Shard, SnapshotManifest
 from pipeline.models.predictions import PREDICTIONS_SCHEMA, kept_batches
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weekly.score import score

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
-from pipeline.models.bundle import ONNX_FILE
+from pipeline.models.bundle import ARRAYS_FILE
 from pipeline.models.predictions import SHADOW_SCHEMA
 from pipeline.models.routing import is_challengers
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.exact import ExactEngine
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import Plan, Snapshot
 from pipeline.weekly.score import score
@@ -114,7 +114,7 @@ def test_the_same_shard_and_routing_give_the_same_bytes(settings, plan, snapshot
 
 def tampered(tmp_path: Path) -> Sealed:
     digest = tiny_bundle(tmp_path / "tampered")
-    (tmp_path / "tampered" / ONNX_FILE).write_bytes(b"another model")
+    (tmp_path / "tampered" / ARRAYS_FILE).write_bytes(b"another model")
     return tmp_path / "tampered", digest
 
 
@@ -143,15 +143,15 @@ def test_a_challenger_that_cannot_score_ends_an_ab_test_and_of_another_run_only_
 def test_a_challenger_whose_file_fails_on_the_rows_ends_only_the_shadow(
     settings: Settings, plan: Plan, snapshot: Snapshot, bundles: tuple[Sealed, Sealed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing(onnxruntime.InferenceSession):
-        def run(self, *arguments):
-            if len(self.get_inputs()) < len(COMPANY_COLUMNS) - 1:
-                raise OverflowError("in an operator\nof the challenger")
-            return super().run(*arguments)
+    def fails(engine, columns):
+        if len(columns) < len(COMPANY_COLUMNS) - 1:
+            raise ModelError("It fails on the rows.", "a satisfaction for each row.", "use another version.")
+        return satisfaction(engine, columns)
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Failing)
+    satisfaction = ExactEngine.satisfaction
+    monkeypatch.setattr(ExactEngine, "satisfaction", fails)
     plan = with_challenger(plan, "shadow", bundles[1])
     scored = score(settings, plan, snapshot, validated(plan.folder, []), 1)
     assert scored.rows == ROWS
-    assert "ONNX file fails on 170 rows: in an operator." in str(scored.shadow_failure)
+    assert "It fails on the rows." in str(scored.shadow_failure)
     assert list(plan.folder.joinpath("shadow_predictions").iterdir()) == []

@@ -13,9 +13,15 @@ from typing import Any
 from pipeline.errors import BarometerError, ModelError
 from pipeline.files import sha256_of_text
 from pipeline.models import registry
-from pipeline.models.bundle import BUNDLE_FILE, ONNX_FILE
-from pipeline.models.exported_versions import VERSION_FILE, ExportedVersion, exported_version, not_exported, parsed
-from pipeline.models.profile import PROFILE_FILE
+from pipeline.models.bundle import BUNDLE_FILE
+from pipeline.models.exported_versions import (
+    SERVED_FILES,
+    VERSION_FILE,
+    ExportedVersion,
+    exported_version,
+    not_exported,
+    parsed,
+)
 from pipeline.service.model.copies import Candidate, Copies, InCharge
 from pipeline.settings import Settings
 from pipeline.settings.secrets import filled
@@ -99,7 +105,7 @@ def _in_remote_folder(uri: str, copies: Copies) -> InCharge:
         copy = copies.intact()
         if copy is not None and copy.champion.version == version:
             return copy
-        names = [name for name in (BUNDLE_FILE, ONNX_FILE, PROFILE_FILE) if filesystem.isfile(f"{folder}/{name}")]
+        names = [name for name in (BUNDLE_FILE, *SERVED_FILES) if filesystem.isfile(f"{folder}/{name}")]
         fetched = copies.fetched({name: filesystem.cat_file(f"{folder}/{name}") for name in names})
     except BarometerError:
         raise

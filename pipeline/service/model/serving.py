@@ -5,10 +5,11 @@ them as a whole, `predictor` scores with them. The entry points are `Serving` an
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,14 @@ from pydantic import ValidationError
 from pipeline.errors import BarometerError, ModelError
 from pipeline.models.bundle import Bundle, Feature, open_bundle
 from pipeline.models.profile import PROFILE_FILE, Profile
-from pipeline.models.routing import is_challengers, routed_satisfaction
-from pipeline.models.scorer import MISSING, Scorer, finite
+from pipeline.models.routing import is_challengers
+from pipeline.models.scoring.columns import Columns
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.service.instances.signature import Signature, Values
 from pipeline.service.model.copies import Candidate, InCharge
 from pipeline.settings.model import Routing
 
 log = logging.getLogger(__name__)
-
-Columns = Mapping[str, NDArray[Any]]
-"""The model's inputs by feature name, as `pipeline.models.scorer.inputs` makes them."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Loaded:
 class Scores:
     """The predictions of instances, in order."""
 
-    columns: Columns
-    """The instances' features, as the scorer got them."""
+    values: Sequence[Values]
+    """The instances."""
     satisfaction: list[float]
     likely_satisfied: list[bool]
     by_challenger: list[bool] | None = None
@@ -88,18 +87,21 @@ class Serving:
         customer_ids
             For each instance; the champion answers where there is none.
         """
-        columns = inputs_of(values, self.champion.scorer.features)
         champion, challengers = self.champion.scorer, self._challengers(customer_ids)
         if challengers is None or self.challenger is None:
-            return _scores(champion, columns, champion.satisfaction(columns))
-        satisfaction = routed_satisfaction(columns, challengers, champion, self.challenger.scorer)
-        return _scores(champion, columns, satisfaction, challengers.tolist())
+            return _scores(champion, values, self._satisfaction(self.champion, values))
+        satisfaction = np.empty(len(values))
+        for loaded, rows in ((self.champion, ~challengers), (self.challenger, challengers)):
+            satisfaction[rows] = self._satisfaction(loaded, [*compress(values, rows)])
+        return _scores(champion, values, satisfaction, challengers.tolist())
 
-    def shadow(self, columns: Columns) -> Scores:
+    def shadow(self, values: Sequence[Values]) -> Scores:
         """Return the challenger's predictions, which are recorded but not served; ModelError if it fails."""
         assert self.challenger is not None, "called only where it has a part"
-        scorer = self.challenger.scorer
-        return _scores(scorer, columns, scorer.satisfaction(columns))
+        return _scores(self.challenger.scorer, values, self._satisfaction(self.challenger, values))
+
+    def _satisfaction(self, loaded: Loaded, values: Sequence[Values]) -> NDArray[np.float64]:
+        return loaded.scorer.satisfaction(inputs_of(values, self.champion.scorer.features))
 
     def _challengers(self, customer_ids: Sequence[str | None]) -> Any:
         """Return which instances are the challenger's, as an array of booleans; None if none are."""
@@ -110,9 +112,12 @@ class Serving:
 
 
 def _scores(
-    scorer: Scorer, columns: Columns, satisfaction: NDArray[np.float64], by_challenger: list[bool] | None = None
+    scorer: Scorer,
+    values: Sequence[Values],
+    satisfaction: NDArray[np.float64],
+    by_challenger: list[bool] | None = None,
 ) -> Scores:
-    return Scores(columns, satisfaction.tolist(), (satisfaction >= scorer.threshold).tolist(), by_challenger)
+    return Scores(values, satisfaction.tolist(), (satisfaction >= scorer.threshold).tolist(), by_challenger)
 
 
 def load(found: InCharge, routing: Routing, before: Serving | None) -> tuple[Serving, BarometerError | None]:
@@ -184,16 +189,7 @@ def _try(loaded: Loaded, features: Sequence[Feature]) -> None:
             )
 
 
-def inputs_of(values: Sequence[Values], features: Sequence[Feature]) -> dict[str, NDArray[Any]]:
-    """Return instances as `pipeline.models.scorer.inputs` returns a record batch: a column (rows, 1) by feature."""
-    columns = dict(zip((feature.name for feature in features), zip(*values, strict=True), strict=True))
-    numbers = [feature.name for feature in features if feature.kind == "number"]
-    block = finite(np.array([columns[name] for name in numbers], dtype=np.float64))  # None becomes NaN
-    of_numbers = dict(zip(numbers, block[:, :, None] if numbers else (), strict=True))
-    return {
-        name: of_numbers[name] if name in of_numbers else _texts(column)[:, None] for name, column in columns.items()
-    }
-
-
-def _texts(column: Sequence[Any]) -> NDArray[Any]:
-    return np.array([MISSING if text is None else text for text in column], dtype=object)
+def inputs_of(values: Sequence[Values], features: Sequence[Feature]) -> Columns:
+    """Return instances, each with a value for each feature, as columns by the feature's name."""
+    columns = zip(*values, strict=True) if values else ((),) * len(features)
+    return dict(zip([feature.name for feature in features], columns, strict=True))

@@ -1,6 +1,6 @@
 """Predictions for requests: the instances of requests that wait at the same time are scored as one batch.
 
-A row's number does not depend on its batch (one intra-op thread, docs/decisions/0006), so batching changes no answer;
+A row's number does not depend on its batch (docs/decisions/0018), so batching changes no answer;
 it shares the cost of a call of the model. A large request is scored in a thread, so that small ones need not wait. What
 was answered goes to the recorder. The entry point is `Predictor.predict`.
 """
@@ -127,7 +127,7 @@ class Predictor:
 
     async def _shadow(self, serving: Serving, batch: Sequence[_Waiting], served: Scores, now: float) -> None:
         def score() -> None:
-            self._record(serving, batch, serving.shadow(served.columns), now, is_served=False)
+            self._record(serving, batch, serving.shadow(served.values), now, is_served=False)
 
         try:
             async with self._shadow_turn:

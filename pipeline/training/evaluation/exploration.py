@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.duck import connection, literal, quoted
 from pipeline.models.histograms import bin_counts, histogram_query
 from pipeline.models.profile import Categories, Numbers, Profile
-from pipeline.models.scorer import MISSING
+from pipeline.models.scoring.columns import MISSING
 from pipeline.settings import Settings
 from pipeline.training.training_set import LABEL
 

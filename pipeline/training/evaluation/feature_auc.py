@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.models.bundle import Feature
 from pipeline.models.evaluation_metrics import roc_auc
-from pipeline.models.scorer import Scorer, inputs
+from pipeline.models.scoring.columns import as_in_training, inputs
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.training.evaluation.measures import score_rows
 from pipeline.training.training_set import answers
 
@@ -44,7 +45,7 @@ def find_suspects(limit: float, version: float, features: dict[str, float]) -> l
 
 def _coded(train: pa.Table, test: pa.Table, feature: Feature) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the bins of both tables' rows; absence is a bin of its own."""
-    seen, new = (inputs(rows, [feature])[feature.name][:, 0] for rows in (train, test))
+    seen, new = (as_in_training(inputs(rows, [feature])[feature.name], feature) for rows in (train, test))
     if feature.kind == "category":
         codes = pa.array(np.concatenate([seen, new])).dictionary_encode().indices.to_numpy()
         return codes[: len(seen)], codes[len(seen) :]

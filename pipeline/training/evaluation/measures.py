@@ -20,7 +20,7 @@ from pipeline.handoff import Facts
 from pipeline.models import registry
 from pipeline.models.bundle import open_bundle
 from pipeline.models.evaluation_metrics import CurvePoint, Estimate, calibration_curve, differences, estimates
-from pipeline.models.scorer import Scorer
+from pipeline.models.scoring.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.training.training_set import FEWEST_OF_A_CLASS, answers
 

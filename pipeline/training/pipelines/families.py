@@ -107,23 +107,29 @@ def round_to_float32(fitted: "Pipeline") -> "Pipeline":
     """Return our fitted pipeline with its quantiles and thresholds rounded to float32, as ONNX stores them.
 
     Where two quantiles are nearly equal, their last digits decide a rank: 0.007 of satisfaction, as measured. A tree's
-    threshold lies half-way between two values, and rounded down it stays between them; ONNX would round some up. A
-    team's own pipeline is left alone, and refused at export if this matters.
+    threshold lies half-way between two values, and rounded down it stays between them; ONNX would round some up. The
+    coefficients of a regression become float64, so that scikit-learn's sum does not lose digits. A team's own pipeline
+    is left alone, and refused at export if this matters.
     """
     rank = fitted.get_params().get("features__numbers__rank")
     if rank is not None:
         rank = fitted["features"].named_transformers_["numbers"]["rank"]
         rank.quantiles_ = rank.quantiles_.astype("f4").astype("f8")
         rank.references_ = rank.references_.astype("f4").astype("f8")
+    if hasattr(fitted[-1], "coef_"):
+        fitted[-1].coef_ = fitted[-1].coef_.astype("f8")
     for trees in getattr(fitted[-1], "_predictors", []):
         for tree in trees:
-            tree.nodes["num_threshold"] = _rounded_down(tree.nodes["num_threshold"])
+            tree.nodes["num_threshold"] = rounded_down(tree.nodes["num_threshold"])
     return fitted
 
 
-def _rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
+def rounded_down(values: "NDArray[np.float64]") -> "NDArray[np.float32]":
+    """Return the highest float32 at or below each value."""
     near = values.astype("f4")
-    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
+    is_above = near > values
+    near[is_above] = np.nextafter(near[is_above], np.float32(-np.inf))
+    return near
 
 
 def calibrated(fitted: "Pipeline", rows: "pd.DataFrame", labels: "pd.Series[int]") -> "Pipeline":

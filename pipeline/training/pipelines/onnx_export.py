@@ -1,7 +1,7 @@
 """Export: the one way from a fitted scikit-learn pipeline to the files of a model version.
 
-It writes the pipeline itself (in skops' format, for people and for MLflow) and the same model compiled to ONNX (for
-scoring). It refuses a pipeline whose two forms differ. The entry point is `export`.
+It writes the pipeline itself (in skops' format, for people and for MLflow), the same model compiled to ONNX and, of our
+families, as plain arrays for the exact engine. It refuses a pipeline whose forms differ. The entry point is `export`.
 """
 
 from importlib import import_module
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.bundle import ONNX_FILE, Feature
-from pipeline.models.scorer import INPUT_PREFIX, Scorer
+from pipeline.models.bundle import ARRAYS_FILE, ONNX_FILE, Feature
+from pipeline.models.scoring.exact import ExactEngine
+from pipeline.models.scoring.onnx import INPUT_PREFIX, OnnxEngine
+from pipeline.training.pipelines.array_export import to_arrays
 from pipeline.training.pipelines.parity import check_parity
 
 if TYPE_CHECKING:
@@ -24,16 +26,20 @@ DATA_TYPES = {"numpy.dtype"}
 """Types outside scikit-learn that hold no code; an imputer keeps the dtype of the numbers it was fitted on."""
 
 
-def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path) -> int:
-    """Write the version's files to `folder`, which must not exist, and return how many rows its two forms agree on.
+def export(pipeline: "Pipeline", features: list[Feature], rows: "pd.DataFrame", folder: Path, family: str = "") -> int:
+    """Write the version's files to `folder`, which must not exist, and return how many rows its forms agree on.
 
     The pipeline is fitted and takes a frame as `pipeline.training.training_set.frame` makes it;
-    `rows` is such a frame of training rows.
+    `rows` is such a frame of training rows. A pipeline of a `family` of ours is written as arrays too.
     """
-    model = to_onnx(pipeline, features)
-    compared = check_parity(pipeline, Scorer(model, features, threshold=0.5), rows)
+    files = {ONNX_FILE: to_onnx(pipeline, features)}
+    compared = check_parity(pipeline, OnnxEngine(files[ONNX_FILE], features), rows)
+    if arrays := to_arrays(pipeline, features, family):
+        check_parity(pipeline, ExactEngine(arrays, features), rows)
+        files[ARRAYS_FILE] = arrays
     _save_with_mlflow(pipeline, features, rows, folder)
-    (folder / ONNX_FILE).write_bytes(model)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     return compared
 
 
