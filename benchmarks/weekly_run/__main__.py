@@ -69,9 +69,10 @@ def run_side(side: str, week: Week, folder: Path) -> None:
     if side == "train":
         train_champions(settings, week)
         return
-    with embedded.running(settings.home, run_as=settings.database.run_as) as server:
-        assert server.postmaster
-        SIDES[side](Work(settings, week, folder, Meter(server.postmaster)))
+    server = embedded.attach(settings.home, run_as=settings.database.run_as)
+    assert server.postmaster
+    SIDES[side](Work(settings, week, folder, Meter(server.postmaster)))
+    embedded.detach(settings.home, run_as=settings.database.run_as)
 
 
 class Comparison:
