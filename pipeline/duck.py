@@ -21,7 +21,7 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
     con = duckdb.connect()
     try:
         con.execute("SET memory_limit = ?", [settings.resources.duckdb_memory])
-        con.execute("SET threads = ?", [settings.resources.duckdb_threads])
+        con.execute("SET threads = ?", [settings.resources.threads])
         con.execute("SET temp_directory = ?", [str(spill)])
         con.execute("SET TimeZone = ?", [settings.timezone])
         con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a terminal

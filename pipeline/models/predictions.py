@@ -1,11 +1,13 @@
 """A shard's predictions: scored by the pinned versions, attributed to them, streamed to a file, and checked.
 
 Used by the weekly run (`pipeline.weekly.score` and `check`) and by the scoring of a file of rows
-(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `attributed` and `write` for scoring, `whole_parts` and
-`check_roles` for the check.
+(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `attributed`, `in_order` and `write` for scoring,
+`whole_parts` and `check_roles` for the check.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,8 @@ SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name n
 Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
 """From features to each row's scores, and whether the challenger made them."""
 BATCH_ROWS = 65_536
+REPEATING = ["week", "customer_id", "product_id", "role", "model_version", "run_id"]
+"""Columns that are written with a dictionary. In the others hardly any value occurs twice."""
 MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
@@ -84,16 +88,37 @@ def kept_batches(features: Path, quarantine: Path, shard: int, batch_rows: int) 
 
 
 def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the file by row groups. In one call for all of them, pyarrow would keep them in memory."""
-    with pq.ParquetFile(features) as file:
+    """Yield the file by row groups, its texts as dictionaries.
+
+    In one call for all row groups, pyarrow would keep them in memory.
+    """
+    texts = [field.name for field in pq.read_schema(features) if pa.types.is_string(field.type)]
+    with pq.ParquetFile(features, read_dictionary=texts) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
+
+
+def in_order(
+    rows_of: Callable[[pa.RecordBatch], pa.RecordBatch], batches: Iterable[pa.RecordBatch], threads: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield `rows_of` each batch, in order, while threads work on the next few batches."""
+    ahead = deque[Future[pa.RecordBatch]]()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            ahead.append(pool.submit(rows_of, batch))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write the batches to a Parquet file, atomically, one at a time; return the number of rows."""
     rows = 0
-    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        written_atomically(file) as temporary,
+        pq.ParquetWriter(temporary, schema, use_dictionary=REPEATING) as writer,
+    ):
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows

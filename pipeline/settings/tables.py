@@ -109,10 +109,10 @@ class Resources(Table):
     """Limits of one process."""
 
     duckdb_memory: str = "600MB"
-    duckdb_threads: PositiveInt = 2
+    threads: PositiveInt = 2
     shard_rows: PositiveInt = 250_000
     """Target number of rows in a shard. A shard is a task, so it should take at least some seconds."""
-    batch_rows: PositiveInt = 16_384
+    batch_rows: PositiveInt = 65_536
 
 
 class Services(Table):
