@@ -1,13 +1,11 @@
 """A shard's predictions: scored by the pinned versions, attributed to them, streamed to a file, and checked.
 
 Used by the weekly run (`pipeline.weekly.score` and `check`) and by the scoring of a file of rows
-(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `attributed`, `in_order` and `write` for scoring,
-`whole_parts` and `check_roles` for the check.
+(`pipeline.batch_jobs`). Entry points: `kept_batches`, `served`, `attributed` and `write` for scoring, `whole_parts` and
+`check_roles` for the check.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -96,20 +94,6 @@ def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(features, read_dictionary=texts) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
-
-
-def in_order(
-    rows_of: Callable[[pa.RecordBatch], pa.RecordBatch], batches: Iterable[pa.RecordBatch], threads: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield `rows_of` each batch, in order, while threads work on the next few batches."""
-    ahead = deque[Future[pa.RecordBatch]]()
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
-            ahead.append(pool.submit(rows_of, batch))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:

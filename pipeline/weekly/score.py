@@ -27,12 +27,12 @@ from pipeline.models.predictions import (
     Scored,
     Shadow,
     attributed,
-    in_order,
     kept_batches,
     loaded_challenger,
     served,
     write,
 )
+from pipeline.parallel import in_order
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
