@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.settings.base import Fraction, Identifier, Table, ZoneName, is_column_type
+from pipeline.settings.machine import cores, duckdb_memory
 
 
 class Column(Table):
@@ -108,10 +109,10 @@ class Budget(Table):
 class Resources(Table):
     """Limits of one process."""
 
-    duckdb_memory: str = "600MB"
-    threads: PositiveInt = 2
-    shard_rows: PositiveInt = 250_000
-    """Target number of rows in a shard. A shard is a task, so it should take at least some seconds."""
+    duckdb_memory: str = Field(default_factory=duckdb_memory)
+    threads: PositiveInt = Field(default_factory=cores)
+    shard_rows: PositiveInt = 1_000_000
+    """Target number of rows in a shard. A shard is a task, and each task costs half a second."""
     batch_rows: PositiveInt = 65_536
 
 
