@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -67,7 +68,7 @@ def _measure_weeks(settings: Settings, server: psutil.Process, weeks: int) -> No
     for number in range(weeks):
         week = Week.parse(str(WEEK.monday - timedelta(weeks=weeks - number)))
         plan, checked = _scored(settings, SMALL_ROWS, week)
-        cost.append(_timed(server, lambda plan=plan, checked=checked: publish(settings, plan, checked)))
+        cost.append(_timed(server, partial(publish, settings, plan, checked)))
     for label, part in (("first", cost[: weeks // 5]), ("last", cost[-(weeks // 5) :])):
         wall, cpu = (statistics.median(column) for column in zip(*part, strict=True))
         print(f"{label} {len(part)} of {weeks} small weeks: median {wall:.3f} s wall, {cpu:.3f} s CPU")
@@ -78,8 +79,8 @@ def _measure(settings: Settings, server: psutil.Process, rows: int, repeats: int
     sides: dict[str, list[tuple[float, float]]] = {"ADBC ingest alone": [], "publish": []}
     for _ in range(repeats):
         plan, checked = _scored(settings, rows)
-        sides["ADBC ingest alone"].append(_timed(server, lambda files=checked.files: _ingest(settings, files)))
-        sides["publish"].append(_timed(server, lambda plan=plan, checked=checked: publish(settings, plan, checked)))
+        sides["ADBC ingest alone"].append(_timed(server, partial(_ingest, settings, checked.files)))
+        sides["publish"].append(_timed(server, partial(publish, settings, plan, checked)))
     for label, costs in sides.items():
         _show(label, rows, costs)
     with psycopg.connect(url) as open_reader, psycopg.connect(url, autocommit=True) as looking_up:
@@ -87,7 +88,7 @@ def _measure(settings: Settings, server: psutil.Process, rows: int, repeats: int
         before = _aggregate(open_reader)
         plan, checked = _scored(settings, rows)
         with _Lookups(looking_up) as lookups:
-            cost = _timed(server, lambda: publish(settings, plan, checked))
+            cost = _timed(server, partial(publish, settings, plan, checked))
         assert _aggregate(open_reader) == before, "the open transaction sees what it saw"
     _show("publish, readers read", rows, [cost])
     print(f"{'lookups meanwhile':24} {len(lookups.milliseconds)}, the slowest {max(lookups.milliseconds):.0f} ms")
@@ -123,7 +124,7 @@ def _server(url: str) -> psutil.Process:
 
 def _cpu_seconds(server: psutil.Process) -> float:
     times = server.cpu_times()
-    seconds = times.user + times.system + times.children_user + times.children_system
+    seconds: float = times.user + times.system + times.children_user + times.children_system
     for process in server.children():
         try:
             seconds += sum(process.cpu_times()[:2])

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from pipeline.duck import TASKS
 from pipeline.errors import ConfigError
-from pipeline.settings import ROOT, Settings, load_settings, machine
+from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.settings import load as load_with_origins
 from pipeline.settings.secrets import filled_url
-from pipeline.settings.tables import Resources
 from tests.company import company_settings
 
 MINIMAL = '[sources.facts]\npath = "facts.csv"\ncolumns = { customer_id = "text", at = "timestamp" }\n'
@@ -204,27 +204,5 @@ def test_a_secret_of_the_environment_may_hold_any_characters(tmp_path: Path, mon
         filled_url("postgresql://user:$NOT_SET_HERE@host/d", "database.url")
 
 
-@pytest.mark.parametrize(
-    ("memory", "cpu", "expected"),
-    [
-        ({"": "max", "pods": str(6 * 10**9)}, {"": "max 100000", "pods/own": "150000 100000"}, ("750MB", 2)),
-        ({"pods/own": str(10**9)}, {"pods": "20000 100000"}, ("500MB", 1)),
-        ({"": str(10**15), "pods/other": "1"}, {"": "9900000 100000", "pods/other": "1 1"}, (None, 8)),
-    ],
-)
-def test_resources_are_a_share_of_what_the_cgroup_grants(tmp_path, monkeypatch, memory, cpu, expected) -> None:
-    (tmp_path / "own").write_text("4:memory:/elsewhere\n0::/pods/own\n")
-    for name, limits in (("memory.max", memory), ("cpu.max", cpu)):
-        for group, limit in limits.items():
-            (tmp_path / "cgroups" / group).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "cgroups" / group / name).write_text(limit + "\n")
-    monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "own")
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroups")
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
-    resources = Resources()
-    assert (resources.duckdb_memory if expected[0] else None, resources.threads) == expected
-    assert 500 <= int(resources.duckdb_memory.removesuffix("MB")) <= 1200
-
-
 def test_the_memory_is_divided_among_the_tasks_that_airflow_runs_at_once() -> None:
-    assert f"\nparallelism = {machine.TASKS}\n" in (ROOT / "airflow.cfg").read_text()
+    assert f"\nparallelism = {TASKS}\n" in (ROOT / "airflow.cfg").read_text()

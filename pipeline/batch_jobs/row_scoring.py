@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.batch_jobs.file_rows import ROW
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
+from pipeline.duck import threads
 from pipeline.files import sha256_of_file
 from pipeline.models.predictions import Scored, attributed, kept_batches, served, write
 from pipeline.models.scorer import SCORES_SCHEMA
@@ -33,9 +34,8 @@ def score_shard(
     features = FileManifest.read(file_rows.manifest).checked_file(file_rows.manifest.parent, shard)
     predict = served(plan, features, settings.model.threshold)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
-    resources = settings.resources
-    kept = kept_batches(features, rows_validated.quarantine, shard, resources.batch_rows)
-    rows = write(file, SCHEMA, in_order(lambda b: _predictions(plan, b, *predict(b)), kept, resources.threads))
+    kept = kept_batches(features, rows_validated.quarantine, shard, settings.resources.batch_rows)
+    rows = write(file, SCHEMA, in_order(lambda b: _predictions(plan, b, *predict(b)), kept, threads(settings)))
     return Scored(shard=shard, file=file, rows=rows, digest=sha256_of_file(file))
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.settings.base import Fraction, Identifier, Table, ZoneName, is_column_type
-from pipeline.settings.machine import cores, duckdb_memory
 
 
 class Column(Table):
@@ -107,10 +106,10 @@ class Budget(Table):
 
 
 class Resources(Table):
-    """Limits of one process."""
+    """Limits of one process; by default as `pipeline.duck` finds them."""
 
-    duckdb_memory: str = Field(default_factory=duckdb_memory)
-    threads: PositiveInt = Field(default_factory=cores)
+    duckdb_memory: str | None = None
+    threads: PositiveInt | None = None
     shard_rows: PositiveInt = 1_000_000
     """Target number of rows in a shard. A shard is a task, and each task costs half a second."""
     batch_rows: PositiveInt = 65_536

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import Connection, text
 
-from pipeline.duck import literal, quoted
+from pipeline.duck import literal, quoted, threads
 from pipeline.errors import ConservationError
 from pipeline.parallel import in_order
 from pipeline.settings import Settings
@@ -31,8 +31,7 @@ from pipeline.warehouse.week_export import export_week
 from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weeks import Week
 
-CONSTANT = ("week", "role", "model_version", "run_id", "trained_after_cutoff")
-"""Columns that usually have one value in a whole run."""
+CONSTANT = ("week", "role", "model_version", "run_id", "trained_after_cutoff")  # one value in most runs
 
 
 def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
@@ -87,16 +86,20 @@ def _is_attached(connection: Connection, table: str) -> bool:
 
 def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
     """Load the predictions into the run's own tables, with the sums by product, in one transaction."""
-    threads = settings.resources.threads
     try:
         with loading(settings) as cursor:
             for kind in KINDS:  # an earlier attempt may have left either table
                 cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
-            _load_rows(cursor, plan, "predictions", checked.files, threads)
+            _load_rows(cursor, plan, "predictions", checked.files, threads(settings))
             _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
             if checked.shadow_files:
-                _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files, threads)
-                _check_shadow(cursor, plan, checked)
+                loaded = _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files, threads(settings))
+                if loaded != checked.predicted:
+                    raise ConservationError(
+                        f"The shadow scores of the run {plan.run_id} are {loaded} rows.",
+                        f"{checked.predicted}, one for each prediction, as checked.",
+                        "run the week again; if it happens twice, compare the run's files.",
+                    )
     except dbapi.IntegrityError as error:
         raise ConservationError(
             f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
@@ -105,12 +108,12 @@ def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
         ) from None
 
 
-def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path], threads: int) -> None:
-    """Load files into the run's table of one kind.
+def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path], ahead: int) -> int:
+    """Load files into the run's table of one kind; return the number of rows.
 
-    Values that all rows have in common are not sent with each row: they are the column's default
-    meanwhile. With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load
-    writes no WAL either: see `pipeline.local.postgres.cluster`.)
+    A value that all rows have in common is not sent with each row: it is the column's default. With
+    the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL
+    either: see `pipeline.local.postgres.cluster`.)
     """
     name, common = run_table(plan.run_id, kind), _common_values(files)
     cursor.execute(
@@ -119,11 +122,10 @@ def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path
     )
     for column, value in common.items():
         cursor.execute(f"ALTER TABLE storage.{name} ALTER {quoted(column)} SET DEFAULT {literal(value)}")
-    cursor.adbc_ingest(name, _rows(files, common, threads), mode="append", db_schema_name="storage")
-    for column in common:
-        cursor.execute(f"ALTER TABLE storage.{name} ALTER {quoted(column)} DROP DEFAULT")
+    rows: int = cursor.adbc_ingest(name, _rows(files, common, ahead), mode="append", db_schema_name="storage")
     cursor.execute(f"ALTER TABLE storage.{name} ADD PRIMARY KEY (customer_id, product_id)")
     cursor.execute(f"ANALYZE storage.{name}")
+    return rows
 
 
 def _common_values(files: Sequence[Path]) -> dict[str, str]:
@@ -133,9 +135,8 @@ def _common_values(files: Sequence[Path]) -> dict[str, str]:
     common = {}
     for name in filter(names.__contains__, CONSTANT):
         ranges = [group.column(names.index(name)).statistics for group in groups]
-        known = all(each and each.has_min_max and each.null_count == 0 for each in ranges)
-        values = {value for each in ranges for value in (each.min, each.max)} if known else set()
-        if len(values) == 1:
+        values = {value for each in ranges if each for value in (each.min, each.max)}
+        if len(values) == 1 and all(each and each.has_min_max and each.null_count == 0 for each in ranges):
             common[name] = str(*values)
     return common
 
@@ -167,7 +168,7 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     )
 
 
-def _rows(files: Sequence[Path], without: Iterable[str], threads: int) -> pa.RecordBatchReader:
+def _rows(files: Sequence[Path], without: Iterable[str], ahead: int) -> pa.RecordBatchReader:
     """Return the rows of the files without some columns, with any column `info` in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
     names = [name for name in schema.names if name not in without]
@@ -181,20 +182,8 @@ def _rows(files: Sequence[Path], without: Iterable[str], threads: int) -> pa.Rec
             rows = rows.set_column(names.index("info"), "info", info)
         return rows.cast(schema)
 
-    batches = (batch for rows in in_order(read, groups, threads) for batch in rows.to_batches())
+    batches = (batch for rows in in_order(read, groups, ahead) for batch in rows.to_batches())
     return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
-    """Count the shadow scores in the warehouse. The table itself refuses other runs and duplicates."""
-    cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
-    ((in_shadow,),) = cursor.fetchall()
-    if in_shadow != checked.predicted:
-        raise ConservationError(
-            f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
-            f"{checked.predicted}, one for each prediction, as checked.",
-            "run the week again; if it happens twice, compare the run's files.",
-        )
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.duck import threads
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import KEYS, SnapshotManifest
@@ -53,12 +54,12 @@ def score(
         If the shard is not the file that the features stage wrote.
     """
     features = SnapshotManifest.read(snapshot.manifest).checked_file(snapshot.manifest.parent, shard)
-    resources, threshold = settings.resources, settings.model.threshold
+    threshold, batch_rows = settings.model.threshold, settings.resources.batch_rows
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
 
     def written(file: Path, schema: pa.Schema, predict: Predict) -> int:
-        kept = kept_batches(features, features_validated.quarantine, shard, resources.batch_rows)
-        return write(file, schema, in_order(lambda b: _rows(plan, schema, b, *predict(b)), kept, resources.threads))
+        kept = kept_batches(features, features_validated.quarantine, shard, batch_rows)
+        return write(file, schema, in_order(lambda b: _rows(plan, schema, b, *predict(b)), kept, threads(settings)))
 
     rows = written(file, PREDICTIONS_SCHEMA, served(plan, features, threshold))
     shadow = failure = None
@@ -91,21 +92,15 @@ def _rows(
 
 def _info(batch: pa.RecordBatch) -> pa.Array:
     """Return the `info_*` columns of each row as a JSON object, or nulls if there are no such columns."""
-    members = [
-        _json_member(name.removeprefix(INFO_PREFIX), column)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        if name.startswith(INFO_PREFIX)
-    ]
-    if not members:
+    names = [name for name in batch.schema.names if name.startswith(INFO_PREFIX)]
+    if not names:
         return pa.nulls(batch.num_rows, pa.string())
+    members = [_json_member(name.removeprefix(INFO_PREFIX), batch.column(name)) for name in names]
     return pc.binary_join_element_wise("{", pc.binary_join_element_wise(*members, ","), "}", "")
 
 
 def _json_member(name: str, column: pa.Array) -> pa.Array:
-    r"""Return `"name":` and each text as a JSON string, null as `null`, and U+0000 (not in PostgreSQL) as U+FFFD.
-
-    It is made once for each distinct text.
-    """
+    r"""Return `"name":` and the text as JSON, made once per distinct text; U+0000, which jsonb lacks, as U+FFFD."""
     key = json.dumps(name, ensure_ascii=False) + ":"
     texts = column.dictionary
     data = bytes(texts.buffers()[2] or b"")
