@@ -2,9 +2,9 @@
 
     python -m benchmarks.scoring [--rows 2000000]
 
-Each side runs the same model (20 features, 200 trees) in its own process. scikit-learn's time is
-that of `predict_proba` alone, on all cores, with its frame already built. The pipeline runs one
-such process on each core, each with its own shard. On a busy machine compare the CPU seconds.
+Each side runs the same model (20 features, 200 trees) in its own process, on all cores.
+scikit-learn's time is that of `predict_proba` alone, with its frame already built. On a busy
+machine compare the CPU seconds.
 """
 
 import argparse
