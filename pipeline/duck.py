@@ -60,8 +60,7 @@ def share_of_memory(found: str) -> str:
     """
     amount, unit = found.split()
     memory = float(amount) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit) / 0.8
-    share = int(memory / 2 / TASKS / 10**6)
-    return f"{min(max(share, LEAST_MEGABYTES), MOST_MEGABYTES)}MB"
+    return f"{min(max(int(memory / 2 / TASKS / 10**6), LEAST_MEGABYTES), MOST_MEGABYTES)}MB"
 
 
 def parquet(*files: Path) -> str:

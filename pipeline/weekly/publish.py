@@ -145,13 +145,9 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
     # Sums of integers do not depend on the order, so that both cores may add.
     cursor.execute(
-        f"""
-        CREATE TEMPORARY TABLE served ON COMMIT DROP AS
-        SELECT
-            product_id, count(*) AS subjects, avg((satisfaction * 1e15)::bigint) / 1e15 AS satisfaction,
-            avg(likely_satisfied::int) AS likely_satisfied
-        FROM {table} GROUP BY product_id
-        """
+        "CREATE TEMPORARY TABLE served ON COMMIT DROP AS SELECT product_id, count(*) AS subjects,"
+        " avg((satisfaction * 1e15)::bigint) / 1e15 AS satisfaction, avg(likely_satisfied::int) AS likely_satisfied"
+        f" FROM {table} GROUP BY product_id"
     )
     cursor.execute(
         f"""

@@ -71,8 +71,7 @@ def score(
             shadow = Shadow(file=beside, digest=sha256_of_file(beside))
         except ModelError as error:
             failure = error.found
-    digest = sha256_of_file(file)
-    return Scored(shard=shard, file=file, rows=rows, digest=digest, shadow=shadow, shadow_failure=failure)
+    return Scored(shard=shard, file=file, rows=rows, digest=sha256_of_file(file), shadow=shadow, shadow_failure=failure)
 
 
 def _rows(
