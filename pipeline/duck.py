@@ -29,7 +29,8 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
     try:
         found = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
         con.execute("SET memory_limit = ?", [settings.resources.duckdb_memory or share_of_memory(found)])
-        con.execute("SET threads = ?", [threads(settings)])
+        if settings.resources.threads:  # else the cores that DuckDB finds in the machine or the cgroup
+            con.execute("SET threads = ?", [settings.resources.threads])
         con.execute("SET temp_directory = ?", [str(spill)])
         con.execute("SET TimeZone = ?", [settings.timezone])
         con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a terminal
@@ -42,12 +43,6 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         yield con
     finally:
         con.close()
-
-
-def threads(settings: Settings) -> int:
-    """Return the number of threads to use: as configured, or the cores that DuckDB finds in the machine or cgroup."""
-    found = duckdb.connect().execute("SELECT current_setting('threads')").fetchall()
-    return settings.resources.threads or int(found[0][0])
 
 
 def share_of_memory(found: str) -> str:

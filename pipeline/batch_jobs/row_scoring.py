@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from pipeline.batch_jobs.file_rows import ROW
 from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, FileValidated
-from pipeline.duck import threads
 from pipeline.files import sha256_of_file
 from pipeline.models.predictions import Scored, attributed, kept_batches, served, write
 from pipeline.models.scorer import SCORES_SCHEMA
-from pipeline.parallel import in_order
+from pipeline.parallel import in_order, threads
 from pipeline.settings import Settings
 
 SCHEMA = pa.schema([(ROW, pa.int64()), *SCORES_SCHEMA, ("role", pa.string()), ("model_version", pa.string())])

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import Connection, text
 
-from pipeline.duck import literal, quoted, threads
+from pipeline.duck import literal, quoted
 from pipeline.errors import ConservationError
-from pipeline.parallel import in_order
+from pipeline.parallel import in_order, threads
 from pipeline.settings import Settings
 from pipeline.warehouse import available, engine, runs
 from pipeline.warehouse.loading import JSONB_VERSION, loading

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.duck import threads
 from pipeline.errors import ModelError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import KEYS, SnapshotManifest
@@ -33,7 +32,7 @@ from pipeline.models.predictions import (
     served,
     write,
 )
-from pipeline.parallel import in_order
+from pipeline.parallel import in_order, threads
 from pipeline.settings import Settings
 from pipeline.weekly.handoffs import FeaturesValidated, Plan, Snapshot
 from pipeline.weeks import Week
