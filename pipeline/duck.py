@@ -8,6 +8,13 @@ import duckdb
 
 from pipeline.settings import Settings
 
+TASKS = 4
+"""Airflow runs this many at once (`parallelism` in airflow.cfg), and they share half of the memory."""
+LEAST_MEGABYTES, MOST_MEGABYTES = (
+    500,
+    1200,
+)  # with the most, a process, which also holds Arrow tables, stays below 2 GiB
+
 
 @contextmanager
 def connection(settings: Settings, *, readable: list[Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -20,8 +27,10 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
     spill.mkdir(parents=True, exist_ok=True)
     con = duckdb.connect()
     try:
-        con.execute("SET memory_limit = ?", [settings.resources.duckdb_memory])
-        con.execute("SET threads = ?", [settings.resources.duckdb_threads])
+        found = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+        con.execute("SET memory_limit = ?", [settings.resources.duckdb_memory or share_of_memory(found)])
+        if settings.resources.threads:  # else the cores that DuckDB finds in the machine or the cgroup
+            con.execute("SET threads = ?", [settings.resources.threads])
         con.execute("SET temp_directory = ?", [str(spill)])
         con.execute("SET TimeZone = ?", [settings.timezone])
         con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a terminal
@@ -34,6 +43,19 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         yield con
     finally:
         con.close()
+
+
+def share_of_memory(found: str) -> str:
+    """Return a task's share of DuckDB's own limit, as 18.8 GiB, which is 0.8 of the machine's memory or the cgroup's.
+
+    Examples
+    --------
+    >>> [share_of_memory(found) for found in ("409.5 MiB", "6.4 GiB", "1.2 TiB")]
+    ['500MB', '1073MB', '1200MB']
+    """
+    amount, unit = found.split()
+    memory = float(amount) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit) / 0.8
+    return f"{min(max(int(memory / 2 / TASKS / 10**6), LEAST_MEGABYTES), MOST_MEGABYTES)}MB"
 
 
 def parquet(*files: Path) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from pipeline.duck import TASKS
 from pipeline.errors import ConfigError
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import ROOT, Settings, load_settings
 from pipeline.settings import load as load_with_origins
 from pipeline.settings.secrets import filled_url
 from tests.company import company_settings
@@ -197,3 +198,7 @@ def test_a_secret_of_the_environment_may_hold_any_characters(tmp_path: Path, mon
     assert (url.username, url.password, url.host) == ("user", "p@ss/w:rd$HOME", "host")
     with pytest.raises(ConfigError, match="NOT_SET_HERE is not set"):
         filled_url("postgresql://user:$NOT_SET_HERE@host/d", "database.url")
+
+
+def test_the_memory_is_divided_among_the_tasks_that_airflow_runs_at_once() -> None:
+    assert f"\nparallelism = {TASKS}\n" in (ROOT / "airflow.cfg").read_text()

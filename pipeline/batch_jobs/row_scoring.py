@@ -12,6 +12,7 @@ from pipeline.batch_jobs.job_handoffs import FileManifest, FilePlan, FileRows, F
 from pipeline.files import sha256_of_file
 from pipeline.models.predictions import Scored, attributed, kept_batches, served, write
 from pipeline.models.scoring.scorer import SCORES_SCHEMA
+from pipeline.parallel import in_order, threads
 from pipeline.settings import Settings
 
 SCHEMA = pa.schema([(ROW, pa.int64()), *SCORES_SCHEMA, ("role", pa.string()), ("model_version", pa.string())])
@@ -33,7 +34,7 @@ def score_shard(
     predict = served(plan, features, settings.model.threshold)
     file = plan.folder / "predictions" / f"shard-{shard:04d}.parquet"
     kept = kept_batches(features, rows_validated.quarantine, shard, settings.resources.batch_rows)
-    rows = write(file, SCHEMA, (_predictions(plan, batch, *predict(batch)) for batch in kept))
+    rows = write(file, SCHEMA, in_order(lambda b: _predictions(plan, b, *predict(b)), kept, threads(settings)))
     return Scored(shard=shard, file=file, rows=rows, digest=sha256_of_file(file))
 
 

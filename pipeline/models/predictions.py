@@ -44,6 +44,7 @@ SHADOW_SCHEMA = pa.schema([field for field in PREDICTIONS_SCHEMA if field.name n
 Predict = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, NDArray[np.bool_]]]
 """From features to each row's scores, and whether the challenger made them."""
 BATCH_ROWS = 65_536
+REPEATING = ["week", "customer_id", "product_id", "role", "model_version", "run_id"]  # written with dictionaries
 MODEL = ["role", "model_version", "trained_after_cutoff"]
 
 
@@ -85,8 +86,9 @@ def kept_batches(features: Path, quarantine: Path, shard: int, batch_rows: int) 
 
 
 def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the file by row groups. In one call for all of them, pyarrow would keep them in memory."""
-    with pq.ParquetFile(features) as file:
+    """Yield the file, with texts as dictionaries, by row groups: in one call, pyarrow would keep them in memory."""
+    texts = [field.name for field in pq.read_schema(features) if pa.types.is_string(field.type)]
+    with pq.ParquetFile(features, read_dictionary=texts) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=batch_rows, row_groups=[group])
 
@@ -94,7 +96,7 @@ def _batches(features: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
 def write(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write the batches to a Parquet file, atomically, one at a time; return the number of rows."""
     rows = 0
-    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with written_atomically(file) as temporary, pq.ParquetWriter(temporary, schema, use_dictionary=REPEATING) as writer:
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows

@@ -106,13 +106,13 @@ class Budget(Table):
 
 
 class Resources(Table):
-    """Limits of one process."""
+    """Limits of one process; by default as `pipeline.duck` finds them."""
 
-    duckdb_memory: str = "600MB"
-    duckdb_threads: PositiveInt = 2
-    shard_rows: PositiveInt = 250_000
-    """Target number of rows in a shard. A shard is a task, so it should take at least some seconds."""
-    batch_rows: PositiveInt = 16_384
+    duckdb_memory: str | None = None
+    threads: PositiveInt | None = None
+    shard_rows: PositiveInt = 1_000_000
+    """Target number of rows in a shard. A shard is a task, and each task costs half a second."""
+    batch_rows: PositiveInt = 65_536
 
 
 class Services(Table):

@@ -55,8 +55,10 @@ def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_r
 
 
 def config_digest(settings: Settings) -> str:
-    """Return the sha256 of the settings that shape results. Places, ports and passwords are left out."""
-    return sha256_of_text(settings.model_dump_json(exclude={"config_file", "home", "database", "services"}))
+    """Return the sha256 of the settings that shape results, without places, ports, passwords and resources."""
+    return sha256_of_text(
+        settings.model_dump_json(exclude={"config_file", "home", "database", "services", "resources"})
+    )
 
 
 def _decide(settings: Settings, run_id: str, week: Week, model: str, *, rebuild: bool) -> Plan:

@@ -10,7 +10,7 @@ Runs of one week take turns on an advisory lock, so the later commit wins. After
 killed, the next attempt replaces or completes what it left. The entry point is `publish`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import Connection, text
 
-from pipeline.duck import literal
+from pipeline.duck import literal, quoted
 from pipeline.errors import ConservationError
+from pipeline.parallel import in_order, threads
 from pipeline.settings import Settings
 from pipeline.warehouse import available, engine, runs
 from pipeline.warehouse.loading import JSONB_VERSION, loading
@@ -30,7 +31,7 @@ from pipeline.warehouse.week_export import export_week
 from pipeline.weekly.handoffs import Checked, Plan, Published
 from pipeline.weeks import Week
 
-BATCH_ROWS = 65_536
+CONSTANT = ("week", "role", "model_version", "run_id", "trained_after_cutoff")  # one value in most runs
 
 
 def publish(settings: Settings, plan: Plan, checked: Checked) -> Published:
@@ -89,11 +90,16 @@ def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
         with loading(settings) as cursor:
             for kind in KINDS:  # an earlier attempt may have left either table
                 cursor.execute(f"DROP TABLE IF EXISTS storage.{run_table(plan.run_id, kind)}")
-            _load_rows(cursor, plan, "predictions", checked.files)
+            _load_rows(cursor, plan, "predictions", checked.files, threads(settings))
             _sum_by_product(cursor, f"storage.{run_table(plan.run_id)}", literal(plan.run_id))
             if checked.shadow_files:
-                _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files)
-                _check_shadow(cursor, plan, checked)
+                loaded = _load_rows(cursor, plan, "shadow_predictions", checked.shadow_files, threads(settings))
+                if loaded != checked.predicted:
+                    raise ConservationError(
+                        f"The shadow scores of the run {plan.run_id} are {loaded} rows.",
+                        f"{checked.predicted}, one for each prediction, as checked.",
+                        "run the week again; if it happens twice, compare the run's files.",
+                    )
     except dbapi.IntegrityError as error:
         raise ConservationError(
             f"The predictions of the run {plan.run_id} do not fit into its table: {error}",
@@ -102,39 +108,54 @@ def _load(settings: Settings, plan: Plan, checked: Checked) -> None:
         ) from None
 
 
-def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path]) -> None:
-    """Load files into the run's table of one kind.
+def _load_rows(cursor: dbapi.Cursor, plan: Plan, kind: str, files: Sequence[Path], ahead: int) -> int:
+    """Load files into the run's table of one kind; return the number of rows.
 
-    With the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL
+    A value that all rows have in common is not sent with each row: it is the column's default. With
+    the CHECK, PostgreSQL attaches the table without scanning its rows. (The load writes no WAL
     either: see `pipeline.local.postgres.cluster`.)
     """
-    name = run_table(plan.run_id, kind)
+    name, common = run_table(plan.run_id, kind), _common_values(files)
     cursor.execute(
         f"CREATE TABLE storage.{name} (LIKE storage.{kind} INCLUDING COMMENTS,"
         f" CHECK (week = {literal(plan.week)} AND run_id = {literal(plan.run_id)}))"
     )
-    cursor.adbc_ingest(name, _rows(files), mode="append", db_schema_name="storage")
+    for column, value in common.items():
+        cursor.execute(f"ALTER TABLE storage.{name} ALTER {quoted(column)} SET DEFAULT {literal(value)}")
+    rows: int = cursor.adbc_ingest(name, _rows(files, common, ahead), mode="append", db_schema_name="storage")
     cursor.execute(f"ALTER TABLE storage.{name} ADD PRIMARY KEY (customer_id, product_id)")
     cursor.execute(f"ANALYZE storage.{name}")
+    return rows
+
+
+def _common_values(files: Sequence[Path]) -> dict[str, str]:
+    """Return the columns of `CONSTANT` with one value in all rows, and that value, from Parquet's statistics."""
+    names = pq.read_schema(files[0]).names
+    groups = [part.row_group(number) for part in map(pq.read_metadata, files) for number in range(part.num_row_groups)]
+    common = {}
+    for name in filter(names.__contains__, CONSTANT):
+        ranges = [group.column(names.index(name)).statistics for group in groups]
+        values = {value for each in ranges if each for value in (each.min, each.max)}
+        if len(values) == 1 and all(each and each.has_min_max and each.null_count == 0 for each in ranges):
+            common[name] = str(*values)
+    return common
 
 
 def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     cursor.execute(f"DELETE FROM storage.satisfaction_by_product WHERE run_id = {run_id}")
-    # Sums of doubles depend on the order: read rows in the table's, so equal rows give equal means.
-    cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-    cursor.execute("SET LOCAL synchronize_seqscans = off")
+    # Sums of integers do not depend on the order, so that both cores may add.
+    cursor.execute(
+        "CREATE TEMPORARY TABLE served ON COMMIT DROP AS SELECT product_id, count(*) AS subjects,"
+        " avg((satisfaction * 1e15)::bigint) / 1e15 AS satisfaction, avg(likely_satisfied::int) AS likely_satisfied"
+        f" FROM {table} GROUP BY product_id"
+    )
     cursor.execute(
         f"""
         INSERT INTO storage.satisfaction_by_product
         SELECT
             {run_id}, product_id, coalesce(served.subjects, 0), served.satisfaction, served.likely_satisfied,
             coalesce(kept_out.subjects, 0)
-        FROM (
-            SELECT
-                product_id, count(*) AS subjects, avg(satisfaction) AS satisfaction,
-                avg(likely_satisfied::int) AS likely_satisfied
-            FROM {table} GROUP BY product_id
-        ) AS served
+        FROM served
         FULL JOIN (
             SELECT product_id, count(*) AS subjects FROM quarantine
             WHERE run_id = {run_id} AND product_id IS NOT NULL GROUP BY product_id
@@ -143,34 +164,22 @@ def _sum_by_product(cursor: dbapi.Cursor, table: str, run_id: str) -> None:
     )
 
 
-def _rows(files: Sequence[Path]) -> pa.RecordBatchReader:
-    """Return the rows of the files, with any column `info` in the binary form of jsonb."""
+def _rows(files: Sequence[Path], without: Iterable[str], ahead: int) -> pa.RecordBatchReader:
+    """Return the rows of the files without some columns, with any column `info` in the binary form of jsonb."""
     schema = pq.read_schema(files[0])
-    place = schema.get_field_index("info")
-    binary = schema.set(place, pa.field("info", pa.binary())) if place >= 0 else schema
+    names = [name for name in schema.names if name not in without]
+    schema = pa.schema([(name, pa.binary() if name == "info" else schema.field(name).type) for name in names])
+    groups = [(file, group) for file in files for group in range(pq.read_metadata(file).num_row_groups)]
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for file in files:
-            for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
-                if place < 0:
-                    yield batch
-                    continue
-                info = pc.binary_join_element_wise(JSONB_VERSION, batch["info"].cast(pa.binary()), b"")
-                yield batch.set_column(place, binary.field(place), info)
+    def read(group: tuple[Path, int]) -> pa.Table:
+        rows = pq.ParquetFile(group[0]).read_row_group(group[1], columns=names)
+        if "info" in names:
+            info = pc.binary_join_element_wise(JSONB_VERSION, rows["info"].cast(pa.binary()), b"")
+            rows = rows.set_column(names.index("info"), "info", info)
+        return rows.cast(schema)
 
-    return pa.RecordBatchReader.from_batches(binary, batches())
-
-
-def _check_shadow(cursor: dbapi.Cursor, plan: Plan, checked: Checked) -> None:
-    """Count the shadow scores in the warehouse. The table itself refuses other runs and duplicates."""
-    cursor.execute(f"SELECT count(*) FROM storage.{run_table(plan.run_id, 'shadow_predictions')}")
-    ((in_shadow,),) = cursor.fetchall()
-    if in_shadow != checked.predicted:
-        raise ConservationError(
-            f"The shadow scores of the run {plan.run_id} are {in_shadow} rows.",
-            f"{checked.predicted}, one for each prediction, as checked.",
-            "run the week again; if it happens twice, compare the run's files.",
-        )
+    batches = (batch for rows in in_order(read, groups, ahead) for batch in rows.to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _check_conservation(connection: Connection, plan: Plan, checked: Checked) -> None:

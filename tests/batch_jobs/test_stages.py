@@ -268,7 +268,7 @@ def test_a_row_that_is_lost_or_comes_twice_is_noticed(settings, planned):
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_file_of_many_blocks_stays_in_order(settings, planned, form):
     rows = 200_000
-    resources = settings.resources.model_copy(update={"duckdb_threads": 4, "shard_rows": 500_000})
+    resources = settings.resources.model_copy(update={"threads": 4, "shard_rows": 500_000})
     plan = planned(FORMS[form]([{**GOOD, "events": n} for n in range(rows)]), form)
     read = read_rows(settings.model_copy(update={"resources": resources}), plan)
     (shard,) = read.manifest.parent.glob("*.parquet")

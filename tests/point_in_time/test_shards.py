@@ -51,7 +51,7 @@ def wide_settings(
 
 
 def shard_rows(settings: Settings, rows: int, threads: int = 2) -> object:
-    return settings.resources.model_copy(update={"shard_rows": rows, "duckdb_threads": threads})
+    return settings.resources.model_copy(update={"shard_rows": rows, "threads": threads})
 
 
 def test_equal_rows_give_equal_bytes(company: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 
@@ -96,9 +97,7 @@ def test_a_published_week_is_what_was_scored(warehouse_settings: Settings):
     quarantined(warehouse_settings, plan, 2)
     result = publish(warehouse_settings, plan, checked.model_copy(update={"quarantined": 2}))
     files = pa.concat_tables(pq.read_table(file) for file in checked.files).sort_by("customer_id")
-    columns = [name for name in files.column_names if name != "info"]
-    found = rows(warehouse_settings, f"SELECT {', '.join(columns)} FROM predictions ORDER BY customer_id")
-    assert found == [tuple(row.values()) for row in files.select(columns).to_pylist()]
+    assert_seen(warehouse_settings, files)
     infos = rows(warehouse_settings, "SELECT info, info->>'info_name' FROM predictions ORDER BY customer_id LIMIT 2")
     assert infos == [(None, None), ({"info_name": "name 1"}, "name 1")]
     record = runs.published_run(warehouse_settings, FIRST_WEEK)
@@ -110,6 +109,31 @@ def test_a_published_week_is_what_was_scored(warehouse_settings: Settings):
     )
     assert record.published_at is not None
     assert (result.run_id, result.predicted, result.quarantined) == (plan.run_id, SUBJECTS, 2)
+
+
+def assert_seen(settings: Settings, files: pa.Table) -> None:
+    columns = [name for name in files.column_names if name != "info"]
+    found = rows(settings, f"SELECT {', '.join(columns)} FROM predictions ORDER BY customer_id")
+    assert found == [tuple(row.values()) for row in files.select(columns).to_pylist()]
+
+
+@pytest.mark.parametrize("column", ["week", "role", "model_version", "run_id", "trained_after_cutoff"])
+@pytest.mark.parametrize("value", [None, "another"])
+def test_a_value_that_one_row_has_is_its_own(warehouse_settings: Settings, column: str, value: str | None):
+    plan, checked = scored_run(warehouse_settings, FIRST_WEEK, SUBJECTS)
+    table = pq.read_table(checked.files[0])
+    others = {"week": FIRST_WEEK.monday + timedelta(days=7), "trained_after_cutoff": True}
+    strange = [*table[column].to_pylist()[1:], value and others.get(column, value)]
+    place = table.schema.get_field_index(column)
+    table = table.set_column(place, table.schema.field(place), pa.array(strange, table.schema.field(place).type))
+    pq.write_table(table, checked.files[0], row_group_size=5)
+    if value is None or column in {"week", "run_id"}:
+        with pytest.raises(ConservationError, match="do not fit into its table"):
+            publish(warehouse_settings, plan, checked)
+        return
+    publish(warehouse_settings, plan, checked)
+    files = pa.concat_tables(pq.read_table(file) for file in checked.files)
+    assert_seen(warehouse_settings, files.sort_by("customer_id"))
 
 
 def test_the_products_of_a_week(warehouse_settings: Settings):

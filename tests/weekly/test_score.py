@@ -146,8 +146,11 @@ def test_rows_in_quarantine_are_left_out_and_no_other(settings, plan, snapshot, 
 
 
 def test_the_same_shard_gives_the_same_bytes(settings: Settings, plan: Plan, snapshot: Snapshot) -> None:
+    resources = settings.resources.model_copy(update={"threads": 1, "batch_rows": 7})
+    settings = settings.model_copy(update={"resources": resources})
     first = score(settings, plan, snapshot, validated(plan.folder, [(1, 5)]), 1)
     content = first.file.read_bytes()
+    settings = settings.model_copy(update={"resources": settings.resources.model_copy(update={"threads": 3})})
     again = score(settings, plan, snapshot, validated(plan.folder, [(1, 5)]), 1)
     assert again.file.read_bytes() == content
     assert again.digest == first.digest
