@@ -38,7 +38,7 @@ def test_every_matured_week_with_its_labels_is_there(training: Training) -> None
     assert [week.rows for week in manifest.weeks] == [100] * 6
     assert training.training_set.rows == 600
     assert 0 < training.training_set.satisfied < 600
-    assert not (training.plan.folder / "snapshot").exists()
+    assert len(list((training.settings.home / "collected").glob("*/*"))) == 6
 
 
 def test_a_weeks_rows_are_those_of_its_snapshot(training: Training, tmp_path: Path) -> None:
@@ -71,6 +71,57 @@ def test_what_happens_after_the_cutoffs_changes_nothing(copied: Path, tmp_path: 
 def test_collecting_twice_gives_the_same_bytes(training: Training) -> None:
     again = plan_training(training.settings, as_of=LAST_WEEK, airflow_run_id="manual__2")
     assert collect(training.settings, again).digest == training.training_set.digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "weeks_again"),
+    [
+        ("nothing", 0),
+        ("rows of later weeks", 0),
+        ("a row of the first week", 4),  # the weeks that look back to it
+        ("a shard", 1),
+        ("features.sql", 5),
+        ("known_at", 5),
+    ],
+)
+def test_only_snapshots_that_would_be_others_are_made_again(
+    copied: Path, tmp_path: Path, changed: str, weeks_again: int
+) -> None:
+    settings = company_settings(copied, tmp_path / "home", MODEL__TRAINING_WEEKS="40")
+    before = collected(settings)
+    made = {path: path.stat().st_ino for path in settings.home.glob("collected/*/*/manifest.json")}
+    assert len(made) == 5
+    first, last = copied / "landing" / f"events-{FIRST_WEEK}.csv", copied / "landing" / f"events-{AS_OF}.csv"
+    if changed == "rows of later weeks":
+        for file in (first, last):
+            file.write_text(f"{file.read_text()}c0001,p1,{AS_OF} 00:00:00,9999.00,z\n")
+    elif changed == "a row of the first week":
+        first.write_text(f"{first.read_text()}c0001,p1,{FIRST_WEEK} 00:00:00,9999.00,z\n")
+    elif changed == "a shard":
+        (next(iter(made)).parent / "shard-0000.parquet").write_bytes(b"")
+    elif changed == "features.sql":
+        (copied / "sql" / "features.sql").write_text(FEATURES_SQL + " -- another text")
+    elif changed == "known_at":
+        config = copied / "pipeline.toml"
+        config.write_text(
+            config.read_text().replace('"decimal(12,2)"', '{ type = "decimal(12,2)", known_at = "happened_at" }')
+        )
+    after = collected(company_settings(copied, tmp_path / "home", MODEL__TRAINING_WEEKS="40"))
+    kept = {path: path.stat().st_ino for path in settings.home.glob("collected/*/*/manifest.json")}
+    assert len(kept) == 5, "those that were replaced are gone"
+    assert len(kept.items() - made.items()) == weeks_again
+    if changed in {"nothing", "rows of later weeks", "a shard"}:
+        assert after.digest == before.digest
+    else:
+        assert after.digest == collected(company_settings(copied, tmp_path / "new", MODEL__TRAINING_WEEKS="40")).digest
+
+
+def test_the_weekly_runs_snapshot_is_used(copied: Path, tmp_path: Path) -> None:
+    settings = company_settings(copied, tmp_path / "home")
+    week = FIRST_WEEK.plus(1)
+    build_snapshot(settings, week, read_sources(settings, week), settings.home / "snapshots" / str(week) / "1")
+    collected(settings)
+    assert not list(settings.home.glob(f"collected/{week}/*"))
 
 
 def test_a_label_that_matures_late_is_left_out(company: Path, tmp_path: Path) -> None:
