@@ -14,7 +14,6 @@ import os
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -212,4 +211,4 @@ def _settings(folder: Path, landing: Path | None) -> Settings:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

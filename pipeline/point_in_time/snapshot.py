@@ -6,7 +6,6 @@ returns is checked, cast to what a model sees, and written as shards. Entry poin
 past week whose snapshot exists; and `cast_for_model`, for rows that come in a file.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -85,9 +84,14 @@ def find_snapshot(settings: Settings, week: Week, sources: SourcesManifest, amon
     in what was not known by the cutoff: rows of later weeks, or cells that became known later.
     """
     for path in among:
-        with suppress(ConservationError, duckdb.Error):  # its files, or those it was made from, are damaged or gone
+        with suppress(ConservationError, duckdb.Error, OSError):  # it, or what it was made from, is damaged or gone
             made = SnapshotManifest.read(path)
-            if made.made_by == _made_by(settings) and _saw_the_same(settings, week, made.sources, sources.sources):
+            old, new = ({n: [f.parquet for f in r.files] for n, r in m.sources.items()} for m in (made, sources))
+            changed = [name for name in new if old.get(name) != new[name]]
+            if made.made_by == _made_by(settings) and (
+                _rows_seen(settings, week, made.sources, changed)
+                == _rows_seen(settings, week, sources.sources, changed)
+            ):
                 made.checked_files(path.parent)
                 return path
     return None
@@ -95,22 +99,8 @@ def find_snapshot(settings: Settings, week: Week, sources: SourcesManifest, amon
 
 def _made_by(settings: Settings) -> str:
     """Return a digest of all that decides a week's snapshot besides the rows of the sources."""
-    sql = settings.features_sql.read_text(encoding="utf-8", errors="replace")
-    rules = {
-        name: [source.model_dump(include={"columns", "event_time", "arrived_at"}), settings.source_zone(name).key]
-        for name, source in settings.sources.items()
-    }
-    made = [code_version(), duckdb.__version__, settings.timezone, settings.resources.shard_rows, sql, rules]
-    return sha256_of_text(json.dumps(made))
-
-
-def _saw_the_same(settings: Settings, week: Week, then: dict[str, SourceRead], now: dict[str, SourceRead]) -> bool:
-    changed = [name for name, read in now.items() if _files(read) != _files(then[name])]
-    return _rows_seen(settings, week, then, changed) == _rows_seen(settings, week, now, changed)
-
-
-def _files(read: SourceRead) -> list[Path]:
-    return [file.parquet for file in read.files]
+    declared = [settings.timezone, settings.resources.shard_rows, settings.sources, settings.features_sql.read_bytes()]
+    return sha256_of_text(repr([code_version(), duckdb.__version__, *declared]))
 
 
 def _rows_seen(settings: Settings, week: Week, sources: dict[str, SourceRead], names: list[str]) -> list[Any]:
