@@ -20,6 +20,7 @@ from tests.company import FEATURES_SQL, FIRST_WEEK, company_settings
 from tests.training.conftest import LAST_WEEK, Training
 
 AS_OF = FIRST_WEEK.plus(5)
+EVENTS = f"landing/events-{FIRST_WEEK}.csv"
 
 
 @pytest.fixture
@@ -74,54 +75,36 @@ def test_collecting_twice_gives_the_same_bytes(training: Training) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "weeks_again"),
+    ("change", "weeks_again"),
     [
-        ("nothing", 0),
-        ("rows of later weeks", 0),
-        ("a row of the first week", 4),  # the weeks that look back to it
-        ("a shard", 1),
-        ("features.sql", 5),
-        ("known_at", 5),
+        ((EVENTS, "\n", f"\nc0001,p1,{AS_OF} 00:00:00,9.00,z\n"), 0),  # known only later
+        ((EVENTS, "\n", f"\nc0001,p1,{FIRST_WEEK} 00:00:00,9.00,z\n"), 4),  # four weeks look back to it
+        (("sql/features.sql", "SELECT", "SELECT -- another text\n"), 5),
+        (("pipeline.toml", '"decimal(12,2)"', '{ type = "decimal(12,2)", known_at = "happened_at" }'), 5),
     ],
 )
 def test_only_snapshots_that_would_be_others_are_made_again(
-    copied: Path, tmp_path: Path, changed: str, weeks_again: int
+    copied: Path, tmp_path: Path, change: tuple[str, str, str], weeks_again: int
 ) -> None:
-    settings = company_settings(copied, tmp_path / "home", MODEL__TRAINING_WEEKS="40")
-    before = collected(settings)
-    made = {path: path.stat().st_ino for path in settings.home.glob("collected/*/*/manifest.json")}
-    assert len(made) == 5
-    first, last = copied / "landing" / f"events-{FIRST_WEEK}.csv", copied / "landing" / f"events-{AS_OF}.csv"
-    if changed == "rows of later weeks":
-        for file in (first, last):
-            file.write_text(f"{file.read_text()}c0001,p1,{AS_OF} 00:00:00,9999.00,z\n")
-    elif changed == "a row of the first week":
-        first.write_text(f"{first.read_text()}c0001,p1,{FIRST_WEEK} 00:00:00,9999.00,z\n")
-    elif changed == "a shard":
-        (next(iter(made)).parent / "shard-0000.parquet").write_bytes(b"")
-    elif changed == "features.sql":
-        (copied / "sql" / "features.sql").write_text(FEATURES_SQL + " -- another text")
-    elif changed == "known_at":
-        config = copied / "pipeline.toml"
-        config.write_text(
-            config.read_text().replace('"decimal(12,2)"', '{ type = "decimal(12,2)", known_at = "happened_at" }')
-        )
-    after = collected(company_settings(copied, tmp_path / "home", MODEL__TRAINING_WEEKS="40"))
-    kept = {path: path.stat().st_ino for path in settings.home.glob("collected/*/*/manifest.json")}
-    assert len(kept) == 5, "those that were replaced are gone"
-    assert len(kept.items() - made.items()) == weeks_again
-    if changed in {"nothing", "rows of later weeks", "a shard"}:
-        assert after.digest == before.digest
-    else:
-        assert after.digest == collected(company_settings(copied, tmp_path / "new", MODEL__TRAINING_WEEKS="40")).digest
+    file, old, new = change
+    collected(settings := company_settings(copied, tmp_path / "home"))
+    before = set(settings.home.glob("collected/*/*/manifest.json"))
+    (copied / file).write_text((copied / file).read_text().replace(old, new, 1))
+    again = collected(company_settings(copied, tmp_path / "home"))
+    after = set(settings.home.glob("collected/*/*/manifest.json"))
+    assert (len(before), len(after), len(after - before)) == (5, 5, weeks_again)
+    assert again.digest == collected(company_settings(copied, tmp_path / "new")).digest
 
 
-def test_the_weekly_runs_snapshot_is_used(copied: Path, tmp_path: Path) -> None:
-    settings = company_settings(copied, tmp_path / "home")
-    week = FIRST_WEEK.plus(1)
-    build_snapshot(settings, week, read_sources(settings, week), settings.home / "snapshots" / str(week) / "1")
+def test_the_weekly_runs_snapshot_is_used_unless_it_is_damaged(copied: Path, tmp_path: Path) -> None:
+    settings, week = company_settings(copied, tmp_path / "home"), FIRST_WEEK.plus(1)
+    folder = settings.home / "snapshots" / str(week) / "1"
+    build_snapshot(settings, week, read_sources(settings, week), folder)
     collected(settings)
     assert not list(settings.home.glob(f"collected/{week}/*"))
+    (folder / "shard-0000.parquet").write_bytes(b"")
+    collected(settings)
+    assert len(list(settings.home.glob(f"collected/{week}/*"))) == 1
 
 
 def test_a_label_that_matures_late_is_left_out(company: Path, tmp_path: Path) -> None:
