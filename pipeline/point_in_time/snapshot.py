@@ -86,20 +86,21 @@ def find_snapshot(settings: Settings, week: Week, sources: SourcesManifest, amon
     for path in among:
         with suppress(ConservationError, duckdb.Error, OSError):  # it, or what it was made from, is damaged or gone
             made = SnapshotManifest.read(path)
+            sql = settings.features_sql.read_text(encoding="utf-8", errors="replace")
+            if (made.made_by, made.sql_digest) != (_made_by(settings), sha256_of_text(sql)):
+                continue
             old, new = ({n: [f.parquet for f in r.files] for n, r in m.sources.items()} for m in (made, sources))
-            changed = [name for name in new if old.get(name) != new[name]]
-            if made.made_by == _made_by(settings) and (
-                _rows_seen(settings, week, made.sources, changed)
-                == _rows_seen(settings, week, sources.sources, changed)
-            ):
+            changed = [name for name in new if old[name] != new[name]]
+            then, now = (_rows_seen(settings, week, m.sources, changed) for m in (made, sources))
+            if then == now:
                 made.checked_files(path.parent)
                 return path
     return None
 
 
 def _made_by(settings: Settings) -> str:
-    """Return a digest of all that decides a week's snapshot besides the rows of the sources."""
-    declared = [settings.timezone, settings.resources.shard_rows, settings.sources, settings.features_sql.read_bytes()]
+    """Return a digest of all that decides a week's snapshot besides the SQL and the rows that it sees."""
+    declared = [settings.timezone, settings.resources.shard_rows, settings.sources]
     return sha256_of_text(repr([code_version(), duckdb.__version__, *declared]))
 
 
