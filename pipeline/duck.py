@@ -32,7 +32,7 @@ def connection(settings: Settings, *, readable: list[Path] | None = None) -> Ite
         if settings.resources.threads:  # else the cores that DuckDB finds in the machine or the cgroup
             con.execute("SET threads = ?", [settings.resources.threads])
         con.execute("SET temp_directory = ?", [str(spill)])
-        con.execute("SET TimeZone = ?", [settings.timezone])
+        con.execute("SET GLOBAL TimeZone = ?", [settings.timezone])  # for its cursors too
         con.execute("SET enable_progress_bar = false")  # DuckDB takes some subprocesses for a terminal
         con.execute("SET autoinstall_known_extensions = false")
         con.execute("SET autoload_known_extensions = false")

@@ -149,6 +149,8 @@ class SnapshotManifest(ShardsManifest):
     subjects: int
     """Distinct keys: fewer than rows if features.sql returned a subject twice."""
     sources: dict[str, SourceRead]
+    made_by: str = ""
+    """Digest of the code and the settings that made it."""
 
     @property
     def digest(self) -> str:

@@ -2,19 +2,24 @@
 
 The SQL sees the sources only through the views of `pipeline.point_in_time.source_views`. What it
 returns is checked, cast to what a model sees, and written as shards. Entry points:
-`build_snapshot`, for the weekly run and for the past weeks of a training; and `cast_for_model`, for
-rows that come in a file.
+`build_snapshot`, for the weekly run and for the past weeks of a training; `find_snapshot`, for a
+past week whose snapshot exists; and `cast_for_model`, for rows that come in a file.
 """
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import duckdb
 
+from pipeline.code_version import code_version
 from pipeline.duck import connection, literal, parquet, quoted
-from pipeline.errors import FeatureError, WeekError
-from pipeline.manifests import KEYS, ColumnKind, FeatureColumn, SnapshotManifest, SourcesManifest
+from pipeline.errors import ConservationError, FeatureError, WeekError
+from pipeline.files import sha256_of_text
+from pipeline.manifests import KEYS, ColumnKind, FeatureColumn, SnapshotManifest, SourceRead, SourcesManifest
 from pipeline.point_in_time.company_sql import CompanyQuery, company_query
 from pipeline.point_in_time.shards import HASH, write_shards
 from pipeline.point_in_time.source_views import create_views
@@ -65,10 +70,47 @@ def build_snapshot(settings: Settings, week: Week, sources: SourcesManifest, fol
         subjects=subjects,
         shards=shards,
         sources=sources.sources,
+        made_by=_made_by(settings),
     )
     path = folder / "manifest.json"
     manifest.write(path)
     return path
+
+
+def find_snapshot(settings: Settings, week: Week, sources: SourcesManifest, among: Iterable[Path]) -> Path | None:
+    """Return the manifest `among` these whose snapshot `build_snapshot` would make again; None if there is none.
+
+    The same code, SQL and settings made it, and the SQL saw the same rows. A source's file may differ
+    in what was not known by the cutoff: rows of later weeks, or cells that became known later.
+    """
+    for path in among:
+        with suppress(ConservationError, duckdb.Error, OSError):  # it, or what it was made from, is damaged or gone
+            made = SnapshotManifest.read(path)
+            sql = settings.features_sql.read_text(encoding="utf-8", errors="replace")
+            if (made.made_by, made.sql_digest) != (_made_by(settings), sha256_of_text(sql)):
+                continue
+            old, new = ({n: [f.parquet for f in r.files] for n, r in m.sources.items()} for m in (made, sources))
+            changed = [name for name in new if old[name] != new[name]]
+            then, now = (_rows_seen(settings, week, m.sources, changed) for m in (made, sources))
+            if then == now:
+                made.checked_files(path.parent)
+                return path
+    return None
+
+
+def _made_by(settings: Settings) -> str:
+    """Return a digest of all that decides a week's snapshot besides the SQL and the rows that it sees."""
+    declared = [settings.timezone, settings.resources.shard_rows, settings.sources]
+    return sha256_of_text(repr([code_version(), duckdb.__version__, *declared]))
+
+
+def _rows_seen(settings: Settings, week: Week, sources: dict[str, SourceRead], names: list[str]) -> list[Any]:
+    """Return the number of rows that SQL sees of each source at the week's cutoff, and a checksum of them."""
+    some = SourcesManifest(week=str(week), sources={name: sources[name] for name in names})
+    with connection(settings) as con:
+        create_views(con, settings, some, week.cutoff(settings.zone))
+        counted = "SELECT count(*), sum(CAST(hash(*COLUMNS(*)) AS HUGEINT)) FROM"
+        return [con.execute(f"{counted} {quoted(name)}").fetchone() for name in names]
 
 
 def _run(con: duckdb.DuckDBPyConnection, query: CompanyQuery, part: Path) -> list[FeatureColumn]:

@@ -30,11 +30,14 @@ from pipeline.sources.texts import LINE, Texts
 
 REASON = "__reason"
 RAW = "__raw"
-VERSION = 2
+VERSION = 3
 """Raise it when a text may be cast differently, or more is kept. All files are then read again."""
 
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+_ISO_MIDNIGHT = _ISO_DATE + r"([ T]00:00(:00(\.0+)?)?)?"
 _ISO_LOCAL = _ISO_DATE + r"[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
+_ISO_COMPACT = _ISO_LOCAL + r"(Z|[+-]\d{2}(:?\d{2})?)"
+"""The usual form, for which nothing has to be trimmed or replaced."""
 _ISO_ZONED = _ISO_LOCAL + r" ?(Z|UTC|[+-]\d{2}(:?\d{2})?)"
 
 
@@ -69,20 +72,23 @@ class _Cast:
         self.text, self.local_result, self.result = f"__text{index}", f"__local{index}", f"__value{index}"
         self._source, self._zone, self._texts = source, zone, texts
         self._type = source.columns[name].type
-        self._is_typed = name in texts.typed
+        self._is_typed, self._is_exact = name in texts.typed, name in texts.exact
         self._date_format = None if self._is_typed else source.date_format
         self._timestamp_format = None if self._is_typed else source.timestamp_format
 
     def null_aware(self, text: str) -> str:
-        nulls = ", ".join(map(literal, self._source.null_values))
+        nulls = "" if self._is_exact else ", ".join(map(literal, self._source.null_values))
         return f"CASE WHEN {text} IN ({nulls}) THEN NULL ELSE {text} END" if nulls else text
 
     def value(self) -> str:
+        if self._is_exact:
+            return self._exact()
         return getattr(self, "_" + self._type.split("(")[0])()  # type: ignore[no-any-return]
 
     def reason(self) -> str:
         """Return the expression of what is wrong with the value; NULL if nothing is."""
-        shortened = f"CASE WHEN length({self.text}) > 40 THEN left({self.text}, 40) || '…' ELSE {self.text} END"
+        text = f"CAST({self.text} AS VARCHAR)"
+        shortened = f"CASE WHEN length({text}) > 40 THEN left({text}, 40) || '…' ELSE {text} END"
         shown = f"replace(replace({shortened}, {literal(MARK)}, ''), chr(0), '\\x00')"
         kind = {"text": "text in UTF-8", "integer": "an integer"}.get(self._type, f"a {self._type}")
         what = literal(f"is not {kind}")
@@ -91,6 +97,12 @@ class _Cast:
             what = f"CASE WHEN {self.local_result} IS NOT NULL THEN {skipped} ELSE {what} END"
         bad = f"{self.text} IS NOT NULL AND {self.result} IS NULL"
         return f"CASE WHEN {bad} THEN {literal(f'{self.name}: ')} || '''' || {shown} || ''' ' || {what} END"
+
+    def _exact(self) -> str:
+        """Return the value of a column that has its type; like a text's, a year has four digits."""
+        if self._type in {"integer", "boolean"}:
+            return f"TRY_CAST({self.text} AS {'BIGINT' if self._type == 'integer' else 'BOOLEAN'})"
+        return f"CASE WHEN {self.text} >= DATE '0001-01-01' AND {self.text} < DATE '10000-01-01' THEN {self.text} END"
 
     def _text(self) -> str:
         text, is_bad = self.text, f"contains({self.text}, chr(0)) OR "
@@ -132,21 +144,25 @@ class _Cast:
     def _date(self) -> str:
         if self._date_format:
             return f"CAST(try_strptime({self.text}, {literal(self._date_format)}) AS DATE)"
-        day = f"TRY_CAST(left(trim({self.text}), 10) AS DATE)"
-        return self._when(_ISO_DATE + r"([ T]00:00(:00(\.0+)?)?)?", day)
+        with_time = self._when(_ISO_MIDNIGHT, f"TRY_CAST(left(trim({self.text}), 10) AS DATE)")
+        is_day = f"regexp_full_match({self.text}, {literal(_ISO_DATE)})"
+        return f"CASE WHEN {is_day} THEN TRY_CAST({self.text} AS DATE) ELSE {with_time} END"
 
     def local(self) -> str | None:
         """Return the expression of a timestamp without an offset; None if the column can have none."""
-        if self._type != "timestamp" or self._is_format_zoned():
+        if self._type != "timestamp" or self._is_format_zoned() or self._is_exact:
             return None
         if self._timestamp_format:
             return f"try_strptime({self.text}, {literal(self._timestamp_format)})"
-        return self._when(_ISO_LOCAL, f"TRY_CAST({self.text} AS TIMESTAMP)")
+        is_local = f"NOT suffix({self.text}, 'Z') AND {self._matches(_ISO_LOCAL)}"
+        return f"CASE WHEN {is_local} THEN TRY_CAST({self.text} AS TIMESTAMP) END"
 
     def _timestamp(self) -> str:
         if self._is_format_zoned():
             return f"try_strptime({self.text}, {literal(self._timestamp_format or '')})"
         local = f"timezone({literal(self._zone.key)}, {self.local_result})"
+        if self._zone.key == "UTC":  # without the calendar, which takes as long as all the rest
+            local = f"make_timestamptz(epoch_us({self.local_result}))"
         if changes := clock_changes(self._zone):
             days = ", ".join(sorted({f"DATE '{bound.date()}'" for bound in changes}))
             bounds = ", ".join(f"'{bound}'" for bound in changes)
@@ -160,6 +176,7 @@ class _Cast:
             zoned = f"replace({zoned}, '{found}', '{wanted}')"
         return (
             f"CASE WHEN {self.local_result} IS NOT NULL THEN {local} "
+            f"WHEN regexp_full_match({self.text}, {literal(_ISO_COMPACT)}) THEN TRY_CAST({self.text} AS TIMESTAMPTZ) "
             f"WHEN {self._matches(_ISO_ZONED)} THEN TRY_CAST(trim({zoned}) AS TIMESTAMPTZ) END"
         )
 

@@ -1,10 +1,13 @@
 """Reads JSON Lines as text: splits the lines, and leaves the values to DuckDB's JSON functions."""
 
+import io
 import json
 from collections.abc import Iterator
 from itertools import chain
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.duck import literal
 from pipeline.errors import SourceError
@@ -26,17 +29,17 @@ def read_json_lines(
     pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in source.columns]
     values = f"json_extract_string(record, [{', '.join(pointers)}])"
     is_object = "CASE WHEN json_valid(record) THEN json_type(record) = 'OBJECT' ELSE false END"
-    groups = _lines(context, blocks)
-    first = next(groups, [])
+    texts = _whole_lines(context, blocks)
+    first = next(texts, b"")
     return Texts(
         schema=_SCHEMA,
-        batches=_batches(context, source, chain([first], groups), optional),
+        batches=_batches(context, source, chain([first], texts), optional),
         columns={name: f"fields[{index}]" for index, name in enumerate(source.columns, start=1)},
         raw="record",
         relation=f"(SELECT *, CASE WHEN {is_object} THEN {values} END AS fields FROM {RECORDS})",
         structure=f"CASE WHEN contains(record, {literal(MARK)}) THEN 'is not text in UTF-8' "
         f"WHEN fields IS NULL THEN 'is not a JSON object' ELSE {_nested(source, pointers)} END",
-        undeclared=_undeclared(source, next((line for line in first if line.strip()), b"")),
+        undeclared=_undeclared(source, next((line for line in io.BytesIO(first) if line.strip()), b"")),
     )
 
 
@@ -52,26 +55,30 @@ def _nested(source: Source, pointers: list[str]) -> str:
 
 
 def _batches(
-    context: str, source: Source, groups: Iterator[list[bytes]], optional: frozenset[str]
+    context: str, source: Source, texts: Iterator[bytes], optional: frozenset[str]
 ) -> Iterator[pa.RecordBatch]:
     unseen = source.columns.keys() - optional
     line = 0
     has_records = False
-    for lines in groups:
-        kept = [(line + number, text) for number, text in enumerate(lines, start=1) if text.strip()]
-        line += len(lines)
-        unseen = {name for name in unseen if not _is_in(name, lines)}
-        if kept:
+    for text in texts:
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+        numbers = np.arange(ends.size)
+        offsets = np.append(0, ends - numbers).astype(np.int32)  # in the text without its line breaks
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text.replace(b"\n", b""))]
+        records = pa.Array.from_buffers(pa.string(), ends.size, buffers)
+        batch = pa.RecordBatch.from_arrays([records, pa.array(line + 1 + numbers)], schema=_SCHEMA)
+        batch = batch.filter(pc.invert(pc.or_(pc.equal(records, ""), pc.ascii_is_space(records))))
+        line += ends.size
+        unseen = {name for name in unseen if not _is_in(name, text)}
+        if batch.num_rows:
             has_records = True
-            numbers, texts = zip(*kept, strict=True)
-            records = pa.array(texts, pa.binary()).cast(pa.string())
-            yield pa.RecordBatch.from_arrays([records, pa.array(numbers, pa.int64())], schema=_SCHEMA)
+            yield batch
     if unseen and has_records:
         raise wrong_columns(f"{context}: no record has {', '.join(sorted(map(repr, unseen)))}", source, optional)
 
 
-def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Yield whole lines, a few MiB at a time."""
+def _whole_lines(context: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield whole lines with their line breaks, a few MiB at a time."""
     rest: list[bytes] = []
     size = lines = 0
     for block in blocks:
@@ -79,19 +86,20 @@ def _lines(context: str, blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
         size += len(block)
         if size < BATCH_BYTES:
             continue
-        *whole, last = b"".join(rest).split(b"\n")
-        if len(last) > RECORD_BYTES:
+        text = b"".join(rest)
+        end = text.rfind(b"\n") + 1
+        lines += text.count(b"\n")
+        rest, size = [text[end:]], len(text) - end
+        if size > RECORD_BYTES:
             raise SourceError(
-                f"{context}: line {lines + len(whole) + 1} is longer than {RECORD_BYTES >> 20} MiB.",
+                f"{context}: line {lines + 1} is longer than {RECORD_BYTES >> 20} MiB.",
                 "one record on each line.",
                 "correct the line and run the week again.",
             )
-        lines += len(whole)
-        rest, size = [last], len(last)
-        if whole:
-            yield whole
-    if last_lines := b"".join(rest):
-        yield last_lines.removesuffix(b"\n").split(b"\n")
+        if end:
+            yield text[:end]
+    if text := b"".join(rest):
+        yield text.removesuffix(b"\n") + b"\n"
 
 
 def _undeclared(source: Source, record: bytes) -> list[str]:
@@ -103,6 +111,5 @@ def _undeclared(source: Source, record: bytes) -> list[str]:
     return [key for key in keys if key not in source.columns] if isinstance(keys, dict) else []
 
 
-def _is_in(name: str, lines: list[bytes]) -> bool:
-    spellings = {json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()}
-    return any(spelling in line for line in lines for spelling in spellings)
+def _is_in(name: str, text: bytes) -> bool:
+    return any(json.dumps(name, ensure_ascii=is_ascii).encode() in text for is_ascii in (True, False))

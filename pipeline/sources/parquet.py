@@ -1,4 +1,4 @@
-"""Parquet as text: pyarrow reads the batches, DuckDB writes their values as text."""
+"""Parquet as text: pyarrow reads the batches, DuckDB writes the values as text that do not have their declared type."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,12 @@ from pipeline.sources.stream import decompressed
 from pipeline.sources.texts import ABSENT, LINE, Texts, refuse_wide, wrong_columns
 
 _BATCH_ROWS = 65_536
+_EXACT = {
+    *(("integer", f"int{bits}") for bits in (8, 16, 32, 64)),
+    *(("timestamp", f"timestamp[{unit}, tz=UTC]") for unit in ("s", "ms", "us")),
+    *(("date", "date32[day]"), ("boolean", "bool")),
+}
+"""Declared type and type in the file, where a value is cast without its text."""
 
 
 def read_parquet(
@@ -42,13 +48,17 @@ def read_parquet(
             )
     columns = [f"c{index}" for index in range(len(schema))]
     positions = {name: schema.names.index(name) for name in there}
+    pairs = {n: (source.columns[n].type, str(schema.field(n).type)) for n in there if source.null_values == ("",)}
+    exact = frozenset(name for name, pair in pairs.items() if pair in _EXACT)
     fields = ", ".join(f"{quoted(name)} := {column}" for name, column in zip(schema.names, columns, strict=True))
     return Texts(
         schema=pa.schema([*((c, _readable(f.type)) for c, f in zip(columns, schema, strict=True)), (LINE, pa.int64())]),
         batches=_batches(context, file, columns),
-        columns={n: f"CAST(c{positions[n]} AS VARCHAR)" if n in positions else ABSENT for n in source.columns},
+        columns={n: f"c{positions[n]}" if n in exact else f"CAST(c{positions[n]} AS VARCHAR)" for n in there}
+        | {n: ABSENT for n in source.columns if n not in there},
         raw=f"CAST(to_json(struct_pack({fields})) AS VARCHAR)",
         typed=frozenset(name for name, position in positions.items() if not _is_text(schema.field(position).type)),
+        exact=exact,
         undeclared=[name for name in schema.names if name not in source.columns],
     )
 

@@ -36,6 +36,8 @@ class Texts:
     """SQL relation over `RECORDS` that the expressions refer to."""
     typed: frozenset[str] = frozenset()
     """Declared columns whose type comes from the file or database. Formats of text do not apply to them."""
+    exact: frozenset[str] = frozenset()
+    """Those of them that come in their declared type instead of as text."""
     with_nul: frozenset[str] = frozenset()
     """Declared text columns that may hold NUL, because no database stores them."""
     undeclared: list[str] = field(default_factory=list)

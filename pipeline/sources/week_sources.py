@@ -52,9 +52,10 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
         name: locate(settings, name, week) if source.path is not None else [None]
         for name, source in settings.sources.items()
     }
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+    with connection(settings) as con, ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         read = {
-            name: [pool.submit(_read, settings, name, located) for located in found] for name, found in files.items()
+            name: [pool.submit(_read, settings, con, name, located) for located in found]
+            for name, found in files.items()
         }
         try:
             done = {name: [future.result() for future in futures] for name, futures in read.items()}
@@ -74,28 +75,32 @@ def read_sources(settings: Settings, week: Week) -> SourcesManifest:
     )
 
 
-def _read(settings: Settings, name: str, located: Located | None) -> tuple[SourceFile, list[str]]:
+def _read(
+    settings: Settings, con: duckdb.DuckDBPyConnection, name: str, located: Located | None
+) -> tuple[SourceFile, list[str]]:
     """Read a file, or with None the source's table or query; return it and its undeclared columns."""
     if located is None:
-        return _read_database(settings, name)
+        return _read_database(settings, con, name)
     with fetched(settings, located) as file:
         declaration = _declaration(settings, name, located.uri)
         target = _folder(settings, name) / f"{file.digest}-{declaration}.parquet"
         if not target.exists():
             with written_atomically(target) as temporary:
-                _write(settings, name, file.located.uri, read_file(settings.sources[name], file), temporary)
+                texts = read_file(settings.sources[name], file)
+                _write(con, _query(settings, name, texts), texts, f"Source {name}: {located.uri}", temporary)
     ingested, undeclared = _ingested(located.uri, file.size_bytes, file.digest, declaration, target)
     return ingested.model_copy(update={"week": located.week and str(located.week)}), undeclared
 
 
-def _read_database(settings: Settings, name: str) -> tuple[SourceFile, list[str]]:
+def _read_database(settings: Settings, con: duckdb.DuckDBPyConnection, name: str) -> tuple[SourceFile, list[str]]:
     source = settings.sources[name]
     uri = database_uri(name, source)
     digest = Digest()
     part = _folder(settings, name) / f".tmp-{uuid4().hex}.parquet"
     try:
         with written_atomically(part) as temporary:
-            _write(settings, name, uri, read_database(name, source, digest), temporary)
+            texts = read_database(name, source, digest)
+            _write(con, _query(settings, name, texts), texts, f"Source {name}: {uri}", temporary)
         declaration = _declaration(settings, name, uri)
         target = part.with_name(f"{digest.hexdigest()}-{declaration}.parquet")
         part.replace(target)
@@ -119,25 +124,28 @@ def _declaration(settings: Settings, name: str, uri: str) -> str:
     return sha256_of_text(json.dumps([casts.VERSION, declared], sort_keys=True))[:16]
 
 
-def _write(settings: Settings, name: str, uri: str, texts: Texts, path: Path) -> None:
+def _query(settings: Settings, name: str, texts: Texts) -> str:
+    return casts.cast_query(settings.sources[name], settings.source_zone(name), texts)
+
+
+def _write(con: duckdb.DuckDBPyConnection, query: str, texts: Texts, context: str, path: Path) -> None:
     """Cast the texts into a Parquet file, as a stream, and check that every line is in it."""
-    query = casts.cast_query(settings.sources[name], settings.source_zone(name), texts)
     notes = {"undeclared": texts.undeclared, "header": texts.header}
     noted = f"KV_METADATA {{{', '.join(f'{key}: {literal(json.dumps(note))}' for key, note in notes.items())}}}"
     copy = f"COPY ({query}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd, {noted})"
-    with connection(settings) as con:
-        con.register(RECORDS, texts.reader())
+    with con.cursor() as cursor:  # a session of this thread's own
+        cursor.register(RECORDS, texts.reader())
         try:
-            con.execute(copy)
+            cursor.execute(copy)
         except duckdb.Error as error:
             raise texts.error or SourceError(
-                f"Source {name}: {uri} cannot be cast: {error}.",
+                f"{context} cannot be cast: {error}.",
                 "values that can be written as text.",
                 "correct `columns` of the source, or its data, and run the week again.",
             ) from None
     if (written := pq.read_metadata(path).num_rows) != texts.lines:
         raise ConservationError(
-            f"Source {name}: {uri} has {texts.lines} lines, of which {written} were kept.",
+            f"{context} has {texts.lines} lines, of which {written} were kept.",
             "every line as a row or a reject.",
             "run the week again; if it happens again, report it with the file.",
         )

@@ -22,15 +22,14 @@ from pipeline.validation.suites import week_parameters
 from pipeline.weeks import Week
 
 
-def clean(
-    settings: Settings, folder: Path, snapshot: SnapshotManifest, labels: pa.Table, path: Path
-) -> tuple[TrainingWeek, WeekCleaning]:
+def clean(settings: Settings, manifest: Path, labels: pa.Table, path: Path) -> tuple[TrainingWeek, WeekCleaning]:
     """Write a week's rows that train, with their label, to `path`, and return them and what happened to the others.
 
-    `folder` holds the week's snapshot. `labels` are as `known_labels` returns them, and may be of other weeks too.
+    `manifest` is of the week's snapshot. `labels` are as `known_labels` returns them, and may be of other weeks too.
     """
-    files = snapshot.checked_files(folder)
-    quarantine = folder / "quarantine.parquet"
+    snapshot = SnapshotManifest.read(manifest)
+    files = snapshot.checked_files(manifest.parent)
+    quarantine = path.with_suffix(".quarantine")
     parameters = week_parameters(Week.parse(snapshot.week), settings.zone)
     parameters |= {"recent_subjects": None}  # no comparison with published weeks
     examined = examine(settings, snapshot, files, parameters, quarantine)
@@ -41,6 +40,7 @@ def clean(
         con.execute(f"CREATE TABLE labels AS FROM known WHERE week = DATE {literal(snapshot.week)}")
         rows = _rows(con, snapshot)
         cleaning = _cleaning(con, snapshot, examined, rows.num_rows)
+    quarantine.unlink()
     pq.write_table(rows, path)
     satisfied = pc.sum(rows.column(LABEL)).as_py() or 0
     week = TrainingWeek(

@@ -1,12 +1,17 @@
 """Collect, the second stage of a training: the features of past weeks, each as of its own cutoff, with their labels.
 
 The features come from the same `features.sql`, through the same views, as in the weekly run: no
-feature is defined twice. The labels are those known by the training's cutoff.
+feature is defined twice. A week's snapshot that exists, of a weekly run or of an earlier training, is
+used again if making it anew would give the same. The labels are those known by the training's cutoff.
 `pipeline.training.cleaning` decides which rows train. The entry point is `collect`.
 """
 
+import fcntl
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -21,7 +26,7 @@ from pipeline.manifests import (
     WeekCleaning,
 )
 from pipeline.point_in_time.labels import counted_labels
-from pipeline.point_in_time.snapshot import build_snapshot
+from pipeline.point_in_time.snapshot import build_snapshot, find_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import is_delivered, read_past_sources, together
 from pipeline.training.cleaning import clean
@@ -44,11 +49,15 @@ def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
     sources = read_past_sources(settings, weeks[0], Week.parse(plan.as_of))
     all_sources = together(list(sources.values()))
     labels, counts = counted_labels(settings, all_sources, plan.cutoff)
-    collected = list(_collect_weeks(settings, plan, weeks, sources, labels))
+    with _alone(settings) as kept:
+        collected = list(_collect_weeks(settings, plan, weeks, sources, labels))
+        for other in set(kept.glob("*/*")) - {path.parent for path, _, _ in collected}:
+            shutil.rmtree(other)
+    snapshots = [SnapshotManifest.read(path) for path, _, _ in collected]
     manifest = TrainingSetManifest(
         cutoff=plan.cutoff,
-        columns=_same_columns([snapshot for snapshot, _, _ in collected]),
-        features_sql_digest=collected[-1][0].sql_digest,
+        columns=_same_columns(snapshots),
+        features_sql_digest=snapshots[-1].sql_digest,
         labels_sql_digest=sha256_of_text(settings.labels_sql.read_text(encoding="utf-8")),
         weeks=[part for _, part, _ in collected if part.rows],
         cleaning=[cleaning for _, _, cleaning in collected],
@@ -73,23 +82,33 @@ def _weeks_with_sources(settings: Settings, weeks: list[Week]) -> list[Week]:
     return weeks[-1:]
 
 
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Path]:
+    """Yield the folder of trainings' snapshots; one training collects at a time, so none deletes what another reads."""
+    folder = settings.home / "collected"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 def _collect_weeks(
     settings: Settings, plan: TrainingPlan, weeks: list[Week], sources: dict[Week, SourcesManifest], labels: pa.Table
-) -> Iterator[tuple[SnapshotManifest, TrainingWeek, WeekCleaning]]:
-    """Yield each week's snapshot (its files are deleted afterwards), part of the training set, and cleaning."""
-    folder = plan.folder / "snapshot"
+) -> Iterator[tuple[Path, TrainingWeek, WeekCleaning]]:
+    """Yield the manifest of each week's snapshot, the week's part of the training set, and its cleaning."""
     has_begun = False
     for week in weeks:
-        shutil.rmtree(folder, ignore_errors=True)
+        weekly, trainings = (settings.home / folder / str(week) for folder in ("snapshots", "collected"))
+        made = [*weekly.glob("*/manifest.json"), *trainings.glob("*/manifest.json")]
         try:
-            snapshot = SnapshotManifest.read(build_snapshot(settings, week, sources[week], folder))
+            path = find_snapshot(settings, week, sources[week], made)
+            path = path or build_snapshot(settings, week, sources[week], trainings / uuid4().hex[:12])
         except WeekError:  # the week has no subject; before the first subject, the company did not exist yet
             if has_begun or week == weeks[-1]:
                 raise
             continue
         has_begun = True
-        yield snapshot, *clean(settings, folder, snapshot, labels, plan.folder / "set" / f"{week}.parquet")
-    shutil.rmtree(folder)
+        yield path, *clean(settings, path, labels, plan.folder / "set" / f"{week}.parquet")
 
 
 def _same_columns(snapshots: list[SnapshotManifest]) -> list[FeatureColumn]:

@@ -57,6 +57,22 @@ def test_types_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_a_value_of_the_declared_type_is_what_its_text_would_be(tmp_path: Path) -> None:
+    content = parquet(
+        id=pa.array([1, None, -128, 127], pa.int8()),
+        day=pa.array([20_000, None, 2_932_897, -719_163], pa.int32()).cast(pa.date32()),  # the third is in 10000
+        at=pa.array([0, None, 0, -(10**17)]).cast(pa.timestamp("us", "UTC")),  # the last is before the year 1
+        flag=pa.array([True, None, False, True]),
+    )
+    columns = {"id": "integer", "day": "date", "at": "timestamp", "flag": "boolean"}
+    exact, text = (
+        feed_settings(tmp_path / name, content, "feed.parquet", columns, f'null_values = ["", "{name}"]'[:end])
+        for name, end in (("exact", 0), ("text", None))
+    )
+    assert (good(exact), bad(exact)) == (good(text), bad(text))
+    assert [line for line, *_ in bad(exact)] == [3, 4]
+
+
 def test_types_unknown_to_the_engine(tmp_path: Path) -> None:
     content = parquet(
         id=pa.array([Decimal("1.5")], pa.decimal256(60, 1)), amount=pa.array([np.float16(0.5)]), day=[date(2026, 1, 1)]

@@ -20,6 +20,7 @@ from tests.company import FEATURES_SQL, FIRST_WEEK, company_settings
 from tests.training.conftest import LAST_WEEK, Training
 
 AS_OF = FIRST_WEEK.plus(5)
+EVENTS = f"landing/events-{FIRST_WEEK}.csv"
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_every_matured_week_with_its_labels_is_there(training: Training) -> None
     assert [week.rows for week in manifest.weeks] == [100] * 6
     assert training.training_set.rows == 600
     assert 0 < training.training_set.satisfied < 600
-    assert not (training.plan.folder / "snapshot").exists()
+    assert len(list((training.settings.home / "collected").glob("*/*"))) == 6
 
 
 def test_a_weeks_rows_are_those_of_its_snapshot(training: Training, tmp_path: Path) -> None:
@@ -71,6 +72,39 @@ def test_what_happens_after_the_cutoffs_changes_nothing(copied: Path, tmp_path: 
 def test_collecting_twice_gives_the_same_bytes(training: Training) -> None:
     again = plan_training(training.settings, as_of=LAST_WEEK, airflow_run_id="manual__2")
     assert collect(training.settings, again).digest == training.training_set.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "weeks_again"),
+    [
+        ((EVENTS, "\n", f"\nc0001,p1,{AS_OF} 00:00:00,9.00,z\n"), 0),  # known only later
+        ((EVENTS, "\n", f"\nc0001,p1,{FIRST_WEEK} 00:00:00,9.00,z\n"), 4),  # four weeks look back to it
+        (("sql/features.sql", "SELECT", "SELECT -- another text\n"), 5),
+        (("pipeline.toml", '"decimal(12,2)"', '{ type = "decimal(12,2)", known_at = "happened_at" }'), 5),
+    ],
+)
+def test_only_snapshots_that_would_be_others_are_made_again(
+    copied: Path, tmp_path: Path, change: tuple[str, str, str], weeks_again: int
+) -> None:
+    file, old, new = change
+    collected(settings := company_settings(copied, tmp_path / "home"))
+    before = set(settings.home.glob("collected/*/*/manifest.json"))
+    (copied / file).write_text((copied / file).read_text().replace(old, new, 1))
+    again = collected(company_settings(copied, tmp_path / "home"))
+    after = set(settings.home.glob("collected/*/*/manifest.json"))
+    assert (len(before), len(after), len(after - before)) == (5, 5, weeks_again)
+    assert again.digest == collected(company_settings(copied, tmp_path / "new")).digest
+
+
+def test_the_weekly_runs_snapshot_is_used_unless_it_is_damaged(copied: Path, tmp_path: Path) -> None:
+    settings, week = company_settings(copied, tmp_path / "home"), FIRST_WEEK.plus(1)
+    folder = settings.home / "snapshots" / str(week) / "1"
+    build_snapshot(settings, week, read_sources(settings, week), folder)
+    collected(settings)
+    assert not list(settings.home.glob(f"collected/{week}/*"))
+    (folder / "shard-0000.parquet").write_bytes(b"")
+    collected(settings)
+    assert len(list(settings.home.glob(f"collected/{week}/*"))) == 1
 
 
 def test_a_label_that_matures_late_is_left_out(company: Path, tmp_path: Path) -> None:
