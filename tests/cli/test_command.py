@@ -82,7 +82,7 @@ try:
     main(["--help"])
 except SystemExit:
     pass
-heavy = {"airflow", "duckdb", "pandas", "pyarrow", "great_expectations", "mlflow", "sqlalchemy", "rich"}
+heavy = {"airflow", "duckdb", "pandas", "pyarrow", "great_expectations", "mlflow", "sqlalchemy", "starlette", "rich"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
