@@ -1,4 +1,5 @@
 -- Subjects that crossed the threshold, joined or left since the published week before.
+-- The report sets enable_mergejoin = off for it; without that, millions of rows take a minute.
 SELECT
     count(*) FILTER (WHERE before.likely_satisfied AND NOT now.likely_satisfied) AS became_likely_dissatisfied,
     count(*) FILTER (WHERE now.likely_satisfied AND NOT before.likely_satisfied) AS became_likely_satisfied,
