@@ -96,26 +96,7 @@ def main() -> None:
     """
 
 
-for command in (
-    run,
-    backfill,
-    train,
-    models,
-    promote,
-    rollback,
-    score,
-    query,
-    report,
-    status,
-    quarantine,
-    replay,
-    sample,
-    init,
-    config,
-    serve,
-    keys,
-    up,
-    down,
-    clean,
-):
+for command in (run, backfill, train, models, promote, rollback, score, query, report, status, quarantine, replay):
+    main.add_command(command)
+for command in (sample, init, config, serve, keys, up, down, clean):
     main.add_command(command)

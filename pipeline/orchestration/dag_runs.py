@@ -38,8 +38,8 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
 
 
 def _run_here(settings: Settings, dag_id: str, params: dict[str, Any], result_of: str, watch: Watch) -> dict[str, Any]:
-    # Airflow and Great Expectations make millions of objects that stay. By default the collector looks through them
-    # again and again, for a sixth of a small run's time; what our own code makes has hardly any cycles.
+    # Airflow and Great Expectations make millions of objects that stay. By default the garbage collector looks through
+    # them again and again, which takes a sixth of a small run.
     gc.set_threshold(50_000, 20)
     os.environ.update(airflow_environment(settings))
     log_file = settings.home / f"airflow/logs/in_process/{dag_id}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
