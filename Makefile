@@ -7,8 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# `config lint` needs a database address but no database. Its exit code is always 0.
+# `config lint` needs a database address but no database, and makes the folder of the logs. Its exit code is always 0.
 LINT_AIRFLOW := AIRFLOW_HOME="$(CURDIR)/$(VENV)/airflow" AIRFLOW_CONFIG="$(CURDIR)/airflow.cfg" \
+  BAROMETER_AIRFLOW_LOGS="$(CURDIR)/$(VENV)/airflow/logs" \
   BAROMETER_AIRFLOW_DATABASE_URL=postgresql+psycopg://lint@127.0.0.1/none
 
 help:  ## List the targets

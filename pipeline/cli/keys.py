@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pipeline.service.calls import AccessScope
 from pipeline.settings import load_settings
+from pipeline.settings.service import AccessScope
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,7 +37,7 @@ from pipeline.settings import Settings, load_settings
 ERROR = "error"
 """XCom key of why a stage failed: found, expected, do."""
 COST = "cost"
-"""XCom key of a task's `ResourceUse`."""
+"""XCom key of a shard's `ResourceUse`, which the task after the shards records."""
 HANDOFF = "handoff"
 """XCom key of a stage's result."""
 
@@ -146,7 +146,8 @@ class Stage(BaseOperator):
         except TerminalError as error:
             self.failed(settings, arguments, error)
             raise
-        context["ti"].xcom_push(COST, asdict(cost))
+        if self.shard is not None:
+            context["ti"].xcom_push(COST, asdict(cost))
         self.finished(settings, arguments, handoff, cost)
         return handoff
 

@@ -117,6 +117,9 @@ def _evidence(run: Row) -> Row:
 
 
 def _routing(queries: ReportQueries, run: Row, week: Week) -> str:
+    if not (run["routing"] or {}).get("challenger"):  # the champion served every subject, so there is nothing to count
+        queries.show("served_by", week=str(week))
+        return describe_routing(run["routing"], {})
     served_by = queries.ask("served_by", week=str(week))
     return describe_routing(run["routing"], served_by.groupby("part")["subjects"].sum().to_dict())
 

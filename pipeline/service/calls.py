@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from pipeline.errors import RequestError
+from pipeline.settings.service import AccessScope
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
@@ -100,8 +101,6 @@ def problem(error: RequestError, request_id: str) -> Response:
 
 Paths = Callable[[Any], Mapping[str, Any]]
 """From the signature of a model, or None, to OpenAPI's description of paths."""
-AccessScope = Literal["predict", "batch", "admin"]
-"""What an API key may do: predict, have files scored, or everything."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pipeline.settings.base import Table
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Contract = Literal["barometer", "sagemaker", "vertex", "azure"]
+AccessScope = Literal["predict", "batch", "admin"]
+"""What an API key may do: predict, have files scored, or everything."""
 
 
 def is_plain_prefix(uri: str) -> str:

@@ -74,6 +74,17 @@ def test_an_unknown_option_exits_with_2(barometer, path):
     assert "No such option" in result.stderr
 
 
+def test_the_program_ends_with_its_status_after_all_that_is_to_happen_at_exit():
+    program = """
+import atexit, sys
+from pipeline import cli
+cli.main = lambda: (atexit.register(print, "at exit"), print("main"), sys.exit(3))
+cli.program()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "main\nat exit\n", "")
+
+
 def test_help_imports_no_heavy_library():
     program = """
 import sys
@@ -82,7 +93,7 @@ try:
     main(["--help"])
 except SystemExit:
     pass
-heavy = {"airflow", "duckdb", "pandas", "pyarrow", "great_expectations", "mlflow", "sqlalchemy", "rich"}
+heavy = {"airflow", "duckdb", "pandas", "pyarrow", "great_expectations", "mlflow", "sqlalchemy", "starlette", "rich"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)

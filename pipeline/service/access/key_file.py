@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from pipeline.errors import ConfigError
 from pipeline.files import locked, written_atomically
-from pipeline.service.calls import AccessScope
+from pipeline.settings.service import AccessScope
 
 SECRET_BYTES = 32
 """256 random bits cannot be guessed, so a plain digest is enough to keep them."""
