@@ -126,7 +126,7 @@ def test_a_version_with_another_signature_is_refused(life: Life, tmp_path: Path)
     judged(life, "other signature")
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "model.skops", "evaluation.json", "bundle.json"])
+@pytest.mark.parametrize("file", ["scorer.npz", "model.onnx", "model.skops", "evaluation.json", "bundle.json"])
 def test_a_version_with_a_tampered_file_is_refused(life: Life, file: str) -> None:
     folder, _ = registry.bundle_of(life.settings, life.versions["tampered"])
     content = (folder / file).read_bytes()
