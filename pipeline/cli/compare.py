@@ -10,7 +10,7 @@ from pipeline.weeks import Week
 
 if TYPE_CHECKING:
     from pipeline.models.evaluation_metrics import Estimate
-    from pipeline.promotion.comparison import Comparison, Side, Trial
+    from pipeline.promotion.comparison import Comparison, Trial
 
 MODES = {"ab": "A/B test", "shadow": "In the shadow"}
 
@@ -55,7 +55,7 @@ def _trial_table(trial: "Trial") -> str:
     sides = (trial.champion, trial.challenger)
     rows = [
         ("", *(f"version {side.model_version}" for side in sides), "difference"),
-        ("labels known", *(_labels(side) for side in sides), ""),
+        ("labels known", *(f"{side.labels:,} of {side.predictions:,}" for side in sides), ""),
         *(
             (name, *(_number(side.metrics[name]) for side in sides), _difference(trial, name))
             for name in trial.champion.metrics
@@ -64,10 +64,6 @@ def _trial_table(trial: "Trial") -> str:
     widths = [max(len(row[place]) for row in rows) for place in range(4)]
     table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join([f"{MODES[trial.mode]}, weeks {', '.join(trial.weeks)}:", *table, f"  {trial.verdict}"])
-
-
-def _labels(side: "Side") -> str:
-    return f"{side.labels:,} of {side.predictions:,}"
 
 
 def _number(estimate: "Estimate") -> str:

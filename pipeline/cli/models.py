@@ -1,13 +1,12 @@
 """`barometer models`: the model versions, their history and their metrics."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.compare import compare
-from pipeline.cli.console import aligned
+from pipeline.cli.console import aligned, to_json
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def list_models(*, as_json: bool = False) -> None:
 
     found = overview(load_settings())
     if as_json:
-        click.echo(json.dumps([version.model_dump(mode="json") for version in found], indent=1))
+        click.echo(to_json([version.model_dump(mode="json") for version in found]))
     elif not found:
         click.echo("There is no version yet: barometer train makes one.")
     else:
@@ -59,11 +58,8 @@ def show(version: str, *, as_json: bool) -> None:
     settings = load_settings()
     (found,) = overview(settings, version)
     files = files_of(settings, version)
-    if as_json:
-        facts = {**found.model_dump(mode="json"), "files": files.model_dump(mode="json")}
-        click.echo(json.dumps(facts, indent=1))
-    else:
-        click.echo(_describe(found, files))
+    facts = {**found.model_dump(mode="json"), "files": files.model_dump(mode="json")}
+    click.echo(to_json(facts) if as_json else _describe(found, files))
 
 
 @models.command()
