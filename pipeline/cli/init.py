@@ -43,7 +43,5 @@ def init(folder: Path, target: Path, *, as_json: bool) -> None:
         click.echo(f"  {file}")
     for path, reason in left_out.items():
         click.echo(f"Left out: {path}: {reason}")
-    config = target / "pipeline.toml"
-    click.echo(
-        f"\nWhat to do next: read the drafts, then\n  export BAROMETER_CONFIG={config}\n  barometer config check"
-    )
+    click.echo(f"\nWhat to do next: read the drafts, then\n  export BAROMETER_CONFIG={target / 'pipeline.toml'}")
+    click.echo("  barometer config check")
