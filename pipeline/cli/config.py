@@ -61,8 +61,7 @@ def _quote_key(part: str) -> str:
 
 
 def _mask(value: Any) -> Any:
-    is_address = isinstance(value, str) and ("://" in value or "@" in value)
-    return masked(value) if is_address else value
+    return masked(value) if isinstance(value, str) and ("://" in value or "@" in value) else value
 
 
 @config.command()

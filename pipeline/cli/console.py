@@ -16,6 +16,7 @@ from pipeline.errors import BarometerError
 from pipeline.orchestration.events import TaskEvent
 from pipeline.weeks import Week
 
+PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 

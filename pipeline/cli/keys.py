@@ -11,6 +11,7 @@ from pipeline.service.access import key_file
 from pipeline.settings import load_settings
 from pipeline.settings.service import AccessScope
 
+SCOPES = click.Choice(get_args(AccessScope))
 COLUMNS = f"{'id':<10}{'scopes':<22}{'created':<12}{'expires':<12}name"
 
 
@@ -31,14 +32,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice(get_args(AccessScope)),
-    multiple=True,
-    required=True,
-    help="A permission; repeatable.",
-)
+@click.option("--scope", "scopes", type=SCOPES, multiple=True, required=True, help="A permission; repeatable.")
 @click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="[default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print the key and its record as JSON.")
 def create(name: str, scopes: tuple[AccessScope, ...], expires_in_days: int | None, *, as_json: bool) -> None:

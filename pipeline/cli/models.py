@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.console import WeekArgument, aligned, to_json
+from pipeline.cli.console import PATH, WeekArgument, aligned, to_json
 from pipeline.settings import load_settings
 from pipeline.weeks import Week
 
@@ -67,12 +67,7 @@ def show(version: str, *, as_json: bool) -> None:
 
 @models.command()
 @click.argument("version")
-@click.option(
-    "--to",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A new folder, or a new archive if the name ends in .tar.gz.",
-)
+@click.option("--to", required=True, type=PATH, help="A new folder, or a new archive if the name ends in .tar.gz.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
 def export(version: str, *, to: Path, as_json: bool) -> None:
     """Export the files that are needed to serve a version without registry and warehouse.

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import StageProgress, WeekArgument, aligned, to_json
+from pipeline.cli.console import PATH, StageProgress, WeekArgument, aligned, to_json
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
@@ -17,7 +17,7 @@ from pipeline.weeks import Week
 )
 @click.option(
     "--pipeline",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Fit this scikit-learn pipeline (a skops file) instead of searching for one. See docs/own-model.md.",
 )
