@@ -14,7 +14,6 @@ import click
 
 from pipeline.cli.backfill import backfill
 from pipeline.cli.config import config
-from pipeline.cli.console import show_error
 from pipeline.cli.init import init
 from pipeline.cli.keys import keys
 from pipeline.cli.models import models
@@ -43,15 +42,16 @@ class _Command(click.Group):
         except BarometerError as error:
             if os.environ.get("BAROMETER_DEBUG"):
                 raise
-            show_error(error)
-            ctx.exit(1)
+            shown = error
         except ModuleNotFoundError as error:
             if os.environ.get("BAROMETER_DEBUG") or (error.name or "").startswith("pipeline"):
                 raise
             found = f"The package {error.name} is not installed."
             expected = "all of Barometer's dependencies; an installation for barometer serve has fewer."
-            show_error(ServerError(found, expected, "run this command where requirements.lock is installed."))
-            ctx.exit(1)
+            shown = ServerError(found, expected, "run this command where requirements.lock is installed.")
+        click.secho(f"Error: {shown.found}", fg="red", err=True)
+        click.echo(f"Expected: {shown.expected}\nWhat to do: {shown.do}", err=True)
+        raise click.exceptions.Exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands in the order in which they were added."""

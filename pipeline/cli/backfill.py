@@ -1,10 +1,8 @@
 """`barometer backfill`: publish several past weeks."""
 
-import json
-
 import click
 
-from pipeline.cli.console import WeekArgument
+from pipeline.cli.console import WeekArgument, to_json
 from pipeline.cli.run import publish_week
 from pipeline.errors import BarometerError
 from pipeline.settings import load_settings
@@ -50,4 +48,4 @@ def backfill(first: Week, last: Week, model: str, *, rebuild: bool, as_json: boo
                 f"{record.rejects:>9,}{record.model_version:>7}{seconds:>9.1f}"
             )
     if as_json:
-        click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+        click.echo(to_json([record.model_dump(mode="json") for record in records]))

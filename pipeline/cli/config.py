@@ -3,17 +3,16 @@
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from pipeline.cli.console import WeekArgument
+from pipeline.cli.console import WeekArgument, to_json
+from pipeline.onboarding.findings import Finding
 from pipeline.settings import Settings, load
 from pipeline.settings.secrets import masked
 from pipeline.weeks import Week
-
-if TYPE_CHECKING:
-    from pipeline.onboarding.findings import Finding
 
 
 @click.group()
@@ -41,7 +40,7 @@ def show(*, as_json: bool) -> None:
         for name, value in _flatten(loaded.settings.model_dump(mode="json"))
     }
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        click.echo(to_json(rows, ensure_ascii=False))
         return
     lines = [(f"{name} = {json.dumps(row['value'], ensure_ascii=False)}", row["from"]) for name, row in rows.items()]
     width = min(60, max(len(line) for line, _ in lines))
@@ -49,14 +48,12 @@ def show(*, as_json: bool) -> None:
         click.echo(f"{line:<{width}}  # {origin}")
 
 
-def _flatten(values: dict[str, Any], parents: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    pairs = []
+def _flatten(values: dict[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            pairs += _flatten(value, (*parents, key))
+            yield from _flatten(value, (*parents, key))
         elif value is not None:
-            pairs.append(((*parents, key), value))
-    return pairs
+            yield (*parents, key), value
 
 
 def _quote_key(part: str) -> str:
@@ -64,8 +61,7 @@ def _quote_key(part: str) -> str:
 
 
 def _mask(value: Any) -> Any:
-    is_address = isinstance(value, str) and ("://" in value or "@" in value)
-    return masked(value) if is_address else value
+    return masked(value) if isinstance(value, str) and ("://" in value or "@" in value) else value
 
 
 @config.command()
@@ -91,7 +87,7 @@ def check(week: Week | None, *, as_json: bool) -> None:
     found = findings_of(settings, week, os.environ, on_progress=lambda text: click.echo(f"{text} …", err=True))
     problems = [finding for finding in found if finding.severity == "problem"]
     if as_json:
-        click.echo(json.dumps([finding.model_dump() for finding in found], indent=1, ensure_ascii=False))
+        click.echo(to_json([finding.model_dump() for finding in found], ensure_ascii=False))
     else:
         click.echo("\n".join([*map(_describe, found), _summarize(len(problems), len(found) - len(problems))]))
     sys.exit(1 if problems else 0)
@@ -108,7 +104,7 @@ def _lend_connections(settings: Settings) -> None:
         lend_connections()
 
 
-def _describe(finding: "Finding") -> str:
+def _describe(finding: Finding) -> str:
     what_to_do = f"\n         → {finding.do}" if finding.do else ""
     return f"{finding.severity:<7}  {finding.about}: {finding.found}{what_to_do}"
 

@@ -1,20 +1,24 @@
-"""What the commands share: the type of a week, tables, and progress and errors on standard error."""
+"""What the commands share: types of arguments, tables, JSON, and progress on standard error."""
 
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import click
 
 from pipeline.errors import BarometerError
+from pipeline.orchestration.events import TaskEvent
 from pipeline.weeks import Week
 
-if TYPE_CHECKING:
-    from pipeline.orchestration.events import TaskEvent
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class WeekArgument(click.ParamType[Week]):
@@ -32,13 +36,12 @@ class WeekArgument(click.ParamType[Week]):
             self.fail(str(error), param, ctx)
 
 
-def show_error(error: BarometerError) -> None:
-    """Print an error's three parts to standard error."""
-    click.secho(f"Error: {error.found}", fg="red", err=True)
-    click.echo(f"Expected: {error.expected}\nWhat to do: {error.do}", err=True)
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value as indented JSON; `options` are those of `json.dumps`."""
+    return json.dumps(value, indent=1, **options)
 
 
-def aligned(rows: list[tuple[str, str]], indent: str = "  ") -> str:
+def aligned(rows: list[tuple[str, Any]], indent: str = "  ") -> str:
     """Return the rows as lines, with the second cells aligned."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in rows)
@@ -70,7 +73,7 @@ class StageProgress:
         self._print_stage()
         self._console.file.close()
 
-    def watch(self, event: "TaskEvent") -> None:
+    def watch(self, event: TaskEvent) -> None:
         """Show a change of a task."""
         if event.task != self._stage:
             self._print_stage()

@@ -1,9 +1,10 @@
 """`barometer init`: draft a company's configuration from its files."""
 
-import json
 from pathlib import Path
 
 import click
+
+from pipeline.cli.console import FOLDER, to_json
 
 
 @click.command()
@@ -15,11 +16,7 @@ import click
     help="The folder of the company's files, which becomes the landing zone.",
 )
 @click.option(
-    "--to",
-    "target",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="The folder for the drafts. [default: the working directory]",
+    "--to", "target", type=FOLDER, default=Path(), help="The folder for the drafts. [default: the working directory]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was drafted as JSON.")
 def init(folder: Path, target: Path, *, as_json: bool) -> None:
@@ -39,14 +36,12 @@ def init(folder: Path, target: Path, *, as_json: bool) -> None:
     left_out = {str(path): reason for path, reason in drafted.left_out.items()}
     if as_json:
         content = {"files": list(map(str, drafted.files)), "sources": list(drafted.sources), "left_out": left_out}
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        click.echo(to_json(content, ensure_ascii=False))
         return
     click.echo("Drafted (read and correct them):")
     for file in drafted.files:
         click.echo(f"  {file}")
     for path, reason in left_out.items():
         click.echo(f"Left out: {path}: {reason}")
-    config = target / "pipeline.toml"
-    click.echo(
-        f"\nWhat to do next: read the drafts, then\n  export BAROMETER_CONFIG={config}\n  barometer config check"
-    )
+    click.echo(f"\nWhat to do next: read the drafts, then\n  export BAROMETER_CONFIG={target / 'pipeline.toml'}")
+    click.echo("  barometer config check")

@@ -7,13 +7,13 @@ import click
 
 from pipeline.cli.console import StageProgress, WeekArgument, aligned
 from pipeline.errors import ModelError, RunError
+from pipeline.orchestration.events import TaskEvent
 from pipeline.promotion.handoffs import Approved, Promoted
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
 
 if TYPE_CHECKING:
     from pipeline.models.role_history import Role
-    from pipeline.orchestration.events import TaskEvent
 
 
 @click.command()
@@ -89,7 +89,7 @@ def _through_airflow(
         "reason": f"{reason or 'no reason given'} (asked for by {getpass.getuser()})",
     }
 
-    def watch(event: "TaskEvent") -> None:
+    def watch(event: TaskEvent) -> None:
         if event.state == "awaiting_input":
             url = f"http://127.0.0.1:{settings.services.airflow_port}/required_actions"
             click.echo(f"  waits for an approval at {url}; interrupting this command does not cancel it", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.console import WeekArgument, aligned
+from pipeline.cli.console import FILE, WeekArgument, aligned, to_json
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
@@ -48,7 +48,7 @@ def list_(week: Week | None, run_id: str | None, *, as_json: bool) -> None:
 
     settings = load_settings()
     found = [listing(settings, run) for run in _runs(settings, week, run_id)]
-    click.echo(json.dumps(found, indent=1) if as_json else "\n\n".join(map(_describe_run, found)))
+    click.echo(to_json(found) if as_json else "\n\n".join(map(_describe_run, found)))
 
 
 @quarantine.command()
@@ -76,9 +76,14 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
     run = _last(_runs(settings, week, run_id))
     rows = (kept_out.rejects if "line" in only else kept_out.subjects)(settings, run.run_id, **only).to_pylist()
     if not rows:
-        raise _not_found(run, only)
+        sought = ", ".join(f"{name} {value}" for name, value in only.items())
+        raise ConfigError(
+            f"The run {run.run_id} kept out nothing with {sought}.",
+            "a reject or a quarantined subject of the run.",
+            f"see what there is: barometer quarantine list --run {run.run_id}.",
+        )
     shown = [{"run_id": run.run_id, **_to_json_types(row)} for row in rows]
-    click.echo(json.dumps(shown, indent=1) if as_json else "\n\n".join(map(_describe_row, shown)))
+    click.echo(to_json(shown) if as_json else "\n\n".join(map(_describe_row, shown)))
 
 
 @quarantine.command()
@@ -90,11 +95,7 @@ def show(week: Week | None, run_id: str | None, *, as_json: bool, **named: Any) 
     "--format", "form", type=click.Choice(list(SUFFIXES.values())), help="[default: from the name of the file]"
 )
 @click.option(
-    "--to",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The file to write; a name that ends in .gz compresses it.",
+    "--to", "path", type=FILE, required=True, help="The file to write; a name that ends in .gz compresses it."
 )
 def export(
     week: Week | None, run_id: str | None, form: "Format | None", path: Path, *, subjects: bool, **rejects: str | None
@@ -167,15 +168,6 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _not_found(run: "RunRecord", only: dict[str, Any]) -> ConfigError:
-    sought = ", ".join(f"{name} {value}" for name, value in only.items())
-    return ConfigError(
-        f"The run {run.run_id} kept out nothing with {sought}.",
-        "a reject or a quarantined subject of the run.",
-        f"see what there is: barometer quarantine list --run {run.run_id}.",
-    )
-
-
 def _to_json_types(row: dict[str, Any]) -> dict[str, Any]:
     """Return the row as JSON types: bytes in base64, features as objects."""
     if "rows" in row:
@@ -188,4 +180,4 @@ def _describe_row(row: dict[str, Any]) -> str:
     cells = [(name, value) for name, value in row.items() if value is not None and name not in {"reasons", "rows"}]
     cells += [("reason", reason) for reason in row.get("reasons", [])]
     cells += [cell for features in row.get("rows", []) for cell in features.items()]
-    return aligned([(name, str(value)) for name, value in cells], indent="")
+    return aligned(cells, indent="")

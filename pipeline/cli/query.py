@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.console import FILE
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: standard output]"
-)
+@click.option("--out", type=FILE, help="The file to write. [default: standard output]")
 def query(sql: str, form: "Format", out: Path | None) -> None:
     """Query the warehouse with SQL.
 

@@ -1,6 +1,5 @@
 """`barometer replay`: rebuild a week after a fix, and report the outcome of every row that was kept out."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.console import WeekArgument
+from pipeline.cli.console import WeekArgument, to_json
 from pipeline.cli.run import publish_week
 from pipeline.errors import BarometerError
 from pipeline.settings import load_settings
@@ -48,7 +47,7 @@ def replay(week: Week, model: str, *, as_json: bool) -> None:
         click.echo(f"The week {week} was refused: {stands}, and the same rows are kept out.", err=True)
         raise
     result = replayed(settings, before, now)
-    click.echo(json.dumps(_facts(result), indent=1) if as_json else _describe(result))
+    click.echo(to_json(_facts(result)) if as_json else _describe(result))
 
 
 def _facts(result: "Replayed") -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """`barometer rollback`: withdraw the champion, so that the version before it returns."""
 
 import getpass
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.console import aligned
+from pipeline.cli.console import aligned, to_json
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def rollback(to: str | None, reason: str | None, *, challenger: bool, as_json: b
     if as_json:
         weeks = [str(week) for week in done.weeks]
         facts = {"promotion": done.entry.model_dump(mode="json"), "weeks": weeks, "commands": done.commands}
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(to_json(facts))
         return
     out, back = done.entry.from_version, done.entry.to_version
     click.echo(f"Version {out} is withdrawn; version {back} is the champion." if back else f"Version {out} is out.")

@@ -1,7 +1,7 @@
 """`barometer run`: predict and publish one week, and write its report."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,10 +41,7 @@ def run(week: Week | None, model: str, *, rebuild: bool, bootstrap: bool, as_jso
     if bootstrap:
         prepare(settings)
     record = publish_week(settings, week, model, rebuild=rebuild)
-    if as_json:
-        click.echo(record.model_dump_json(indent=1))
-    else:
-        click.echo(summary(settings, record))
+    click.echo(record.model_dump_json(indent=1) if as_json else summary(settings, record))
 
 
 def publish_week(settings: Settings, week: Week, model: str, *, rebuild: bool) -> "RunRecord":
@@ -75,7 +72,11 @@ def prepare(settings: Settings) -> None:
 
 def summary(settings: Settings, record: "RunRecord") -> str:
     """Return a summary of the run, and what to do next."""
-    rows: list[tuple[str, Any]] = [
+    from pipeline.reporting.report_facts import STAGES
+
+    order = [*STAGES, *record.stage_seconds]  # jsonb does not keep the order in which the stages ran
+    stages = sorted(record.stage_seconds.items(), key=lambda item: order.index(item[0]))
+    rows = [
         ("run", record.run_id),
         ("subjects", f"{record.subjects:,}"),
         ("predicted", f"{record.predicted:,}"),
@@ -83,7 +84,7 @@ def summary(settings: Settings, record: "RunRecord") -> str:
         ("rejects", f"{record.rejects:,} of {record.source_lines:,} source lines"),
         ("model version", f"{record.model_version} ({record.model_reason})"),
         *_challenger_rows(record),
-        ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _in_order(record.stage_seconds))),
+        ("stage times", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stages)),
         ("report", settings.site / f"reports/{record.week}.html"),
     ]
     week = Week(record.week)
@@ -97,17 +98,8 @@ def summary(settings: Settings, record: "RunRecord") -> str:
 
 
 def _challenger_rows(record: "RunRecord") -> list[tuple[str, str]]:
-    """Return the challenger's part, if it has one."""
     routing = record.routing or {}
     if not routing.get("challenger"):
         return []
     part = f"A/B, {routing['fraction']:.0%} of the customers" if routing["mode"] == "ab" else "in the shadow"
     return [("challenger", f"{routing['challenger']['model_version']} ({part})")]
-
-
-def _in_order(stage_seconds: dict[str, float]) -> list[tuple[str, float]]:
-    """Return the stages in the order in which they run; jsonb does not keep it."""
-    from pipeline.reporting.report_facts import STAGES
-
-    order = {stage: number for number, stage in enumerate(STAGES)}
-    return sorted(stage_seconds.items(), key=lambda item: order.get(item[0], len(order)))

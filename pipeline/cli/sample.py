@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.console import WeekArgument
+from pipeline.cli.console import FOLDER, WeekArgument
 from pipeline.settings import load_settings
 from pipeline.weeks import Week
 
@@ -18,11 +18,7 @@ from pipeline.weeks import Week
     "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="The same seed gives the same bytes."
 )
 @click.option("--end", type=WeekArgument(), help="The last week. [default: the last complete week]")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write to. [default: the landing zone]",
-)
+@click.option("--out", type=FOLDER, help="The folder to write to. [default: the landing zone]")
 def sample(customers: int, weeks: int, seed: int, end: Week | None, out: Path | None) -> None:
     """Make the sample company's data.
 

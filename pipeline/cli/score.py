@@ -1,6 +1,5 @@
 """`barometer score`: predict a file of feature rows."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from uuid import uuid4
 
 import click
 
-from pipeline.cli.console import StageProgress, aligned
+from pipeline.cli.console import FILE, StageProgress, aligned, to_json
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_of_file
 from pipeline.settings import Settings, load_settings
@@ -21,9 +20,7 @@ SUFFIXES: "dict[str, Form]" = {".csv": "csv", ".jsonl": "jsonlines", ".ndjson": 
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option(
-    "--to", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [default: standard output]"
-)
+@click.option("--to", type=FILE, help="The file to write. [default: standard output]")
 @click.option(
     "--format",
     "form",
@@ -53,7 +50,7 @@ def score(file: str, to: Path | None, form: "Form | None", *, as_json: bool) -> 
             for piece in stream_results(Path(done["results"]), form or named or "csv"):
                 output.write(piece)
     if as_json:
-        click.echo(json.dumps(done, indent=1))
+        click.echo(to_json(done))
 
 
 def score_file(settings: Settings, file: str) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """`barometer status`: the services, the champion, the last runs, and what to do next."""
 
-import json
 from typing import Any
 
 import click
 
-from pipeline.cli.console import aligned
+from pipeline.cli.console import aligned, to_json
 from pipeline.settings import Settings, load_settings
 
 RECENT_RUNS = 5
@@ -22,20 +21,19 @@ def status(*, as_json: bool) -> None:
       barometer status --json | jq .champion
     """
     found = _collect(load_settings())
-    if as_json:
-        click.echo(json.dumps(found, indent=1, default=str))
-    else:
-        click.echo(_describe(found))
+    click.echo(to_json(found, default=str) if as_json else _describe(found))
 
 
 def _collect(settings: Settings) -> dict[str, Any]:
+    from pipeline.local.services.components import service_readiness
     from pipeline.orchestration.service_lock import close_dead_runs_if_alone, services_are_up
 
+    readiness = service_readiness(settings)  # whether or not `make up` started the service
     found: dict[str, Any] = {
         "configuration": settings.config_file,
         "home": settings.home,
         "services": {},
-        "service": _service(settings),
+        "service": {"address": settings.service.url, **readiness} if readiness else None,
         "champion": None,
         "runs": [],
         "next": "make run, which makes sample data, trains a model and publishes a week",
@@ -49,14 +47,6 @@ def _collect(settings: Settings) -> dict[str, Any]:
     else:
         close_dead_runs_if_alone(settings)
     return {**found, **_recorded(settings)}
-
-
-def _service(settings: Settings) -> dict[str, Any] | None:
-    """Return the service's address and readiness, whether or not `make up` started it."""
-    from pipeline.local.services.components import service_readiness
-
-    readiness = service_readiness(settings)
-    return {"address": settings.service.url, **readiness} if readiness else None
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:

@@ -1,18 +1,14 @@
 """`barometer train`: train a new model version."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.cli.console import StageProgress, WeekArgument, aligned
+from pipeline.cli.console import PATH, StageProgress, WeekArgument, aligned, to_json
 from pipeline.settings import Settings, load_settings
 from pipeline.weeks import Week
-
-METRICS = ("roc_auc", "brier", "calibration_error")
-"""The metrics in the summary; the registry has all of them."""
 
 
 @click.command()
@@ -21,7 +17,7 @@ METRICS = ("roc_auc", "brier", "calibration_error")
 )
 @click.option(
     "--pipeline",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Fit this scikit-learn pipeline (a skops file) instead of searching for one. See docs/own-model.md.",
 )
@@ -40,7 +36,7 @@ def train(as_of: Week | None, pipeline: Path | None, *, as_json: bool) -> None:
     """
     registered = train_version(load_settings(), as_of, pipeline)
     if as_json:
-        click.echo(json.dumps(registered, indent=1))
+        click.echo(to_json(registered))
 
 
 def train_version(settings: Settings, as_of: Week | None, pipeline: Path | None = None) -> dict[str, Any]:
@@ -48,12 +44,10 @@ def train_version(settings: Settings, as_of: Week | None, pipeline: Path | None 
     from pipeline.orchestration.dag_runs import run_dag
 
     with StageProgress("Training a model") as progress, progress.showing(logging.getLogger("pipeline.training")):
-        params = {
-            "as_of": str(as_of) if as_of else None,
-            "pipeline": str(pipeline.absolute()) if pipeline else None,
-        }
+        params = {"as_of": str(as_of) if as_of else None, "pipeline": str(pipeline.absolute()) if pipeline else None}
         registered = run_dag(settings, "train_model", params, result_of="register", watch=progress.watch)
-    metrics = ", ".join(f"{name} {registered['metrics'][name]:.3f}" for name in METRICS)
+    shown = ("roc_auc", "brier", "calibration_error")  # the registry has all metrics
+    metrics = ", ".join(f"{name} {registered['metrics'][name]:.3f}" for name in shown)
     rows = [
         ("model version", registered["version"]),
         ("why", registered["reason"]),

@@ -203,8 +203,7 @@ class Cluster:
             (self.data / LOG).unlink(missing_ok=True)
             settings = {**SETTINGS, "cluster_name": self._name, "port": str(port)}
             options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-            patience = ["-w", "-t", str(PATIENCE_SECONDS)]
-            arguments = ["-D", ".", "-s", *patience, "-l", LOG, "-o", options, "start"]
+            arguments = ["-D", ".", "-s", "-w", "-t", str(PATIENCE_SECONDS), "-l", LOG, "-o", options, "start"]
             started = self.programs.run("pg_ctl", *arguments, cwd=self.data)
             if started.returncode == 0 or self.postmaster() is not None:  # it runs, but its recovery takes longer
                 write_text(remembered, str(port))

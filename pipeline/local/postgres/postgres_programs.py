@@ -70,13 +70,7 @@ class Programs:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The options of `subprocess.run` that run a program as that user; none unless this process is root.
-
-        Raises
-        ------
-        ServerError
-            If there is no such user.
-        """
+        """The options of `subprocess.run` that run a program as that user; none unless this process is root."""
         if os.geteuid() != 0:
             return {}
         try:
