@@ -157,7 +157,7 @@ def _plain_predictions(settings: Settings, runs: list[dict[str, Any]]) -> "pd.Da
 
 
 def _labels(settings: Settings, sources: SourcesManifest, week: Week) -> "pd.DataFrame":
-    labels = known_labels(settings, sources, week.cutoff(settings.zone)).to_pandas()
+    labels = known_labels(settings, sources, week.cutoff(settings.zone))[0].to_pandas()
     return labels.assign(week=labels["week"].astype(str))
 
 

@@ -1,8 +1,7 @@
 """Labels: whether subjects turned out satisfied, as far as that was known by a cutoff.
 
 They come from the company's `labels.sql`, which sees the sources only through views that hide what was not known by
-then. Training joins them with past features. The entry points are `known_labels`, and `counted_labels`, which also says
-why the other rows of labels.sql are not labels.
+then. Training joins them with past features. The entry point is `known_labels`.
 """
 
 from datetime import datetime
@@ -20,23 +19,17 @@ from pipeline.settings import Settings
 COLUMNS = ("customer_id", "product_id", "week", "satisfied", "observed_at")
 
 
-def known_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime) -> pa.Table:
-    """Return the labels observed before `cutoff`, one row for each subject and week.
+def known_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime) -> tuple[pa.Table, LabelCounts]:
+    """Return the labels observed before `cutoff`, and the counts of the other rows of labels.sql.
 
-    Returns
-    -------
-    customer_id (string), product_id (string), week (date32), satisfied (bool).
+    The table has a row for each subject and week: customer_id (string), product_id (string), week (date32), satisfied
+    (bool).
 
     Raises
     ------
     FeatureError
         If labels.sql fails or breaks its contract.
     """
-    return counted_labels(settings, sources, cutoff)[0]
-
-
-def counted_labels(settings: Settings, sources: SourcesManifest, cutoff: datetime) -> tuple[pa.Table, LabelCounts]:
-    """Return the labels as `known_labels` does, and the counts of the other rows of labels.sql."""
     with connection(settings, readable=[settings.home / "ingested"]) as con:
         create_views(con, settings, sources, cutoff)
         query = company_query(con, settings.labels_sql, sources.sources, {})

@@ -24,10 +24,7 @@ def write_shards(
 ) -> tuple[list[Shard], int]:
     """Write shards `shard-NNNN.parquet` of about `shard_rows` rows each; return them and the number of subjects.
 
-    Parameters
-    ----------
-    rows
-        Parquet with the keys, the columns as a model sees them, and `HASH`.
+    `rows` is Parquet with the keys, the columns as a model sees them, and `HASH`.
     """
     total, subjects = con.execute(
         f"SELECT (SELECT count(*) FROM {parquet(rows)}), "

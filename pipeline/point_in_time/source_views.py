@@ -48,8 +48,7 @@ class _Known:
     """The SQL conditions under which a source's rows and cells were known before the cutoff."""
 
     def __init__(self, source: Source, zone: str, cutoff: datetime) -> None:
-        self._columns = source.columns
-        self._zone = zone
+        self._columns, self._zone = source.columns, zone
         self._cutoff = f"TIMESTAMPTZ {literal(cutoff.isoformat())}"
         self._row_times = [time for time in (source.event_time, source.arrived_at) if time is not None]
         self._cell_times = {column.known_at for column in source.columns.values()} - {None}
@@ -59,9 +58,7 @@ class _Known:
 
     def cell(self, name: str) -> str:
         known_at = self._columns[name].known_at
-        times = {known_at} if known_at is not None else set()
-        if name in self._cell_times:
-            times.add(name)
+        times = ({known_at} if known_at else set[str]()) | ({name} & self._cell_times)
         condition = " AND ".join(self._is_past(time) for time in sorted(times))
         return f"CASE WHEN {condition} THEN {quoted(name)} END AS {quoted(name)}" if times else quoted(name)
 

@@ -97,7 +97,7 @@ def compare(
     while not as_of and last > weeks[-1] and not is_delivered(settings, last):
         last = last.plus(-1)
     sources = read_past_sources(settings, weeks[0], last)
-    labels = known_labels(settings, together(list(sources.values())), last.cutoff(settings.zone))
+    labels, _ = known_labels(settings, together(list(sources.values())), last.cutoff(settings.zone))
     scores, counts = _scores(settings, weeks, labels)
     trials = [
         _trial(settings, mode, its_weeks, (champion, challenger), scores=scores, counts=counts)

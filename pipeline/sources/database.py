@@ -4,11 +4,11 @@ A source's URL is its own, or that of one of Airflow's connections. Nothing here
 Airflow lends its look-up (`lend_look_up`). The entry points are `read_database` and `database_uri`.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -27,18 +27,13 @@ class Digest:
     """The digest and size of the rows read so far, used like those of a file."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
+        self.sha256, self.size_bytes = sha256(), 0
 
     def add(self, rows: list[list[str | None]]) -> None:
         """Add rows, in the order in which they were read."""
         data = json.dumps(rows).encode()
-        self._hash.update(data)
+        self.sha256.update(data)
         self.size_bytes += len(data)
-
-    def hexdigest(self) -> str:
-        """Return the SHA-256 as 64 hex digits."""
-        return self._hash.hexdigest()
 
 
 def read_database(name: str, source: Source, digest: Digest) -> Texts:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.duck import literal
 from pipeline.errors import SourceError
 from pipeline.settings import Source
-from pipeline.sources.records import Memory, Records
+from pipeline.sources.records import Records
 from pipeline.sources.stream import MARK
 from pipeline.sources.texts import ABSENT, LINE, RECORD_BYTES, Texts, refuse_wide, wrong_columns
 
@@ -34,7 +34,7 @@ def read_csv(context: str, source: Source, blocks: Iterator[bytes], optional: fr
         [(column, pa.string()) for column in columns]
         + [(LINE, pa.int64()), (_BAD, pa.string()), (_PROBLEM, pa.string())]
     )
-    records = Records(context, source.delimiter, schema, len(names), Memory(1 + len(_LINE_END.findall(header))))
+    records = Records(context, source.delimiter, schema, len(names), 1 + len(_LINE_END.findall(header)))
     values = ", ".join(_requoted(column, source.delimiter) for column in columns)
     return Texts(
         schema=schema,

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,6 @@ from pipeline.weeks import Week
 
 CHUNK_BYTES = 4 << 20
 _STAMPS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag")
-_digests: dict[tuple[str, int, str], str] = {}  # per process; a training reads the same files for many weeks
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def fetched(settings: Settings, located: Located) -> Iterator[Fetched]:
     with ExitStack() as stack:
         try:
             path = stack.enter_context(_on_this_machine(settings, located))
-            digest = _digest(located, before, path)
+            digest = _digest_of_local(path, *before) if _is_local(located) else sha256_of_file(path)
         except OSError as error:
             raise _unreadable(located, error) from None
         yield Fetched(located, path, before[0], digest)
@@ -202,14 +202,10 @@ def _on_this_machine(settings: Settings, located: Located) -> Iterator[Path]:
         copy.unlink(missing_ok=True)
 
 
-def _digest(located: Located, facts: tuple[int, str], path: Path) -> str:
-    """Return the file's digest. That of a local file is computed again only after the file has changed."""
-    if not _is_local(located):
-        return sha256_of_file(path)
-    known = (located.uri, *facts)
-    if known not in _digests:
-        _digests[known] = sha256_of_file(path)
-    return _digests[known]
+@cache
+def _digest_of_local(path: Path, _size_bytes: int, _stamp: str) -> str:
+    """Return the digest, computed once for each state of the file; a training reads the same files for many weeks."""
+    return sha256_of_file(path)
 
 
 def _unreadable(located: Located, error: OSError) -> SourceError:

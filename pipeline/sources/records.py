@@ -37,34 +37,6 @@ csv.field_size_limit(RECORD_BYTES)
 
 
 @dataclass
-class Memory:
-    """The text that pyarrow was given and has not returned as records yet."""
-
-    line: int
-    """The line on which the first remembered block starts, counted from the start of the file."""
-    blocks: list[bytes] = field(default_factory=list)
-
-    def pass_on(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the blocks and remember them."""
-        for block in blocks:
-            self.blocks.append(block)
-            yield block
-
-    def lines(self) -> list[str]:
-        """Return the remembered lines; the first one is number `line`."""
-        return b"".join(self.blocks).decode(errors="replace").split("\n")
-
-    def forget_before(self, line: int) -> None:
-        """Drop the blocks that end before `line`."""
-        while self.blocks:
-            breaks = np.frombuffer(self.blocks[0], np.uint8) == ord("\n")  # four times as fast as bytes.count
-            if (end := self.line + int(np.count_nonzero(breaks))) >= line:
-                break
-            self.line = end
-            self.blocks.pop(0)
-
-
-@dataclass
 class Records:
     """The records behind the header of one CSV file."""
 
@@ -75,8 +47,10 @@ class Records:
     """Of the batches: a text column for each column of the header, then the line, and a reject's text and problem."""
     width: int
     """How many columns the header has."""
-    memory: Memory
-    """Empty at first, at the first line behind the header."""
+    line: int
+    """The line of the file on which the first of `unread` starts; at first the line behind the header."""
+    unread: list[bytes] = field(default_factory=list)
+    """The blocks that pyarrow was given and has not returned as records yet."""
     next_record: int = 1
     """Its number, as pyarrow counts records."""
     ragged: deque[pa_csv.InvalidRow] = field(default_factory=deque)
@@ -88,13 +62,13 @@ class Records:
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
         """Yield the records in `blocks`, streaming; the rejects of a batch come after its good records."""
-        line = self.memory.line
+        line = self.line
         try:
             for batch in self._parsed(blocks):
                 placed, line = self._placed(batch, line)
                 if placed.num_rows:
                     yield placed
-                self.memory.forget_before(line)
+                self._forget_before(line)
         except pa.ArrowInvalid as error:
             raise self._unreadable(line, str(error)) from None
         if not self.is_closed:
@@ -104,7 +78,7 @@ class Records:
     def _parsed(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
         names = self.schema.names[: self.width]
         end = "\n" + self.delimiter.join([_END] * self.width)
-        stream = _BlockStream(chain(self.memory.pass_on(blocks), [end.encode()]))
+        stream = _BlockStream(chain(self._remembered(blocks), [end.encode()]))
         reader = pa_csv.open_csv(
             io.BufferedReader(stream, RECORD_BYTES),
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=RECORD_BYTES, column_names=names),
@@ -117,6 +91,11 @@ class Records:
             convert_options=pa_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(names, pa.string())),
         )
         return cast("Iterator[pa.RecordBatch]", reader)
+
+    def _remembered(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self.unread.append(block)
+            yield block
 
     def _keep(self, row: pa_csv.InvalidRow) -> str:
         self.ragged.append(row)
@@ -156,12 +135,12 @@ class Records:
 
     def _malformed(self, starts: _Lines, breaks: _Lines) -> list[_Reject]:
         """Return the records that a strict parser refuses, of those that span lines."""
-        lines = self.memory.lines() if starts.size else []
+        lines = b"".join(self.unread).decode(errors="replace").split("\n") if starts.size else []
         malformed = []
-        for start, count in zip((starts - self.memory.line).tolist(), breaks.tolist(), strict=True):
+        for start, count in zip((starts - self.line).tolist(), breaks.tolist(), strict=True):
             text = "\n".join(lines[start : start + count + 1])
             if not _is_strict(text, self.delimiter):
-                malformed.append((start + self.memory.line, text, "has a stray quote"))
+                malformed.append((start + self.line, text, "has a stray quote"))
         return malformed
 
     def _ragged(self, ragged: list[pa_csv.InvalidRow], starts: _Lines) -> Iterator[_Reject]:
@@ -182,6 +161,15 @@ class Records:
         values = [pa.array(lines, pa.int64()), pa.array(texts, pa.string()), pa.array(problems, pa.string())]
         nulls = [pa.nulls(len(split), pa.string())] * self.width
         return pa.RecordBatch.from_arrays([*nulls, *values], schema=self.schema)
+
+    def _forget_before(self, line: int) -> None:
+        """Drop the blocks that end before `line`."""
+        while self.unread:
+            breaks = np.frombuffer(self.unread[0], np.uint8) == ord("\n")  # four times as fast as bytes.count
+            if (end := self.line + int(np.count_nonzero(breaks))) >= line:
+                break
+            self.line = end
+            self.unread.pop(0)
 
     def _unclosed(self, line: int) -> SourceError:
         return SourceError(

@@ -83,7 +83,7 @@ def _read(
         return _read_database(settings, con, name)
     with fetched(settings, located) as file:
         declaration = _declaration(settings, name, located.uri)
-        target = _folder(settings, name) / f"{file.digest}-{declaration}.parquet"
+        target = settings.home / "ingested" / name / f"{file.digest}-{declaration}.parquet"
         if not target.exists():
             with written_atomically(target) as temporary:
                 texts = read_file(settings.sources[name], file)
@@ -96,21 +96,17 @@ def _read_database(settings: Settings, con: duckdb.DuckDBPyConnection, name: str
     source = settings.sources[name]
     uri = database_uri(name, source)
     digest = Digest()
-    part = _folder(settings, name) / f".tmp-{uuid4().hex}.parquet"
+    part = settings.home / "ingested" / name / f".tmp-{uuid4().hex}.parquet"
     try:
         with written_atomically(part) as temporary:
             texts = read_database(name, source, digest)
             _write(con, _query(settings, name, texts), texts, f"Source {name}: {uri}", temporary)
         declaration = _declaration(settings, name, uri)
-        target = part.with_name(f"{digest.hexdigest()}-{declaration}.parquet")
+        target = part.with_name(f"{digest.sha256.hexdigest()}-{declaration}.parquet")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return _ingested(uri, digest.size_bytes, digest.hexdigest(), declaration, target)
-
-
-def _folder(settings: Settings, name: str) -> Path:
-    return settings.home / "ingested" / name
+    return _ingested(uri, digest.size_bytes, digest.sha256.hexdigest(), declaration, target)
 
 
 def _declaration(settings: Settings, name: str, uri: str) -> str:

@@ -6,17 +6,15 @@ used again if making it anew would give the same. The labels are those known by 
 `pipeline.training.cleaning` decides which rows train. The entry point is `collect`.
 """
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 
 from pipeline.errors import FeatureError, WeekError
-from pipeline.files import sha256_of_text
+from pipeline.files import locked, sha256_of_text
 from pipeline.manifests import (
     FeatureColumn,
     SnapshotManifest,
@@ -25,7 +23,7 @@ from pipeline.manifests import (
     TrainingWeek,
     WeekCleaning,
 )
-from pipeline.point_in_time.labels import counted_labels
+from pipeline.point_in_time.labels import known_labels
 from pipeline.point_in_time.snapshot import build_snapshot, find_snapshot
 from pipeline.settings import Settings
 from pipeline.sources.week_sources import is_delivered, read_past_sources, together
@@ -48,8 +46,9 @@ def collect(settings: Settings, plan: TrainingPlan) -> TrainingSet:
     weeks = _weeks_with_sources(settings, [Week.parse(week) for week in plan.weeks])
     sources = read_past_sources(settings, weeks[0], Week.parse(plan.as_of))
     all_sources = together(list(sources.values()))
-    labels, counts = counted_labels(settings, all_sources, plan.cutoff)
-    with _alone(settings) as kept:
+    labels, counts = known_labels(settings, all_sources, plan.cutoff)
+    kept = settings.home / "collected"
+    with locked(kept):  # one training collects at a time, so none deletes a snapshot that another reads
         collected = list(_collect_weeks(settings, plan, weeks, sources, labels))
         for other in set(kept.glob("*/*")) - {path.parent for path, _, _ in collected}:
             shutil.rmtree(other)
@@ -80,16 +79,6 @@ def _weeks_with_sources(settings: Settings, weeks: list[Week]) -> list[Week]:
         if is_delivered(settings, week):
             return weeks[index:]
     return weeks[-1:]
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[Path]:
-    """Yield the folder of trainings' snapshots; one training collects at a time, so none deletes what another reads."""
-    folder = settings.home / "collected"
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
 
 
 def _collect_weeks(

@@ -42,7 +42,7 @@ class Tuned(Handoff):
 
     family: str
     """`logistic_regression`, `hist_gradient_boosting`, or `own` for a team's own pipeline."""
-    parameters: dict[str, float | int | str | bool]
+    parameters: Parameters
     trials: Path
     """`Trials` as JSON."""
     left_out: list[str]

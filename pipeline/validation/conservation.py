@@ -31,12 +31,8 @@ def check_conserved(
 ) -> int:
     """Check that each subject is predicted once or quarantined; return the number predicted.
 
-    Parameters
-    ----------
-    shards, parts
-        The snapshot's shards and their predictions, in the same order.
-    subjects, quarantined
-        The expected numbers, as handed over by the snapshot and its validation.
+    `parts` are the predictions for the snapshot's `shards`, in the same order. `subjects` and `quarantined` are the
+    expected numbers, as handed over by the snapshot and its validation.
 
     Raises
     ------

@@ -26,14 +26,10 @@ def run_page(run_id: str) -> str:
 def write_pages(
     settings: Settings, run_id: str, results: Sequence[Mapping[str, Any]], sections: Mapping[str, str]
 ) -> None:
-    """Write the run's page and one page for each suite in `sections`.
+    """Write the run's page and one page for each suite that was just evaluated.
 
-    Parameters
-    ----------
-    results
-        All results of the run so far, as `pipeline.validation.gx.Result` dumps them.
-    sections
-        Great Expectations' sections, as HTML, for each suite that was just evaluated.
+    `results` are all of the run so far, as `pipeline.validation.gx.Result` dumps them. `sections` has Great
+    Expectations' sections, as HTML, by suite.
     """
     folder = (settings.site / run_page(run_id)).parent
     common = {"company": settings.company, "run_id": run_id}

@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.duck import quoted
+from pipeline.handoff import Facts
 from pipeline.validation.data_docs import rendered
 from pipeline.validation.suites import ExpectationSpec, Severity, Suite, named_columns
 
 Status = Literal["passed", "failed", "skipped"]
 
 
-class Result(BaseModel):
+class Result(Facts):
     """The outcome of one expectation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str
     type: str
@@ -50,10 +49,8 @@ class Result(BaseModel):
         return self.status == "failed" and self.severity == "critical"
 
 
-class Evaluated(BaseModel):
+class Evaluated(Facts):
     """A suite's results, their page, and queries for the rows that fail."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     results: list[Result]
     sections: str
@@ -66,16 +63,9 @@ class Evaluated(BaseModel):
 def validate(
     con: duckdb.DuckDBPyConnection, table: str, suite: Suite, *, timezone: str, index: Sequence[str] = ()
 ) -> Evaluated:
-    """Validate a table or view against a suite.
+    """Validate a table or view of the schema `main`, not a temporary one, against a suite.
 
-    Parameters
-    ----------
-    table
-        Its name in the schema `main`. It must not be a temporary one.
-    timezone
-        The company's time zone.
-    index
-        The columns that identify a row.
+    `timezone` is the company's. `index` has the columns that identify a row.
 
     Raises
     ------

@@ -108,16 +108,10 @@ def finite(manifest: ShardsManifest) -> dict[tuple[str, str], str]:
 def failures_of_rows(
     con: duckdb.DuckDBPyConnection, rows: int, checks: Mapping[tuple[str, str], str], index: Sequence[str]
 ) -> tuple[list[Result], list[Failure]]:
-    """Return the results of checks on single rows of `features`, and the rows that fail.
+    """Return the results of checks on the single `rows` of `features`, and the rows that fail.
 
-    Parameters
-    ----------
-    rows
-        The number of rows of `features`.
-    checks
-        By name and column, the SQL condition that a bad row meets.
-    index
-        The columns that identify a row.
+    `checks` has, by name and column, the SQL condition that a bad row meets. `index` has the columns that identify a
+    row.
     """
     if not checks:
         return [], []
@@ -151,15 +145,10 @@ def _result(kind: str, columns: list[str], rows: int, count: int) -> Result:
 
 
 def write_quarantine(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str], rows: Iterable[str]) -> None:
-    """Write a quarantine's file.
+    """Write a quarantine's file, with these of the columns in `COLUMNS`.
 
-    Parameters
-    ----------
-    columns
-        Those of `COLUMNS` that the file has.
-    rows
-        A query for the rows of each shard. They run one at a time, since the lists of reasons are
-        in memory until the last row of their shard is seen.
+    `rows` has a query for each shard. They run one at a time, since the lists of reasons are in memory until the last
+    row of their shard is seen.
     """
     con.execute(f"CREATE TEMP TABLE quarantine ({', '.join(f'{name} {COLUMNS[name]}' for name in columns)})")
     for query in rows:

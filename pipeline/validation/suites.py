@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.handoff import Facts
 from pipeline.settings import Settings
 from pipeline.weeks import Week
 
@@ -30,20 +31,16 @@ ACROSS_ROWS = {"expect_column_values_to_be_unique", "expect_compound_columns_to_
 """Expectations on rows that compare rows with each other."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExpectationSpec(_Part):
+class ExpectationSpec(Facts):
     """One expectation, as in its suite's file."""
 
     type: str = Field(min_length=1)
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field(default_factory=dict)
     severity: Severity
     notes: str = ""
 
 
-class _SuiteFile(_Part):
+class _SuiteFile(Facts):
     name: str
     expectations: list[ExpectationSpec]
 
@@ -77,16 +74,9 @@ def load_suite(
     parameters: Mapping[str, Any],
     applies: Callable[[ExpectationSpec], bool] = lambda _: True,
 ) -> Suite:
-    """Return the suite in `file`.
+    """Return the suite in `file` for a table with these columns.
 
-    Parameters
-    ----------
-    columns
-        The columns of the table to validate.
-    parameters
-        Values of parameters. An expectation whose parameter is None is skipped.
-    applies
-        Says of an expectation whether to keep it.
+    `applies` says of an expectation whether to keep it. One whose parameter is None is skipped.
 
     Raises
     ------

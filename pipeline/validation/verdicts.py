@@ -29,13 +29,8 @@ def write_verdict(
 ) -> list[dict[str, Any]]:
     """Write a stage's results to `validation/<stage>.json` in the run's folder, and the run's Data Docs.
 
-    The results of an earlier attempt are replaced. `sections` are Great Expectations' page sections
-    for each suite.
-
-    Returns
-    -------
-    list of dict
-        All results of the run so far, ready for JSON.
+    The results of an earlier attempt are replaced. `sections` are Great Expectations' page sections for each suite.
+    Return all results of the run so far, ready for JSON.
     """
     rows = [{"stage": stage, **result.model_dump(mode="json")} for result in results]
     write_text(folder / "validation" / f"{stage}.json", json.dumps(rows, indent=1))

@@ -93,7 +93,7 @@ def test_a_weeks_subjects_are_those_whose_order_was_delivered_in_it(features, so
 
 
 def test_labels_are_the_first_answers(settings, sold):
-    labels = known_labels(settings, read_sources(settings, WEEK), WEEK.plus(8).cutoff(settings.zone)).to_pandas()
+    labels = known_labels(settings, read_sources(settings, WEEK), WEEK.plus(8).cutoff(settings.zone))[0].to_pandas()
     labels = labels[labels["week"] == WEEK.monday].set_index(["customer_id", "product_id"])["satisfied"].sort_index()
     answered = sold[(sold["week"] == WEEK.monday) & sold["review_answer_timestamp"].lt("2018-06-04")]
     first = answered.sort_values("review_answer_timestamp").groupby(["customer_unique_id", "category"])["review_score"]
@@ -105,7 +105,7 @@ def test_labels_are_the_first_answers(settings, sold):
 
 def test_a_label_waits_for_the_parcel_and_the_answer(settings):
     sources = read_sources(settings, WEEK)
-    early, late = (known_labels(settings, sources, WEEK.plus(n).cutoff(settings.zone)).to_pandas() for n in (0, 4))
+    early, late = (known_labels(settings, sources, WEEK.plus(n).cutoff(settings.zone))[0].to_pandas() for n in (0, 4))
     of_week = [(labels["week"] == WEEK.monday).sum() for labels in (early, late)]
     assert 0 < of_week[0] < of_week[1]
     assert max(early["week"]) == WEEK.monday

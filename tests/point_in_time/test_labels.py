@@ -17,7 +17,7 @@ CUTOFF = datetime(2026, 2, 15, 23, tzinfo=UTC)
 
 
 def labels_of(settings: Settings, cutoff: datetime = CUTOFF) -> list[dict]:
-    return known_labels(settings, read_sources(settings, FIRST_WEEK.plus(5)), cutoff).to_pylist()
+    return known_labels(settings, read_sources(settings, FIRST_WEEK.plus(5)), cutoff)[0].to_pylist()
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def shard_rows(settings: Settings, rows: int, threads: int = 2) -> object:
 def test_equal_rows_give_equal_bytes(company: Path, tmp_path: Path) -> None:
     """The threads, the home and the order of duplicates do not matter."""
     manifests = [
-        build(company_settings(company, tmp_path / f"home{n}", RESOURCES__DUCKDB_THREADS=str(n)), tmp_path / f"s{n}")[0]
+        build(company_settings(company, tmp_path / f"home{n}", RESOURCES__THREADS=str(n)), tmp_path / f"s{n}")[0]
         for n in (1, 2)
     ]
     assert manifests[0].shards == manifests[1].shards

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.files import sha256_of_file, written_atomically
+from pipeline.files import sha256_of_file, write_bytes
 from pipeline.training.pipelines.onnx_export import check_types
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def admit(file: Path, folder: Path) -> Path:
             f"name another one; {HOW_TO} shows how to write it.",
         ) from None
     copy = folder / file.name
-    with written_atomically(copy) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(copy, content)
     _load(copy)
     return copy
 
