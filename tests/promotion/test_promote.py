@@ -72,7 +72,7 @@ def test_what_changed_since_the_gate_is_noticed(three: Settings) -> None:
     folder, _ = registry.bundle_of(three, "2")
     content = (folder / "scorer.npz").read_bytes()
     (folder / "scorer.npz").write_bytes(b"other")
-    with pytest.raises(ModelError, match=r"model\.onnx is not the registered one"):
+    with pytest.raises(ModelError, match=r"scorer\.npz is not the registered one"):
         promote(three, gated, YES)
     (folder / "scorer.npz").write_bytes(content)
     with warehouse.transaction(three) as connection:

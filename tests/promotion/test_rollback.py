@@ -57,7 +57,7 @@ def test_a_damaged_version_is_not_put_back(promoted: Settings) -> None:
     folder, _ = registry.bundle_of(promoted, "2")
     content = (folder / "scorer.npz").read_bytes()
     (folder / "scorer.npz").write_bytes(b"other")
-    with pytest.raises(ModelError, match=r"Version 2 cannot be put back. .*model\.onnx is not the registered one"):
+    with pytest.raises(ModelError, match=r"Version 2 cannot be put back. .*scorer\.npz is not the registered one"):
         rolled_back(promoted)
     (folder / "scorer.npz").write_bytes(content)
     assert registry.champion(promoted) == "3"
