@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.scoring import prepare, with_pipeline
-from pipeline.models.pinned import Challenger, Routing
+from pipeline.models.pinned import PinnedVersion, Routing
 from pipeline.models.routing import is_challengers
 
 
@@ -27,7 +27,9 @@ def main() -> None:
         folder = Path(temporary)
         prepare(folder, rows)
         digest = (folder / "model.digest").read_text()
-        copy = Challenger(model_version="2", trained_after_cutoff=False, bundle=folder / "model", bundle_digest=digest)
+        copy = PinnedVersion(
+            model_version="2", trained_after_cutoff=False, bundle=folder / "model", bundle_digest=digest
+        )
         with_pipeline(folder)  # reads the libraries and the shard once
         for mode in ("off", "ab", "shadow"):
             challenger = None if mode == "off" else copy

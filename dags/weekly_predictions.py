@@ -161,10 +161,11 @@ shows why. Correct the data, the SQL or the suite, then trigger the week again w
         inputs=handoffs(plan=plan, snapshot=features, features_validated=validate_features),
         map_index_template="shard {{ task.shard + 1 }} of {{ task.inputs['snapshot']['shards'] }}",
         doc_md="""
-Scores one shard of the snapshot with the planned model version. The version is an ONNX file whose
-digests are checked first; nothing is unpickled. There is one task for each shard, each in bounded
-memory. In an A/B test the challenger scores its customers. In shadow mode it scores every row; if
-it fails there, the task `check` records a warning.
+Scores one shard of the snapshot with the planned model version: from plain arrays for the families
+that Barometer trains, else from an ONNX file. The digests of its files are checked first; nothing
+is unpickled. There is one task for each shard, each in bounded memory. In an A/B test the
+challenger scores its customers. In shadow mode it scores every row; if it fails there, the task
+`check` records a warning.
 
 **If it fails:** a file of the snapshot or of the model version has changed. For the snapshot, run
 the week again with `rebuild`. For the model, train a new version or name another one in the param

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.models.pinned import Challenger, Routing
+from pipeline.models.pinned import PinnedVersion, Routing
 from pipeline.weekly.handoffs import Plan
 
 CHALLENGER = "9"
@@ -12,7 +12,7 @@ CHALLENGER = "9"
 
 def with_challenger(plan: Plan, mode: str, bundle: tuple[Path, str] = (Path("no bundle"), ""), **facts: Any) -> Plan:
     """The plan with a challenger in this mode, half of the customers its own."""
-    challenger = Challenger(
+    challenger = PinnedVersion(
         model_version=CHALLENGER, trained_after_cutoff=True, bundle=bundle[0], bundle_digest=bundle[1]
     )
     routing = Routing.model_validate({"mode": mode, "fraction": 0.5, "challenger": challenger, "reason": "", **facts})

@@ -68,11 +68,7 @@ class Bundle(Facts):
         ModelError
             If the file is absent, not listed, or not what was sealed.
         """
-        content = _bytes(folder / name)
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != self.files.get(name):
-            raise _altered(folder / name, digest, self.files.get(name, "no such file"))
-        return content
+        return _checked(folder / name, self.files.get(name, "no such file"))
 
 
 def seal(folder: Path, **facts: object) -> str:
@@ -97,10 +93,7 @@ def open_bundle(folder: Path, digest: str) -> Bundle:
         If `bundle.json` is absent, was changed, or was written by another version of Barometer.
     """
     path = folder / BUNDLE_FILE
-    content = _bytes(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise _altered(path, found, digest)
+    content = _checked(path, digest)
     try:
         return Bundle.model_validate_json(content)
     except ValidationError as error:
@@ -119,20 +112,20 @@ def open_intact(folder: Path, digest: str) -> Bundle:
     return bundle
 
 
-def _bytes(path: Path) -> bytes:
+def _checked(path: Path, digest: str) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"The model's file {path} cannot be read: {error.strerror}.",
             "every file of the version where the registry says.",
             "restore the folder from a backup, or train a new version: barometer train.",
         ) from None
-
-
-def _altered(path: Path, found: str, expected: str) -> ModelError:
-    return ModelError(
-        f"The model's file {path} is not the registered one (sha256 {found[:12]}…).",
-        f"sha256 {expected[:12]}…, as it was sealed.",
-        "find out who changed it; restore the folder from a backup, or train a new version: barometer train.",
-    )
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise ModelError(
+            f"The model's file {path} is not the registered one (sha256 {found[:12]}…).",
+            f"sha256 {digest[:12]}…, as it was sealed.",
+            "find out who changed it; restore the folder from a backup, or train a new version: barometer train.",
+        )
+    return content

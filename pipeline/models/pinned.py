@@ -29,10 +29,6 @@ class PinnedVersion(Handoff):
     """sha256 of the folder's `bundle.json`, as the registry holds it."""
 
 
-class Challenger(PinnedVersion):
-    """The version beside the run's own, the champion."""
-
-
 class Routing(Handoff):
     """The challenger's part in a run."""
 
@@ -41,8 +37,8 @@ class Routing(Handoff):
     fraction: float = 0
     """In an A/B test, its share of the customers."""
     salt: str = ""
-    challenger: Challenger | None = None
-    """None if the mode is off."""
+    challenger: PinnedVersion | None = None
+    """The version beside the run's own, the champion; None if the mode is off."""
     reason: str = "routing is off"
     """Why this mode."""
 
@@ -94,7 +90,7 @@ def with_challenger(
             raise
         failure = error.found.rstrip(".")
         return Routing(reason=f"{routing.reason}, but nothing is scored in the shadow. {failure}")
-    challenger = Challenger(
+    challenger = PinnedVersion(
         model_version=version,
         trained_after_cutoff=choice.trained_after_cutoff,
         bundle=choice.bundle,

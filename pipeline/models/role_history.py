@@ -122,10 +122,10 @@ def entries(connection: Connection, where: str = "true", **parameters: Any) -> l
     return [Entry.model_validate(dict(row)) for row in connection.execute(query, parameters).mappings()]
 
 
-def carry_out(settings: Settings, connection: Connection, asked: Entry, *, decided_by: str) -> Entry:
-    """Move the alias as an entry says, and return the completed entry; `connection` holds the lock."""
+def carry_out(settings: Settings, connection: Connection, asked: Entry, *, decided_by: str, **columns: Any) -> Entry:
+    """Move the alias as an entry says, set `columns`, and return the completed entry; `connection` holds the lock."""
     with connection.begin():
-        begun = change(connection, asked, state="begun", promoted_by=decided_by)
+        begun = change(connection, asked, state="begun", promoted_by=decided_by, **columns)
     client = mlflow_client(settings)
     if begun.to_version is None:
         client.delete_registered_model_alias(settings.model.name, begun.role)

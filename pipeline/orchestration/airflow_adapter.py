@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
 from airflow.sdk import (
@@ -138,7 +138,7 @@ class Stage(BaseOperator):
     def _run(self, context: Context) -> BaseModel:
         settings = load_settings()
         lend_connections()
-        function = stage_function(self.function)
+        function: Callable[..., BaseModel] = resolve_name(self.function)
         arguments = self._values(function, settings, context)
         try:
             with measured() as cost:
@@ -194,28 +194,18 @@ class Page(BaseOperatorLink):
     The fields of its path below the site's root are filled from the task's handoffs: `{plan[week]}`.
     """
 
-    def __init__(self, name: str, path: str) -> None:
-        self._name = name
-        self._path = path
+    name = ""
 
-    @property
-    def name(self) -> str:
-        """The link's text."""
-        return self._name
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self._path = path
 
     @property
     def xcom_key(self) -> str:
         """Where Airflow keeps the address."""
-        return f"link_{self._name}"
+        return f"link_{self.name}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the page's address."""
         handed: dict[str, Any] = vars(operator).get("inputs", {})
         return f"{load_settings().service.url}/{self._path.format(**handed) if handed else self._path}"
-
-
-def stage_function(name: str) -> Callable[..., BaseModel]:
-    """Import the stage function `module:name`."""
-    module, function = name.split(":")
-    stage: Callable[..., BaseModel] = getattr(import_module(module), function)
-    return stage

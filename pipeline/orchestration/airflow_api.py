@@ -8,8 +8,7 @@ import threading
 import time
 from datetime import datetime
 from http import HTTPStatus
-from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -57,12 +56,6 @@ class AirflowApi:
         self.token: str | None = None
         """The session's current token; None before the first login."""
         self._logging_in = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the session."""

@@ -14,7 +14,6 @@ from pipeline.errors import ConfigError
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 """SQLAlchemy's driver for Airflow's connection types, where the names differ. A connection's extra
 `sqlalchemy_scheme` overrides it, as for Airflow's own hooks."""
-_NO_PARAMETERS = {"sqlalchemy_scheme"}
 
 
 def lend_connections() -> None:
@@ -42,5 +41,5 @@ def _url(connection_id: str) -> sa.URL:
         connection.host or None,
         connection.port,
         connection.schema or None,
-        {key: str(value) for key, value in extra.items() if key not in _NO_PARAMETERS},
+        {key: str(value) for key, value in extra.items() if key != "sqlalchemy_scheme"},
     )

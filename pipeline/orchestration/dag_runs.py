@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def run_dag(settings: Settings, dag_id: str, params: dict[str, Any], *, result_o
                 return _run_here(settings, dag_id, params, result_of, watch)
     from pipeline.orchestration.airflow_api import AirflowApi
 
-    with AirflowApi(settings) as api:
+    with closing(AirflowApi(settings)) as api:
         return api.run(dag_id, params, result_of, watch)
 
 

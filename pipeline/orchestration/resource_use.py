@@ -30,21 +30,17 @@ def measured() -> Iterator[ResourceUse]:
     Elsewhere the peak is that of the whole process so far.
     """
     use = ResourceUse(time.time())
-    own_peak = _forget_peak()
+    try:
+        CLEAR_REFS.write_text("5")  # proc_pid_clear_refs(5): reset the peak resident set size
+        peak_mib = _peak_since_mib
+    except OSError:
+        peak_mib = _peak_ever_mib
     started = time.perf_counter()
     try:
         yield use
     finally:
         use.seconds = time.perf_counter() - started
-        use.peak_mib = _peak_since_mib() if own_peak else _peak_ever_mib()
-
-
-def _forget_peak() -> bool:
-    try:
-        CLEAR_REFS.write_text("5")  # proc_pid_clear_refs(5): reset the peak resident set size
-    except OSError:
-        return False
-    return True
+        use.peak_mib = peak_mib()
 
 
 def _peak_since_mib() -> float:

@@ -29,9 +29,8 @@ def promote(settings: Settings, gated: Gated, approved: Approved) -> Promoted:
             entry = role_history.entry(connection, gated.promotion_id)
         if entry.state != "completed":
             _check_still_holds(settings, entry)
-            entry = role_history.carry_out(
-                settings, connection, _record_comment(connection, entry, approved), decided_by=approved.decided_by
-            )
+            reason = _reason(entry, "approved", approved.comment)
+            entry = role_history.carry_out(settings, connection, entry, decided_by=approved.decided_by, reason=reason)
         if entry.role == "champion":
             _end_challenge(settings, connection, entry)
     return Promoted(
@@ -68,13 +67,6 @@ def _check_still_holds(settings: Settings, entry: Entry) -> None:
             "no change since the gate.",
             f"ask for it again: barometer promote {version}.",
         )
-
-
-def _record_comment(connection: Connection, entry: Entry, approved: Approved) -> Entry:
-    if not approved.comment:
-        return entry
-    with connection.begin():
-        return role_history.change(connection, entry, reason=_reason(entry, "approved", approved.comment))
 
 
 def _reason(entry: Entry, decision: str, comment: str) -> str:

@@ -44,8 +44,9 @@ def rollback(settings: Settings, *, role: Role, to: str | None, reason: str | No
     """
     seen, begun = _as_seen(settings, role)
     with role_history.turn(settings) as connection:
-        entry = _completed_since(connection, begun)
-        if entry is None:
+        with connection.begin():
+            entry = role_history.entry(connection, begun.promotion_id) if begun else None
+        if entry is None or entry.state != "completed":  # else a second one would take out the next version too
             asked = _ask(settings, connection, role, seen, to, reason=reason or "rolled back", asked_by=asked_by)
             entry = role_history.carry_out(settings, connection, asked, decided_by=asked_by)
     return RolledBack(entry, *_to_score_again(settings, str(entry.from_version)))
@@ -57,15 +58,6 @@ def _as_seen(settings: Settings, role: Role) -> tuple[str | None, Entry | None]:
     with transaction(settings) as connection:
         begun = role_history.entries(connection, unfinished, role=role)
     return registry.with_alias(settings, role), begun[-1] if begun else None
-
-
-def _completed_since(connection: Connection, begun: Entry | None) -> Entry | None:
-    """Return that rollback if it was completed; a second one would take out the next version too."""
-    if begun is None:
-        return None
-    with connection.begin():
-        entry = role_history.entry(connection, begun.promotion_id)
-    return entry if entry.state == "completed" else None
 
 
 def _ask(

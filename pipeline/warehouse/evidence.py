@@ -30,12 +30,9 @@ REJECTS_SCHEMA = pa.schema(
 
 
 def record_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> int:
-    """Record the rejects of a source's files. A reject that is on record already is not recorded again.
+    """Record the rejects of a source's files, unless they are on record already.
 
-    Returns
-    -------
-    int
-        The number of new rejects: those that no run has accepted within its error budget so far.
+    Returns the number of new rejects: those that no run has accepted within its error budget so far.
     """
     rejects = pa.RecordBatchReader.from_batches(REJECTS_SCHEMA, _rejects(files))
     with loading(settings) as cursor:
@@ -85,25 +82,18 @@ def _bytes(raw: pa.Array) -> pa.Array:
 
 def accept_rejects(settings: Settings, run_id: str, source: str, files: Sequence[SourceFile]) -> None:
     """Mark the rejects of these files as accepted by the run, so that they never count again."""
+    accept = text(
+        "UPDATE rejects SET accepted_run_id = :run_id"
+        " WHERE source = :source AND file_digest = ANY(:digests) AND accepted_run_id IS NULL"
+    )
     with transaction(settings) as connection:
-        connection.execute(
-            text(
-                "UPDATE rejects SET accepted_run_id = :run_id"
-                " WHERE source = :source AND file_digest = ANY(:digests) AND accepted_run_id IS NULL"
-            ),
-            {"run_id": run_id, "source": source, "digests": [file.digest for file in files]},
-        )
+        connection.execute(accept, {"run_id": run_id, "source": source, "digests": [file.digest for file in files]})
 
 
 def record_quarantine(settings: Settings, run_id: str, snapshot_manifest: Path, quarantine: Path) -> None:
     """Record the run's quarantined subjects with all their features. A retry replaces the run's rows.
 
-    Parameters
-    ----------
-    snapshot_manifest
-        `SnapshotManifest` as JSON, beside the shards.
-    quarantine
-        The subjects and reasons; columns as `pipeline.validation.quarantine.COLUMNS`.
+    `snapshot_manifest` lies beside the shards. `quarantine` has the columns `pipeline.validation.quarantine.COLUMNS`.
     """
     manifest = SnapshotManifest.read(snapshot_manifest)
     query = _quarantined_subjects(manifest, snapshot_manifest.parent, quarantine)

@@ -73,7 +73,8 @@ def write(table: pa.Table, format: Format, out: BinaryIO) -> None:  # noqa: A002
     if format == "parquet":
         pq.write_table(table, out)
     elif format == "csv":
-        pa_csv.write_csv(pa.table([_plain(column) for column in table.columns], names=table.column_names), out)
+        columns = [column.cast(pa.string()) if column.type == pa.json_() else column for column in table.columns]
+        pa_csv.write_csv(pa.table(columns, names=table.column_names), out)
     elif format == "json":
         out.writelines(_json(table))
     else:
@@ -107,10 +108,6 @@ def _cell(value: Any, kind: pa.DataType) -> Any:
     if kind == pa.string():
         return str(value)
     return float(value) if kind == pa.float64() else value
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.string()) if column.type == pa.json_() else column
 
 
 def _json(table: pa.Table) -> Iterator[bytes]:

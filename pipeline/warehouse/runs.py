@@ -64,27 +64,24 @@ def open_run(settings: Settings, *, week: Week, airflow_run_id: str, **facts: An
     A run that the same DAG run has begun and not ended is marked as abandoned: the first task is
     running again.
     """
+    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('run of ' || :week, 0))")
+    abandon = text(
+        "UPDATE prediction_runs SET state = 'abandoned', finished_at = now()"
+        " WHERE airflow_run_id = :airflow_run_id AND week = :week AND state = 'running'"
+    )
+    number = text("SELECT coalesce(max(n), 0) + 1 FROM prediction_runs WHERE week = :week")
+    insert = text(
+        "INSERT INTO prediction_runs (run_id, week, n, state, airflow_run_id)"
+        " VALUES (:run_id, :week, :n, 'running', :airflow_run_id)"
+    )
+    run = {"airflow_run_id": airflow_run_id, "week": week.monday}
     with transaction(settings) as connection:
-        _lock_week(connection, week)
-        connection.execute(
-            text(
-                "UPDATE prediction_runs SET state = 'abandoned', finished_at = now()"
-                " WHERE airflow_run_id = :airflow_run_id AND week = :week AND state = 'running'"
-            ),
-            {"airflow_run_id": airflow_run_id, "week": week.monday},
-        )
-        runs = text("SELECT coalesce(max(n), 0) + 1 FROM prediction_runs WHERE week = :week")
-        n = connection.execute(runs, {"week": week.monday}).scalar_one()
-        run_id = f"{week}.{n}"
-        connection.execute(
-            text(
-                "INSERT INTO prediction_runs (run_id, week, n, state, airflow_run_id)"
-                " VALUES (:run_id, :week, :n, 'running', :airflow_run_id)"
-            ),
-            {"run_id": run_id, "week": week.monday, "n": n, "airflow_run_id": airflow_run_id},
-        )
-        _update(connection, run_id, facts)
-    return run_id
+        connection.execute(lock, {"week": str(week)})  # others that open a run of the week wait
+        connection.execute(abandon, run)
+        n = connection.execute(number, run).scalar_one()
+        connection.execute(insert, {**run, "run_id": f"{week}.{n}", "n": n})
+        _update(connection, f"{week}.{n}", facts)
+    return f"{week}.{n}"
 
 
 def update_run(settings: Settings, run_id: str, **columns: Any) -> None:
@@ -110,21 +107,19 @@ def record_stages(
 
     A run that had failed is running again: its task was cleared.
     """
+    record = text(
+        "UPDATE prediction_runs SET stage_seconds = stage_seconds || :seconds,"
+        " stage_peak_mib = stage_peak_mib || :peak_mib,"
+        " state = CASE state WHEN 'failed' THEN 'running' ELSE state END,"
+        " error = CASE state WHEN 'failed' THEN NULL ELSE error END,"
+        " finished_at = CASE state WHEN 'failed' THEN NULL ELSE finished_at END WHERE run_id = :run_id"
+    )
+    costs = {
+        "seconds": Jsonb({stage: round(value, 3) for stage, value in seconds.items()}),
+        "peak_mib": Jsonb({stage: round(value, 1) for stage, value in peak_mib.items()}),
+    }
     with transaction(settings) as connection:
-        connection.execute(
-            text(
-                "UPDATE prediction_runs SET stage_seconds = stage_seconds || :seconds,"
-                " stage_peak_mib = stage_peak_mib || :peak_mib,"
-                " state = CASE state WHEN 'failed' THEN 'running' ELSE state END,"
-                " error = CASE state WHEN 'failed' THEN NULL ELSE error END,"
-                " finished_at = CASE state WHEN 'failed' THEN NULL ELSE finished_at END WHERE run_id = :run_id"
-            ),
-            {
-                "run_id": run_id,
-                "seconds": Jsonb({stage: round(value, 3) for stage, value in seconds.items()}),
-                "peak_mib": Jsonb({stage: round(value, 1) for stage, value in peak_mib.items()}),
-            },
-        )
+        connection.execute(record, {"run_id": run_id, **costs})
         _update(connection, run_id, facts)
 
 
@@ -145,26 +140,12 @@ def show(connection: Connection, week: Week, run_id: str, *, predicted: int, qua
 
 def fail_run(settings: Settings, run_id: str, error: str) -> None:
     """Close a run as failed, with the latest reason. A published run stays published."""
-    with transaction(settings) as connection:
-        connection.execute(
-            text(
-                "UPDATE prediction_runs SET state = 'failed', error = :error, finished_at = now()"
-                " WHERE run_id = :run_id AND state IN ('running', 'failed')"
-            ),
-            {"run_id": run_id, "error": error},
-        )
+    _fail(settings, "run_id = :id AND state IN ('running', 'failed')", run_id, error)
 
 
 def fail_unfinished(settings: Settings, airflow_run_id: str, error: str) -> None:
     """Close as failed a run that its DAG run has left running."""
-    with transaction(settings) as connection:
-        connection.execute(
-            text(
-                "UPDATE prediction_runs SET state = 'failed', error = :error, finished_at = now()"
-                " WHERE airflow_run_id = :airflow_run_id AND state = 'running'"
-            ),
-            {"airflow_run_id": airflow_run_id, "error": error},
-        )
+    _fail(settings, "airflow_run_id = :id AND state = 'running'", airflow_run_id, error)
 
 
 def run(settings: Settings, run_id: str) -> RunRecord:
@@ -191,10 +172,10 @@ def published_run(settings: Settings, week: Week) -> RunRecord | None:
     return _one(settings, query, week.monday)
 
 
-def _lock_week(connection: Connection, week: Week) -> None:
-    """Wait for other transactions that open a run of the week; the lock ends with the transaction."""
-    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('run of ' || :week, 0))")
-    connection.execute(lock, {"week": str(week)})
+def _fail(settings: Settings, condition: str, of: str, error: str) -> None:
+    query = f"UPDATE prediction_runs SET state = 'failed', error = :error, finished_at = now() WHERE {condition}"
+    with transaction(settings) as connection:
+        connection.execute(text(query), {"id": of, "error": error})
 
 
 def _update(connection: Connection, run_id: str, columns: dict[str, Any]) -> None:
@@ -202,9 +183,8 @@ def _update(connection: Connection, run_id: str, columns: dict[str, Any]) -> Non
         return
     values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in columns.items()}
     assignments = ", ".join(f"{quoted(name)} = :{name}" for name in columns)
-    connection.execute(
-        text(f"UPDATE prediction_runs SET {assignments} WHERE run_id = :run_id"), {**values, "run_id": run_id}
-    )
+    update = text(f"UPDATE prediction_runs SET {assignments} WHERE run_id = :run_id")
+    connection.execute(update, {**values, "run_id": run_id})
 
 
 def _one(settings: Settings, query: str, value: Any) -> RunRecord | None:

@@ -32,11 +32,7 @@ from pipeline.weeks import Week
 
 
 def check(
-    settings: Settings,
-    plan: Plan,
-    snapshot: Snapshot,
-    features_validated: FeaturesValidated,
-    scored: Sequence[Scored],
+    settings: Settings, plan: Plan, snapshot: Snapshot, features_validated: FeaturesValidated, scored: Sequence[Scored]
 ) -> Checked:
     """Check a run's predictions as a whole.
 
@@ -88,13 +84,7 @@ def check(
 
 
 def _rows_outside(con: duckdb.DuckDBPyConnection, plan: Plan, name: str, files: Sequence[Path]) -> int:
-    """Make a view of the files and return how many of its rows hold no probability.
-
-    Raises
-    ------
-    ConservationError
-        If a row is of another run.
-    """
+    """Make a view of the files and return how many of its rows hold no probability; refuse rows of another run."""
     con.execute(f"CREATE VIEW {name} AS FROM {parquet(*files)}")
     strange, outside = con.execute(
         f"""

@@ -21,16 +21,8 @@ from pipeline.weeks import Week
 def plan(settings: Settings, *, week: Week, model: str, rebuild: bool, airflow_run_id: str) -> Plan:
     """Open a run's record and return what the run will do.
 
-    Parameters
-    ----------
-    week
-        The week to predict.
-    model
-        `auto` (the as-of rule), `current`, or a version's number.
-    rebuild
-        Read the sources and make the snapshot again, even if the week has a published one.
-    airflow_run_id
-        The DAG run that asks.
+    `model` is `auto` (the as-of rule), `current`, or a version's number. With `rebuild`, the sources are
+    read and the snapshot is made again, even if the week has a published one.
 
     Raises
     ------

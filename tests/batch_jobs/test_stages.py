@@ -17,7 +17,7 @@ from pipeline.batch_jobs.row_validation import validate_rows
 from pipeline.errors import BarometerError, ConservationError, SourceError
 from pipeline.files import sha256_of_file
 from pipeline.manifests import FeatureColumn
-from pipeline.models.pinned import Challenger, Routing
+from pipeline.models.pinned import PinnedVersion, Routing
 from pipeline.models.predictions import Scored
 from pipeline.models.routing import is_challengers
 from pipeline.models.scoring.scorer import Scorer
@@ -190,7 +190,7 @@ def test_the_table_as_a_whole_is_not_held_to_anything(settings, planned, company
 
 def test_in_an_ab_test_each_row_is_by_its_customer_s_model(settings, sealed, done, tmp_path: Path):
     folder = tmp_path / "challenger"
-    challenger = Challenger(
+    challenger = PinnedVersion(
         model_version="9", trained_after_cutoff=False, bundle=folder, bundle_digest=tiny_bundle(folder, EXTRA)
     )
     rows = [{**row, "extra": 1.5} for row in some_rows(60)]

@@ -22,7 +22,7 @@ def test_every_stage_killed_and_tried_again_gives_the_undisturbed_rows(installat
 
     undisturbed = weekly()
     before = digest(installation, WEEK)
-    imported = airflow_adapter.stage_function
+    imported = airflow_adapter.resolve_name
     killed: list[str] = []
 
     def imported_and_killed(name: str) -> Any:
@@ -36,7 +36,7 @@ def test_every_stage_killed_and_tried_again_gives_the_undisturbed_rows(installat
 
         return killed_then_tried_again
 
-    monkeypatch.setattr(airflow_adapter, "stage_function", imported_and_killed)
+    monkeypatch.setattr(airflow_adapter, "resolve_name", imported_and_killed)
     record = weekly(rebuild=True)
 
     assert set(killed) == set(undisturbed.stage_seconds)

@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def score_files(settings: Settings, sources: Path) -> None:
 
 def logged_in_again(settings: Settings) -> None:
     """A session whose token has expired logs in again; other refusals are raised."""
-    with AirflowApi(settings) as api:
+    with closing(AirflowApi(settings)) as api:
         api.token = "no longer good"
         assert api.knows("score_file")
         assert not api.knows("no_such_dag")

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -15,6 +16,7 @@ def test_another_program_has_airflows_port(settings: Settings):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer_once, args=(listener, b"hello"), daemon=True).start()
         services = settings.services.model_copy(update={"airflow_port": listener.getsockname()[1]})
-        with AirflowApi(settings.model_copy(update={"services": services})) as api, pytest.raises(ServerError) as error:
+        api = AirflowApi(settings.model_copy(update={"services": services}))
+        with closing(api), pytest.raises(ServerError) as error:
             api.knows("weekly_predictions")
     assert "answered POST /auth/token with something that is not JSON" in error.value.found

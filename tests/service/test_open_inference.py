@@ -71,7 +71,7 @@ def test_the_metadata_describes_the_server_and_the_model(client):
     for path in (MODEL, f"{MODEL}/versions/7"):
         assert client.get(f"{path}/ready").json() == {"name": "satisfaction", "ready": True}
         found = client.get(path).json()
-        assert (found["name"], found["versions"], found["platform"]) == ("satisfaction", ["7"], "onnxruntime_onnx")
+        assert (found["name"], found["versions"], found["platform"]) == ("satisfaction", ["7"], "barometer")
         expected = [(name, "BYTES" if name in TEXTS else "FP64", [-1]) for name in FEATURES]
         assert [(each["name"], each["datatype"], each["shape"]) for each in found["inputs"]] == expected
         assert {each["name"]: each["datatype"] for each in found["outputs"]} == {

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def _airflow_is_healthy(settings: Settings) -> bool:
     parts = _answer(f"{airflow_url(settings)}/api/v2/monitor/health")
     if parts is None or not parts.is_success or not all(part["status"] == "healthy" for part in parts.json().values()):
         return False
-    with AirflowApi(settings) as api:
+    with closing(AirflowApi(settings)) as api:
         return all(map(api.knows, ("weekly_predictions", "train_model", "score_file")))
 
 

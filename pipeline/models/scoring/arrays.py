@@ -28,11 +28,8 @@ class Arrays:
         """Return an array of this type and shape, in C order; None fits any length."""
         array = self._left.pop(name, np.empty(()))
         fits = array.dtype == dtype and array.ndim == len(shape)
-        lengths = [found for found, length in zip(array.shape, shape, strict=False) if length is not None]
-        check(
-            fits and lengths == [length for length in shape if length is not None],
-            f"{name!r} of type {dtype} and shape {shape}",
-        )
+        fits = fits and all(length in {None, found} for found, length in zip(array.shape, shape, strict=True))
+        check(fits, f"{name!r} of type {dtype} and shape {shape}")
         return np.ascontiguousarray(array)
 
     def end(self) -> None:

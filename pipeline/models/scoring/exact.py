@@ -54,20 +54,18 @@ class ExactEngine:
 
     def satisfaction(self, columns: Columns) -> NDArray[np.float64]:
         """Return the satisfaction of each row, in order, shape (rows,)."""
-        satisfaction: NDArray[np.float64] = self._scores(columns)[1]
-        return satisfaction
+        return self._scores(columns)[1]
 
     def raw(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores before calibration, scikit-learn's `decision_function`, in order, shape (rows,)."""
-        raw: NDArray[np.float64] = self._scores(columns)[0]
-        return raw
+        return self._scores(columns)[0]
 
     def _scores(self, columns: Columns) -> Scores:
         block = np.array([_coded(columns[name], codes) for name, codes in self._codes], dtype=np.float32)
         if self._compiled is not None:
             return self._compiled(block)
         raw = self._model.raw(block)
-        return np.stack([raw, satisfactions(raw, self._slope, self._intercept)])
+        return raw, satisfactions(raw, self._slope, self._intercept)
 
 
 def _codes(texts: Sequence[str], left: Iterator[int]) -> Codes | None:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pipeline.models.scoring.build_kernel import LIBRARY, SOURCE
 
 LARGEST_EXPONENT = math.log(sys.float_info.max)
-Scores = NDArray[np.float64]
-"""Of shape (2, rows): the raw scores, then the satisfactions."""
+Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The raw scores and the satisfactions, each of shape (rows,)."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def compiled(
         made = np.empty((2, block.shape[1]))
         if call(address, block.ctypes.data, block.shape[1], made.ctypes.data):
             raise MemoryError
-        return made
+        return made[0], made[1]
 
     return scores
 

@@ -24,7 +24,15 @@ class OnnxEngine:
     def __init__(self, model: bytes, features: Sequence[Feature]) -> None:
         self.features = tuple(features)
         self._session = _session(model)
-        self._check_signature()
+        found = [(given.name, given.type) for given in self._session.get_inputs()]
+        expected = [(INPUT_PREFIX + feature.name, ONNX_TYPES[feature.kind]) for feature in features]
+        if found != expected:
+            unlike = sorted(set(found) ^ set(expected)) or found
+            raise ModelError(
+                f"The ONNX file's inputs are not the features of bundle.json: {unlike}.",
+                f"{len(expected)} inputs, one for each feature, in order.",
+                "train a new version: barometer train.",
+            )
         self._output = self._session.get_outputs()[1].name
 
     def satisfaction(self, columns: Columns) -> NDArray[np.float64]:
@@ -44,17 +52,6 @@ class OnnxEngine:
                 "a satisfaction for each row.",
                 "use another version; train one that runs on such rows: barometer train.",
             ) from None
-
-    def _check_signature(self) -> None:
-        found = [(given.name, given.type) for given in self._session.get_inputs()]
-        expected = [(INPUT_PREFIX + feature.name, ONNX_TYPES[feature.kind]) for feature in self.features]
-        if found != expected:
-            unlike = sorted(set(found) ^ set(expected)) or found
-            raise ModelError(
-                f"The ONNX file's inputs are not the features of bundle.json: {unlike}.",
-                f"{len(expected)} inputs, one for each feature, in order.",
-                "train a new version: barometer train.",
-            )
 
 
 def _session(model: bytes) -> Any:

@@ -18,8 +18,6 @@ from pipeline.models.scoring.exact import ExactEngine
 from pipeline.models.scoring.onnx import OnnxEngine
 
 SCORES_SCHEMA = pa.schema([("satisfaction", pa.float64()), ("likely_satisfied", pa.bool_())])
-
-
 Engine = ExactEngine | OnnxEngine
 
 

@@ -57,7 +57,7 @@ async def _model(current: Current, call: Call) -> Response:
         {
             "name": serving.name,
             "versions": [serving.champion.version],
-            "platform": "onnxruntime_onnx",
+            "platform": "barometer",
             "inputs": _shapes({name: DATATYPES[kind] for name, kind in serving.signature.kinds.items()}),
             "outputs": _shapes(OUTPUTS),
         }
