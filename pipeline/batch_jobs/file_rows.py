@@ -107,6 +107,7 @@ def _cast_rows(
     with connection(settings) as con:
         # Several threads would not keep the order, and they wait for the one that splits the records anyway.
         con.execute("SET threads = 1")
+        texts.batches = (batch.sort_by(LINE) for batch in texts.batches)  # a batch of CSV ends with its rejects
         con.register(RECORDS, texts.reader())
         try:
             query = f"SELECT {selected} FROM ({cast_query(source, settings.zone, texts)})"
