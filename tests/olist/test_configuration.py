@@ -49,7 +49,7 @@ def sold(olist) -> pd.DataFrame:
     sold = sold.merge(reviews, on="order_id", how="left").dropna(subset="order_delivered_customer_date")
     delivered = pd.to_datetime(sold["order_delivered_customer_date"])
     return sold.assign(
-        week=(delivered.dt.normalize() - pd.to_timedelta(delivered.dt.weekday, unit="D")).dt.date,
+        week=(delivered.dt.normalize() - pd.to_timedelta(delivered.dt.day_of_week, unit="D")).dt.date,
         price=sold["price"].astype(float),
     )
 
