@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.publish import plan_by_hand
 from examples.sample import generate
 from pipeline.duck import connection, literal, quoted
 from pipeline.local.postgres import embedded
@@ -120,18 +121,7 @@ def ingest_stage(settings: Settings) -> None:
     """Plan a run by hand, and ingest."""
     week = _week(settings)
     run_id = open_run(settings, week=week, airflow_run_id=f"benchmark {time.time()}")
-    plan = Plan(
-        run_id=run_id,
-        week=str(week),
-        cutoff=week.cutoff(settings.zone),
-        model_version="1",
-        model_reason="",
-        trained_after_cutoff=False,
-        bundle=settings.home,
-        bundle_digest="",
-        reused_snapshot=None,
-        folder=settings.home / "runs" / run_id,
-    )
+    plan = plan_by_hand(settings, week, run_id)
     _keep(settings, plan=plan, ingested=ingest(settings, plan))
 
 

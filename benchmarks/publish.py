@@ -185,7 +185,15 @@ def _scored(settings: Settings, rows: int, week: Week = WEEK) -> tuple[Plan, Che
     with connection(settings) as con:
         for shard, file in enumerate(files):
             con.execute(f"COPY ({_rows(run_id, rows, week)} WHERE n % {SHARDS} = {shard}) TO {literal(file)}")
-    plan = Plan(
+    return plan_by_hand(settings, week, run_id), Checked(
+        files=files, predicted=rows, quarantined=0, expectations=0, warnings=0
+    )
+
+
+def plan_by_hand(settings: Settings, week: Week, run_id: str) -> Plan:
+    """Return the plan of a run whose stages need no model."""
+    folder = settings.home / "runs" / run_id
+    return Plan(
         run_id=run_id,
         week=str(week),
         cutoff=week.cutoff(settings.zone),
@@ -197,7 +205,6 @@ def _scored(settings: Settings, rows: int, week: Week = WEEK) -> tuple[Plan, Che
         reused_snapshot=None,
         folder=folder,
     )
-    return plan, Checked(files=files, predicted=rows, quarantined=0, expectations=0, warnings=0)
 
 
 def _rows(run_id: str, rows: int, week: Week = WEEK) -> str:

@@ -10,10 +10,9 @@ from pipeline.settings import Settings
 
 TASKS = 4
 """Airflow runs this many at once (`parallelism` in airflow.cfg), and they share half of the memory."""
-LEAST_MEGABYTES, MOST_MEGABYTES = (
-    500,
-    1200,
-)  # with the most, a process, which also holds Arrow tables, stays below 2 GiB
+LEAST_MEGABYTES = 500
+MOST_MEGABYTES = 1200
+"""With it a process, which also holds Arrow tables, stays below 2 GiB."""
 
 
 @contextmanager

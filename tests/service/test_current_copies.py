@@ -1,4 +1,4 @@
-"""The local copy of what is served: it stands in for the registry at the start, is checked, and made anew."""
+"""The local copy of what is served: used at the start if the registry is away, checked, and made again if damaged."""
 
 import json
 import threading

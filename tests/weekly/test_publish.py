@@ -206,7 +206,7 @@ def test_a_reader_sees_the_old_week_whole_before_during_and_after(warehouse_sett
         locking.execute(
             "SELECT * FROM storage.predictions, weekly_satisfaction_by_product"
         )  # a lock on every partition
-        new = published(warehouse_settings)[0].run_id  # returns: nobody blocks it
+        new = published(warehouse_settings)[0].run_id  # returns, so no reader blocks it
         assert seen(early) == seen(locking) == {old: SUBJECTS}
         assert seen_now(warehouse_settings) == {new: SUBJECTS}
         by_product = "SELECT DISTINCT run_id FROM weekly_satisfaction_by_product"

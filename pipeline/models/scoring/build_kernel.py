@@ -31,7 +31,7 @@ def build() -> bool:
     except OSError as error:
         why = str(error)
     if not fresh.exists():
-        sys.stderr.write(f"Scoring will use NumPy: {SOURCE.name} could not be compiled. {why}\n")
+        sys.stderr.write(f"{SOURCE.name} could not be compiled; without its library NumPy scores. {why}\n")
         return False
     fresh.replace(LIBRARY)  # atomically: a process that has loaded the old one keeps it
     return True

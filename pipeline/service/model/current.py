@@ -78,7 +78,7 @@ class Current:
             except ModelError as error:  # the registry answered, but has no version that may be served
                 self.problems.note("registry", None)
                 self.problems.note("champion", error)
-            except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
+            except Exception as error:  # noqa: BLE001 - after any failure the versions that serve go on
                 self.problems.note("registry" if self._origin.is_registry else "champion", error)
             else:
                 self.problems.note("registry", None)
@@ -189,7 +189,7 @@ class Problems:
         """Note the error that the block raises, which goes no further, or that there is none any more."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever fails, the versions that serve go on
+        except Exception as error:  # noqa: BLE001 - after any failure the versions that serve go on
             self.note(what, error)
         else:
             self.note(what, None)
