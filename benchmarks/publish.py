@@ -69,7 +69,8 @@ def _measure_weeks(settings: Settings, server: psutil.Process, weeks: int) -> No
         week = Week.parse(str(WEEK.monday - timedelta(weeks=weeks - number)))
         plan, checked = _scored(settings, SMALL_ROWS, week)
         cost.append(_timed(server, partial(publish, settings, plan, checked)))
-    for label, part in (("first", cost[: weeks // 5]), ("last", cost[-(weeks // 5) :])):
+    some = max(weeks // 5, 1)
+    for label, part in (("first", cost[:some]), ("last", cost[-some:])):
         wall, cpu = (statistics.median(column) for column in zip(*part, strict=True))
         print(f"{label} {len(part)} of {weeks} small weeks: median {wall:.3f} s wall, {cpu:.3f} s CPU")
 
